@@ -1,0 +1,1 @@
+"""The pytest plugin: fixtures that hand each test its own ledger."""

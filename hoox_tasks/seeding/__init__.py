@@ -1,0 +1,1 @@
+"""Made-up ledgers that look like trading: scenarios in TOML, and the generator of their rows."""
