@@ -7,6 +7,7 @@ they were given. When one of them would have to, this interface is missing somet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -55,6 +56,14 @@ class Rows:
         return iter(self.rows)
 
 
+class Batch(NamedTuple):
+    """Rows for one table, in the order of `columns`."""
+
+    table: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaObject:
     """One table, index, view or trigger, as `sqlite_schema` has it; `sql` is its stored DDL."""
@@ -65,16 +74,21 @@ class SchemaObject:
     sql: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryPoint:
-    """A moment that a ledger can be taken back to: a snapshot file, or a Time Travel bookmark.
+class Snapshot(Protocol):
+    """One moment of a ledger: what is read through it is not touched by writes meanwhile.
 
-    `id` names it to people and to `recover`; `taken_at` is Unix seconds; `cause` the task that took it.
+    Statements are ours, outside D1's rules, and only read. Text comes as its bytes in UTF-8, whether they
+    are valid or not.
     """
 
-    id: str
-    taken_at: int
-    cause: str
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
+        """Run statements, several at a time where the home allows, and yield their rows in order.
+
+        `statements` is consumed as needed: only a few results are held at once.
+        """
+
+    def stream(self, statement: Statement) -> Iterator[Row]:
+        """Run one statement and yield its rows one by one, holding few of them at once."""
 
 
 class Database(Protocol):
@@ -102,14 +116,14 @@ class Database(Protocol):
     def batch(self, statements: Iterable[Statement]) -> list[Rows]:
         """Run statements in one transaction: all of them happen, or none does."""
 
+    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Read one moment of the ledger for the length of a `with` block."""
+
     def schema(self) -> list[SchemaObject]:
         """All objects but the engine's own (`_cf_*`, `sqlite_*`), in the order they were made."""
-
-    def recovery_point(self, cause: str) -> RecoveryPoint:
-        """Note this moment, so that `recover` can come back to it."""
-
-    def recover(self, point: RecoveryPoint) -> None:
-        """Take the whole ledger back to `point`; other users of it see the old or the new state."""
 
     def close(self) -> None:
         """Let go of files and connections."""

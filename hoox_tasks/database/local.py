@@ -1,0 +1,383 @@
+"""A ledger in a SQLite file, over the standard library's `sqlite3`.
+
+User's statements run behind D1's gate (`rules`), so that what works here works on D1. The file may be
+shared with a running `wrangler dev`: it is changed by SQL only, never replaced.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from hoox_tasks import rules, sql
+from hoox_tasks.database import Batch, Meta, Row, Rows, SchemaObject, Snapshot, Statement, Value
+from hoox_tasks.errors import HooxError, Refused, StatementError
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+_T = TypeVar("_T")
+_READERS = 2
+"""Connections that read one snapshot side by side; SQLite works without Python's lock."""
+
+
+class LocalDatabase:
+    """A ledger in a SQLite file; satisfies `Database`.
+
+    `busy_timeout` is in seconds. `strict` holds users' statements to D1's rules.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        create: bool = False,
+        strict: bool = True,
+        busy_timeout: float = 5.0,
+    ) -> None:
+        """Open the ledger at `path`; with `create` it is made where there is none.
+
+        Raises `Refused` where there is no such file, or it is not a SQLite database.
+        """
+        self.path = path
+        self._name = name or path.name
+        self._strict = strict
+        self._busy_timeout = busy_timeout
+        self._connection = self._open(create)
+
+    @property
+    def name(self) -> str:
+        """What people call it, and type to confirm."""
+        return self._name
+
+    @property
+    def label(self) -> str:
+        """The file's path, short where it lies below the current folder."""
+        with suppress(ValueError):
+            return str(self.path.relative_to(Path.cwd()))
+        return str(self.path)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, in autocommit mode, outside D1's rules; foreign keys are on."""
+        return self._connection
+
+    @property
+    def tables(self) -> sqlite_utils.Database:
+        """The ledger as a `sqlite_utils.Database`, over the same connection."""
+        import sqlite_utils
+
+        return sqlite_utils.Database(self._connection)
+
+    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
+        """Run one statement under D1's rules; only reading is let through unless `write`."""
+        if write:
+            with self.transaction():
+                return self._run_under_rules([Statement(sql, params)])[0]
+        started = time.perf_counter()
+        connection = self._open(False)
+        try:
+            authorizer = rules.enforce(connection, read_only=True, strict=self._strict)
+            with self._explained(authorizer, sql):
+                cursor = connection.execute(_checked(sql, self._strict), tuple(params))
+        except BaseException:
+            connection.close()
+            raise
+        columns = tuple(column[0] for column in cursor.description or ())
+        rows = Rows(columns, ())
+        rows.rows = self._streamed(connection, cursor, authorizer, sql, rows, started)
+        return rows
+
+    def batch(self, statements: Iterable[Statement]) -> list[Rows]:
+        """Run statements in one transaction: all of them happen, or none does."""
+        with self.transaction():
+            return self._run_under_rules(statements)
+
+    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each."""
+        counts: dict[str, int] = {}
+        with self.transaction():
+            for batch in batches:
+                into = ", ".join(sql.quote_name(column) for column in batch.columns)
+                marks = ", ".join("?" * len(batch.columns))
+                statement = f"INSERT INTO {sql.quote_name(batch.table)} ({into}) VALUES ({marks})"
+                with self._explained(None, statement):
+                    self._connection.executemany(statement, batch.rows)
+                counts[batch.table] = counts.get(batch.table, 0) + len(batch.rows)
+        return counts
+
+    def schema(self) -> list[SchemaObject]:
+        """All objects but the engine's own, in the order they were made."""
+        with self._explained(None, ""):
+            found = self._connection.execute(SCHEMA_QUERY).fetchall()
+        return [SchemaObject(*row) for row in found]
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the ledger's write lock for a block: committed at its end, undone if it raises."""
+        connection = self._connection
+        if connection.in_transaction:
+            yield connection
+            return
+        with self._explained(None, ""):
+            connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            with self._explained(None, ""):
+                connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Read one moment of the ledger for a block, by several connections side by side."""
+        readers: list[sqlite3.Connection] = []
+        try:
+            with self._stopped():
+                for _ in range(_READERS):
+                    reader = self._open(False, shared=True)
+                    readers.append(reader)
+                    reader.text_factory = bytes
+                    with self._explained(None, ""):
+                        reader.execute("BEGIN")
+                        reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            yield _LocalSnapshot(readers, self._explained)
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _open(self, create: bool, *, shared: bool = False) -> sqlite3.Connection:
+        if self.path.is_dir():
+            raise Refused(f"{self.path} is a folder, not a ledger.", "Name the SQLite file itself.")
+        fresh = not self.path.exists() or self.path.stat().st_size == 0
+        if not self.path.exists():
+            if not create:
+                raise Refused(
+                    f"There is no ledger at {self.path}.",
+                    "Make one with `inv db.apply`, or name another file with --path.",
+                )
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Refused(
+                    f"The folder {self.path.parent} cannot be made: {error.strerror}.", "Choose another with --path."
+                ) from error
+        mode = "rwc" if create else "rw"
+        try:
+            connection = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode={mode}",
+                uri=True,
+                timeout=self._busy_timeout,
+                isolation_level=None,
+                check_same_thread=not shared,
+            )
+        except sqlite3.Error as error:
+            raise Refused(f"The ledger {self.path} cannot be opened: {error}.", "Check its permissions.") from error
+        try:
+            with self._explained(None, ""):
+                connection.execute("PRAGMA foreign_keys = ON")
+                # The ledger's own statements compare names exactly; so does D1.
+                connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+                if fresh and create:
+                    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _run_under_rules(self, statements: Iterable[Statement]) -> list[Rows]:
+        """Run statements on the open transaction, behind the gate, and take all their rows."""
+        results = []
+        connection = self._connection
+        authorizer = rules.enforce(connection, read_only=False, strict=self._strict)
+        if not self._strict:
+            # A statement of a unit that ended the transaction would break "all or nothing".
+            connection.set_authorizer(_no_transactions)
+        try:
+            for index, statement in enumerate(statements):
+                started = time.perf_counter()
+                with self._explained(authorizer, statement.sql, index):
+                    cursor = connection.execute(_checked(statement.sql, self._strict), tuple(statement.params))
+                    rows = cursor.fetchall()
+                columns = tuple(column[0] for column in cursor.description or ())
+                meta = Meta(time.perf_counter() - started, max(cursor.rowcount, 0))
+                results.append(Rows(columns, rows, meta))
+        finally:
+            rules.release(connection)
+        return results
+
+    def _streamed(
+        self,
+        connection: sqlite3.Connection,
+        cursor: sqlite3.Cursor,
+        authorizer: rules.Authorizer,
+        statement: str,
+        rows: Rows,
+        started: float,
+    ) -> Iterator[Row]:
+        with closing(connection):
+            while True:
+                with self._explained(authorizer, statement):
+                    chunk = cursor.fetchmany(1000)
+                if not chunk:
+                    break
+                yield from chunk
+            rows.meta = Meta(time.perf_counter() - started)
+
+    @contextmanager
+    def _stopped(self) -> Iterator[None]:
+        """Keep writers out for a block, so that several readers begin at the same moment."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "readonly" in str(error):  # Then nobody else can write here either, or one reader must do.
+                yield
+                return
+            raise self._locked(error) from error
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _explained(
+        self, authorizer: rules.Authorizer | None, statement: str, index: int | None = None
+    ) -> Iterator[None]:
+        """Turn the errors of `sqlite3` into ours."""
+        started = time.monotonic()
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+            text = str(error)
+            if "is not a database" in text or "malformed" in text and "JSON" not in text:
+                problem = "is not a SQLite database" if "not a" in text else "is damaged"
+                raise Refused(f"{self.path} {problem}.", "Name another file with --path, or restore a backup.") from error
+            if "locked" in text and "database" in text:
+                raise self._locked(error, time.monotonic() - started) from error
+            if "full" in text and "disk" in text:
+                raise HooxError(
+                    f"There is no room left on the disk for {self.path}.", "Make room; the ledger is as it was."
+                ) from error
+            if "readonly database" in text:
+                raise Refused(f"The ledger {self.path} can only be read.", "Check its permissions.") from error
+            if isinstance(error, sqlite3.Warning | OverflowError) or "one statement at a time" in text:
+                raise Refused(f"The statement cannot be run: {text}.", "Run one statement at a time.") from error
+            message = text if authorizer is None else rules.explain(error, authorizer)
+            if message.startswith("it would "):
+                raise Refused(
+                    f"The query was refused, because {message}.", "Give --write to let it change the ledger."
+                ) from error
+            raise StatementError(
+                message,
+                sql=statement,
+                offset=sql.locate_error(statement, text),
+                index=index,
+                remedy=rules.remedy(error),
+            ) from error
+
+    def _locked(self, error: Exception, waited: float | None = None) -> Refused:
+        del error
+        seconds = self._busy_timeout if waited is None else waited
+        holders = _lock_holders(self.path)
+        who = f"by {', '.join(holders)}" if holders else "by another process"
+        return Refused(
+            f"The ledger {self.path} is locked {who}; waited {seconds:.1f} s for it.",
+            "Try again when that has ended, or wait longer with hoox.busy_timeout.",
+        )
+
+
+SCHEMA_QUERY = (
+    "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND tbl_name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY rowid"
+)
+"""Asks for every object but the engine's own: SQLite's `sqlite_*`, D1's `_cf_*`, and automatic indexes."""
+
+
+class _LocalSnapshot:
+    """One moment of a ledger, read by several connections; satisfies `Snapshot`."""
+
+    def __init__(
+        self, readers: list[sqlite3.Connection], explained: Callable[..., object]
+    ) -> None:
+        self._readers = readers
+        self._idle = deque(readers)
+        self._explained = explained
+
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
+        """Run reading statements and yield their rows, in order; text comes as bytes."""
+        waiting: deque[Future[list[Row]]] = deque()
+        with ThreadPoolExecutor(len(self._readers)) as pool:
+            try:
+                for statement in statements:
+                    waiting.append(pool.submit(self._read, statement))
+                    if len(waiting) >= 2 * len(self._readers):
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def stream(self, statement: Statement) -> Iterator[Row]:
+        """Run one reading statement and yield its rows one by one."""
+        cursor = self._readers[0].execute(statement.sql, tuple(statement.params))
+        while chunk := cursor.fetchmany(100):
+            yield from chunk
+
+    def _read(self, statement: Statement) -> list[Row]:
+        reader = self._idle.popleft()  # There are as many threads as readers.
+        try:
+            return reader.execute(statement.sql, tuple(statement.params)).fetchall()
+        finally:
+            self._idle.append(reader)
+
+
+def _no_transactions(action: int, *_: str | None) -> int:
+    closes = action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
+    return sqlite3.SQLITE_DENY if closes else sqlite3.SQLITE_OK
+
+
+def _checked(statement: str, strict: bool) -> str:
+    refusal = rules.shape_refusal(statement) if strict else None
+    if refusal:
+        raise StatementError(refusal, sql=statement)
+    return statement
+
+
+def _lock_holders(path: Path) -> list[str]:
+    """Name the processes that hold a lock on the ledger, where the system tells (Linux)."""
+    import os
+
+    try:
+        inodes = {
+            file.stat().st_ino for file in (path, Path(f"{path}-shm"), Path(f"{path}-wal")) if file.exists()
+        }
+        locks = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in locks:
+        # For example: "3: POSIX  ADVISORY  WRITE 4242 fe:01:1835024 120 120"
+        fields = line.replace("->", "").split()
+        if len(fields) >= 6 and fields[3] == "WRITE" and int(fields[5].split(":")[2]) in inodes:
+            pid = int(fields[4])
+            command = ""
+            with suppress(OSError):
+                command = Path(f"/proc/{pid}/comm").read_text().strip()
+            name = f"process {pid}" + (f" ({command})" if command else "")
+            if pid != os.getpid() and name not in found:
+                found.append(name)
+    return found

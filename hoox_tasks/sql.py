@@ -1,0 +1,253 @@
+"""SQL as text: split it into statements, quote names and values, find a place in it again.
+
+The splitter reads SQLite's own lexical rules (https://www.sqlite.org/lang.html, tokenize.c): strings, the
+four quotings of names, both kinds of comment, and triggers, whose body has semicolons of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from hoox_tasks.errors import Refused
+
+_SPACE = r"[ \t\n\f\r\ufeff]+"
+_COMMENT = r"--[^\n]*|/\*(?s:.)*?(?:\*/|\Z)"
+_QUOTED = (
+    r"'[^']*+(?:''[^']*+)*+(?:'|\Z)"
+    r'|"[^"]*+(?:""[^"]*+)*+(?:"|\Z)'
+    r"|`[^`]*+(?:``[^`]*+)*+(?:`|\Z)"
+    r"|\[[^\]]*+(?:\]|\Z)"
+)
+_WORD = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*"
+
+_BLANK = re.compile(f"(?:{_SPACE}|{_COMMENT})*+")
+_SIMPLE_BODY = re.compile(rf"(?:[^;'\"`\[/-]++|{_QUOTED}|{_COMMENT}|[/-])*+")
+_TOKEN = re.compile(
+    rf"(?P<blank>{_SPACE}|{_COMMENT})|(?P<quoted>{_QUOTED})|(?P<word>{_WORD})"
+    r"|(?P<number>[0-9][0-9A-Za-z_.]*|\.[0-9][0-9A-Za-z_]*)|(?P<semicolon>;)|(?P<other>(?s:.))"
+)
+_TRIGGER_HEAD = re.compile(
+    rf"(?i:(?:EXPLAIN(?:{_SPACE}|{_COMMENT})++(?:QUERY(?:{_SPACE}|{_COMMENT})++PLAN(?:{_SPACE}|{_COMMENT})++)?)?"
+    rf"CREATE(?:{_SPACE}|{_COMMENT})++(?:TEMP(?:ORARY)?(?:{_SPACE}|{_COMMENT})++)?TRIGGER)(?![A-Za-z0-9_$])"
+)
+_BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+TRANSACTION_WORDS = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"})
+"""First words of the statements that open and close transactions."""
+
+# https://www.sqlite.org/lang_keywords.html
+KEYWORDS = frozenset(
+    """
+    ABORT ACTION ADD AFTER ALL ALTER ALWAYS ANALYZE AND AS ASC ATTACH AUTOINCREMENT BEFORE BEGIN BETWEEN BY
+    CASCADE CASE CAST CHECK COLLATE COLUMN COMMIT CONFLICT CONSTRAINT CREATE CROSS CURRENT CURRENT_DATE
+    CURRENT_TIME CURRENT_TIMESTAMP DATABASE DEFAULT DEFERRABLE DEFERRED DELETE DESC DETACH DISTINCT DO DROP
+    EACH ELSE END ESCAPE EXCEPT EXCLUDE EXCLUSIVE EXISTS EXPLAIN FAIL FILTER FIRST FOLLOWING FOR FOREIGN FROM
+    FULL GENERATED GLOB GROUP GROUPS HAVING IF IGNORE IMMEDIATE IN INDEX INDEXED INITIALLY INNER INSERT
+    INSTEAD INTERSECT INTO IS ISNULL JOIN KEY LAST LEFT LIKE LIMIT MATCH MATERIALIZED NATURAL NO NOT NOTHING
+    NOTNULL NULL NULLS OF OFFSET ON OR ORDER OTHERS OUTER OVER PARTITION PLAN PRAGMA PRECEDING PRIMARY QUERY
+    RAISE RANGE RECURSIVE REFERENCES REGEXP REINDEX RELEASE RENAME REPLACE RESTRICT RETURNING RIGHT ROLLBACK
+    ROW ROWS SAVEPOINT SELECT SET TABLE TEMP TEMPORARY THEN TIES TO TRANSACTION TRIGGER UNBOUNDED UNION UNIQUE
+    UPDATE USING VACUUM VALUES VIEW VIRTUAL WHEN WHERE WINDOW WITH WITHOUT
+    """.split()
+)
+
+
+class Token(NamedTuple):
+    """One lexical piece of SQL: `kind` is word, quoted, number, semicolon or other."""
+
+    kind: str
+    text: str
+    offset: int
+
+
+class Piece(NamedTuple):
+    """One statement of a script: its text without the semicolon, and where it begins.
+
+    `offset` counts characters from the start of the script, `line` lines from 1.
+    """
+
+    sql: str
+    offset: int
+    line: int
+
+
+def tokens(sql: str) -> Iterator[Token]:
+    """Yield the tokens of `sql`, without white space and comments."""
+    for match in _TOKEN.finditer(sql):
+        kind = match.lastgroup or "other"
+        if kind != "blank":
+            yield Token(kind, match.group(), match.start())
+
+
+def split(script: str) -> list[Piece]:
+    """Split a script into its statements; text that holds only comments or blanks is none.
+
+    Agrees with `sqlite3.complete_statement` on where a statement ends. The last one may lack its
+    semicolon. Raises `Refused` where the script holds a NUL, at which SQLite would stop reading.
+    """
+    if "\0" in script:
+        line = script.count("\n", 0, script.index("\0")) + 1
+        raise Refused(f"The SQL has a NUL character in line {line}.", "Write it as char(0) in an expression.")
+    pieces = []
+    position, line, counted = 0, 1, 0
+    while True:
+        start = _end_of_blank(script, position)
+        if start == len(script):
+            return pieces
+        end = _end_of_statement(script, start)
+        text = _without_trailing_blank(script[start:end])
+        if text:
+            line += script.count("\n", counted, start)
+            counted = start
+            pieces.append(Piece(text, start, line))
+        position = end + 1
+
+
+def _end_of_blank(script: str, position: int) -> int:
+    match = _BLANK.match(script, position)
+    return match.end() if match else position
+
+
+def _end_of_statement(script: str, start: int) -> int:
+    """Give the position of the semicolon that ends the statement at `start`, or the script's end."""
+    if not _TRIGGER_HEAD.match(script, start):
+        match = _SIMPLE_BODY.match(script, start)
+        return match.end() if match else len(script)
+    # A trigger's body is BEGIN statement; ... END: only an END that follows a semicolon ends it, which a
+    # CASE ... END never does.
+    before, last = "", ""
+    for match in _TOKEN.finditer(script, start):
+        kind = match.lastgroup
+        if kind == "blank":
+            continue
+        if kind == "semicolon" and before == ";" and last == "END":
+            return match.start()
+        before, last = last, match.group().upper()
+    return len(script)
+
+
+def _without_trailing_blank(sql: str) -> str:
+    if not sql.endswith((" ", "\t", "\n", "\r", "\f", "\ufeff")) and "--" not in sql and "*/" not in sql:
+        return sql
+    end = 0
+    for token in tokens(sql):
+        end = token.offset + len(token.text)
+    return sql[:end]
+
+
+def join(statements: Iterable[str]) -> str:
+    """Write statements as one script, one after the other; `split` gives them back."""
+    return "".join(f"{_closed(sql)};\n" for sql in statements)
+
+
+def _closed(sql: str) -> str:
+    # A semicolon right behind a line comment would belong to the comment.
+    stripped = _without_trailing_blank(sql)
+    return stripped.rstrip(";") if not is_trigger(stripped) else stripped
+
+
+def first_word(sql: str) -> str:
+    """Give the statement's first word in capitals, or an empty string where it begins with none."""
+    for token in tokens(sql):
+        return token.text.upper() if token.kind == "word" else ""
+    return ""
+
+
+def is_transaction_control(sql: str) -> bool:
+    """Tell whether the statement opens or closes a transaction or a savepoint."""
+    return first_word(sql) in TRANSACTION_WORDS
+
+
+def is_trigger(sql: str) -> bool:
+    """Tell whether the statement is CREATE TRIGGER, the one whose text holds semicolons of its own."""
+    return _TRIGGER_HEAD.match(sql, _end_of_blank(sql, 0)) is not None
+
+
+def quote_name(name: str) -> str:
+    """Write a table's or column's name so that SQLite reads it as one; plain names stay bare."""
+    if _BARE_NAME.match(name) and name.upper() not in KEYWORDS:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def unquote_name(token: str) -> str:
+    """Give the name that a token stands for, whichever of the four quotings it is in."""
+    if len(token) >= 2 and token[0] in "\"'`" and token[-1] == token[0]:
+        return token[1:-1].replace(token[0] * 2, token[0])
+    if token.startswith("[") and token.endswith("]"):
+        return token[1:-1]
+    return token
+
+
+def quote_text(text: str) -> str:
+    """Write text as a SQL literal that every reader of a script takes back unchanged.
+
+    A carriage return would be lost in the `sqlite3` shell, a NUL ends the statement in SQLite, and lone
+    surrogates cannot be written as UTF-8: such text travels as bytes in hexadecimal.
+    """
+    if "\0" in text or "\r" in text:
+        return f"CAST(X'{text.encode('utf-8', 'surrogateescape').hex().upper()}' AS TEXT)"
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quote_real(number: float) -> str:
+    """Write a double as a SQL literal from which SQLite makes the same double.
+
+    Up to 15 significant digits every SQLite version converts exactly
+    (https://www.sqlite.org/floatingpoint.html); where more are needed, 17 pin the double down.
+    """
+    if number != number:
+        return "NULL"  # SQLite cannot store a NaN: it stores NULL.
+    if number in (float("inf"), float("-inf")):
+        return "9e999" if number > 0 else "-9e999"
+    text = repr(number)
+    if len(text) > 17:
+        text = f"{number:.16e}"
+    return text
+
+
+def quote_value(value: None | int | float | str | bytes) -> str:
+    """Write a value as a SQL literal of the same type and the same bits."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return quote_text(value)
+    if isinstance(value, float):
+        return quote_real(value)
+    if isinstance(value, int):
+        return str(int(value))
+    return f"X'{value.hex().upper()}'"
+
+
+def locate_error(sql: str, message: str) -> int | None:
+    """Find the character at which SQLite stumbled over `sql`, from the message that it gave.
+
+    Python does not hand out SQLite's own error offset. The token that the message names is looked for;
+    of several, the first is taken at which SQLite, given the text up to it, says the same. None where the
+    message names no place.
+    """
+    if "incomplete input" in message:
+        return len(sql.rstrip())
+    match = re.search(r'near "((?s:.)*)": syntax error|unrecognized token: "((?s:.)*)"', message)
+    if match is None:
+        match = re.search(r"no such (?:column|table|function): (\S+)", message)
+        wanted = match.group(1).split(".")[-1] if match else None
+        places = [t.offset for t in tokens(sql) if wanted and unquote_name(t.text).lower() == wanted.lower()]
+        return places[0] if places else None
+    wanted = match.group(1) or match.group(2)
+    places = [t.offset for t in tokens(sql) if t.text.startswith(wanted) or wanted.startswith(t.text)]
+    if len(places) > 1:
+        connection = sqlite3.connect(":memory:")
+        try:
+            for place in places:
+                try:
+                    connection.execute("EXPLAIN " + sql[: place + len(wanted)])
+                except sqlite3.Error as error:
+                    if match.group(0) in str(error):
+                        return place
+        finally:
+            connection.close()
+    return places[0] if places else None
