@@ -259,7 +259,7 @@ def enforce(
     if strict:
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
-        _supply_functions(connection)
+        supply_functions(connection)
     connection.set_authorizer(authorizer)
     return authorizer
 
@@ -489,7 +489,8 @@ _SUPPLIED: Final[tuple[tuple[str, int, Callable[..., _Value]], ...]] = (
 )
 
 
-def _supply_functions(connection: sqlite3.Connection) -> None:
+def supply_functions(connection: sqlite3.Connection) -> None:
+    """Give a connection the functions that D1's SQLite has and this machine's older one lacks."""
     here = sqlite3.sqlite_version_info[:2]
     for name, arguments, function in _SUPPLIED:
         if here < _SINCE[name]:

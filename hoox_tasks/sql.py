@@ -251,3 +251,18 @@ def locate_error(sql: str, message: str) -> int | None:
         finally:
             connection.close()
     return places[0] if places else None
+
+
+def excerpt(statement: str, offset: int | None, *, context: int = 2) -> str:
+    """Show the lines of a statement around a character of it, with a caret below the place."""
+    lines = statement.splitlines() or [""]
+    at = statement.count("\n", 0, offset) if offset is not None else 0
+    column = 0 if offset is None else offset - (statement.rfind("\n", 0, offset) + 1)
+    start = max(0, column - 60)
+    shown = []
+    for number, line in enumerate(lines):
+        if abs(number - at) <= context:
+            shown.append(f"    {line[start : start + 100]}")
+            if offset is not None and number == at:
+                shown.append(f"    {' ' * (column - start)}^")
+    return "\n".join(shown)

@@ -56,6 +56,13 @@ class Rows:
         return iter(self.rows)
 
 
+SCHEMA_QUERY = (
+    "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND tbl_name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY rowid"
+)
+"""Asks for every object but the engine's own: SQLite's `sqlite_*`, D1's `_cf_*`, and automatic indexes."""
+
+
 class Batch(NamedTuple):
     """Rows for one table, in the order of `columns`."""
 
@@ -113,8 +120,11 @@ class Database(Protocol):
         been run (or sent) then.
         """
 
-    def batch(self, statements: Iterable[Statement]) -> list[Rows]:
-        """Run statements in one transaction: all of them happen, or none does."""
+    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+        """Run statements of ours in one transaction: all of them happen, or none does.
+
+        Without `write` they only read, all of one moment, and need no right to write.
+        """
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each."""

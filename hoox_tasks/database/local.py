@@ -11,20 +11,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
-from hoox_tasks.database import Batch, Meta, Row, Rows, SchemaObject, Snapshot, Statement, Value
+from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Row, Rows, SchemaObject, Snapshot, Statement, Value
+from hoox_tasks.database.reader import ReaderProcess
 from hoox_tasks.errors import HooxError, Refused, StatementError
 
 if TYPE_CHECKING:
     import sqlite_utils
 
-_T = TypeVar("_T")
-_READERS = 2
-"""Connections that read one snapshot side by side; SQLite works without Python's lock."""
+_WORTH_A_PROCESS = 16 * 1024 * 1024
+"""Bytes of a ledger from which a second reader pays for its start."""
 
 
 class LocalDatabase:
@@ -50,6 +50,7 @@ class LocalDatabase:
         self._name = name or path.name
         self._strict = strict
         self._busy_timeout = busy_timeout
+        self._stops_writers = True
         self._connection = self._open(create)
 
     @property
@@ -95,10 +96,10 @@ class LocalDatabase:
         rows.rows = self._streamed(connection, cursor, authorizer, sql, rows, started)
         return rows
 
-    def batch(self, statements: Iterable[Statement]) -> list[Rows]:
+    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
         """Run statements in one transaction: all of them happen, or none does."""
-        with self.transaction():
-            return self._run_under_rules(statements)
+        with self.transaction(write=write):
+            return self._run_under_rules(statements, write=write)
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each."""
@@ -120,14 +121,17 @@ class LocalDatabase:
         return [SchemaObject(*row) for row in found]
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the ledger's write lock for a block: committed at its end, undone if it raises."""
+    def transaction(self, *, write: bool = True) -> Iterator[sqlite3.Connection]:
+        """Hold the ledger's write lock for a block: committed at its end, undone if it raises.
+
+        Without `write`, only the moment is held.
+        """
         connection = self._connection
         if connection.in_transaction:
             yield connection
             return
         with self._explained(None, ""):
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             yield connection
             with self._explained(None, ""):
@@ -139,21 +143,20 @@ class LocalDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """Read one moment of the ledger for a block, by several connections side by side."""
-        readers: list[sqlite3.Connection] = []
-        try:
+        """Read one moment of the ledger for a block; a second process helps with a large one."""
+        with ExitStack() as stack:
             with self._stopped():
-                for _ in range(_READERS):
-                    reader = self._open(False, shared=True)
-                    readers.append(reader)
-                    reader.text_factory = bytes
-                    with self._explained(None, ""):
-                        reader.execute("BEGIN")
-                        reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-            yield _LocalSnapshot(readers, self._explained)
-        finally:
-            for reader in readers:
-                reader.close()
+                own = stack.enter_context(closing(self._open(False, shared=True)))
+                own.text_factory = bytes
+                with self._explained(None, ""):
+                    own.execute("BEGIN")
+                    own.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+                    helper = None
+                    if self.path.stat().st_size >= _WORTH_A_PROCESS and self._stops_writers:
+                        helper = ReaderProcess(f"{self.path.resolve().as_uri()}?mode=rw", self._busy_timeout)
+                        stack.enter_context(closing(helper))
+            with self._explained(None, ""):
+                yield _LocalSnapshot(own, helper)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -198,12 +201,12 @@ class LocalDatabase:
             raise
         return connection
 
-    def _run_under_rules(self, statements: Iterable[Statement]) -> list[Rows]:
+    def _run_under_rules(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
         """Run statements on the open transaction, behind the gate, and take all their rows."""
         results = []
         connection = self._connection
-        authorizer = rules.enforce(connection, read_only=False, strict=self._strict)
-        if not self._strict:
+        authorizer = rules.enforce(connection, read_only=not write, strict=self._strict)
+        if write and not self._strict:
             # A statement of a unit that ended the transaction would break "all or nothing".
             connection.set_authorizer(_no_transactions)
         try:
@@ -243,7 +246,9 @@ class LocalDatabase:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if "readonly" in str(error):  # Then nobody else can write here either, or one reader must do.
+            if "readonly" in str(error):
+                # Others may write; then the one moment is that of the one connection.
+                self._stops_writers = False
                 yield
                 return
             raise self._locked(error) from error
@@ -299,31 +304,23 @@ class LocalDatabase:
         )
 
 
-SCHEMA_QUERY = (
-    "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-    r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND tbl_name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY rowid"
-)
-"""Asks for every object but the engine's own: SQLite's `sqlite_*`, D1's `_cf_*`, and automatic indexes."""
-
-
 class _LocalSnapshot:
-    """One moment of a ledger, read by several connections; satisfies `Snapshot`."""
+    """One moment of a ledger, read by a connection and perhaps a second process; satisfies `Snapshot`."""
 
-    def __init__(
-        self, readers: list[sqlite3.Connection], explained: Callable[..., object]
-    ) -> None:
-        self._readers = readers
-        self._idle = deque(readers)
-        self._explained = explained
+    def __init__(self, own: sqlite3.Connection, helper: ReaderProcess | None) -> None:
+        self._own = own
+        self._fetchers: deque[Callable[[Statement], list[Row]]] = deque([self._fetch])
+        if helper:
+            self._fetchers.append(lambda statement: helper.fetch(*statement))
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
         """Run reading statements and yield their rows, in order; text comes as bytes."""
         waiting: deque[Future[list[Row]]] = deque()
-        with ThreadPoolExecutor(len(self._readers)) as pool:
+        with ThreadPoolExecutor(len(self._fetchers)) as pool:
             try:
                 for statement in statements:
                     waiting.append(pool.submit(self._read, statement))
-                    if len(waiting) >= 2 * len(self._readers):
+                    if len(waiting) > 2 * len(self._fetchers):
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -333,16 +330,19 @@ class _LocalSnapshot:
 
     def stream(self, statement: Statement) -> Iterator[Row]:
         """Run one reading statement and yield its rows one by one."""
-        cursor = self._readers[0].execute(statement.sql, tuple(statement.params))
+        cursor = self._own.execute(statement.sql, tuple(statement.params))
         while chunk := cursor.fetchmany(100):
             yield from chunk
 
     def _read(self, statement: Statement) -> list[Row]:
-        reader = self._idle.popleft()  # There are as many threads as readers.
+        fetch = self._fetchers.popleft()  # There are as many threads as fetchers.
         try:
-            return reader.execute(statement.sql, tuple(statement.params)).fetchall()
+            return fetch(statement)
         finally:
-            self._idle.append(reader)
+            self._fetchers.append(fetch)
+
+    def _fetch(self, statement: Statement) -> list[Row]:
+        return self._own.execute(statement.sql, tuple(statement.params)).fetchall()
 
 
 def _no_transactions(action: int, *_: str | None) -> int:

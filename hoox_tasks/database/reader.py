@@ -1,0 +1,94 @@
+"""A second process that reads one moment of a SQLite file, so that two processors work at an export.
+
+Two connections in one process get in each other's way: SQLite counts its memory under one lock. This file
+is run by path, with nothing but the standard library, so that it starts in a few hundredths of a second.
+It is given the database's URI, says `ready` once its moment is fixed, and then answers pickled pairs of
+statement and parameters with pickled rows, until its input ends.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+
+class ReaderProcess:
+    """The other end: a reader in a process of its own. `fetch` may be called from one thread at a time."""
+
+    def __init__(self, uri: str, timeout: float) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, uri, str(timeout)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C is for the process that the user started; it ends this one by closing its input.
+            start_new_session=True,
+        )
+        self._check(self._receive())
+
+    def fetch(self, sql: str, params: Sequence[Any]) -> list[Any]:
+        """Run one statement and give its rows; raises `sqlite3.OperationalError` with the reader's words."""
+        assert self._process.stdin is not None
+        pickle.dump((sql, tuple(params)), self._process.stdin)
+        self._process.stdin.flush()
+        rows: list[Any] = self._check(self._receive())
+        return rows
+
+    def close(self) -> None:
+        """End the process."""
+        with suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+            if self._process.stdout:
+                self._process.stdout.close()
+        self._process.terminate()
+        self._process.wait()
+
+    def _receive(self) -> Any:
+        assert self._process.stdout is not None
+        try:
+            return pickle.load(self._process.stdout)
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise sqlite3.OperationalError("the second reader of the ledger ended early") from error
+
+    @staticmethod
+    def _check(answer: Any) -> Any:
+        if isinstance(answer, str) and answer != "ready":
+            raise sqlite3.OperationalError(answer)
+        return answer
+
+
+def serve(uri: str, timeout: float) -> None:
+    """Fix the moment, then answer statements until the input ends."""
+    output = sys.stdout.buffer
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+        connection.text_factory = bytes
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+    except sqlite3.Error as error:
+        pickle.dump(str(error), output)
+        return
+    pickle.dump("ready", output)
+    output.flush()
+    while True:
+        try:
+            sql, params = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        answer: Any
+        try:
+            answer = connection.execute(sql, params).fetchall()
+        except sqlite3.Error as error:
+            answer = str(error)
+        pickle.dump(answer, output, protocol=5)
+        output.flush()
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError, KeyboardInterrupt):
+        serve(sys.argv[1], float(sys.argv[2]))
