@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from invoke import Collection
+    from invoke.collection import Collection
 
     ns: Collection
     db: Collection

@@ -124,7 +124,7 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
 def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
     columns, textual, key, hidden = [], set(), {}, False
     described = snapshot.stream(
-        Statement('SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid', (name,))
+        Statement("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid", (name,))
     )
     for column, declared, pk, concealed in described:
         label = _text(column)

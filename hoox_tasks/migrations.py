@@ -168,7 +168,9 @@ def _read(path: Path) -> str:
             f"Migration {path.name} is not UTF-8 (byte {error.start}).", "Save it as UTF-8."
         ) from error
     except OSError as error:
-        raise Refused(f"Migration {path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise Refused(
+            f"Migration {path} cannot be read: {error.strerror}.", "Check its permissions."
+        ) from error
     return text.replace("\r\n", "\n")
 
 
@@ -250,7 +252,11 @@ def _read_history(
 
 
 def plan(
-    current: Status, migrations: Sequence[Migration], *, to: str | None = None, allow_out_of_order: bool = False
+    current: Status,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
 ) -> list[Migration]:
     """Give the migrations to apply, in order; `to` names the last one (its name or number).
 
@@ -276,7 +282,7 @@ def plan(
             if sql.is_transaction_control(piece.sql):
                 raise Refused(
                     f"Migration {migration.name} says {sql.first_word(piece.sql)} in line {piece.line}.",
-                    "Remove it: each migration runs in a transaction of its own, with its row in the history.",
+                    "Remove it: each migration runs in a transaction of its own, together with its history.",
                 )
     return pending
 
@@ -328,7 +334,9 @@ def apply(
                 if words.group(1) == "history":
                     overtaken = True
                     break
-                raise MigrationFailed(*_loss(migration, *words.groups()), migration.path, 0, applied) from error
+                raise MigrationFailed(
+                    *_loss(migration, *words.groups()), migration.path, 0, applied
+                ) from error
             except RemoteError as error:
                 if not error.ambiguous:
                     raise
@@ -438,6 +446,20 @@ class Model:
         """Give the names of all tables that hold rows of their own, as they are now."""
         return list(self._roots())
 
+    def virtual(self) -> set[str]:
+        """Give the names of the virtual tables."""
+        query = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'"
+        return {row[0] for row in self._connection.execute(query)}
+
+    def parents(self) -> dict[str, set[str]]:
+        """Give, for every table, the tables that its foreign keys refer to."""
+        return {
+            name: {
+                row[2] for row in self._connection.execute(f"PRAGMA foreign_key_list({sql.quote_name(name)})")
+            }
+            for name in self._roots()
+        }
+
     def _roots(self) -> dict[str, int]:
         query = (
             "SELECT s.name, s.rootpage FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name"
@@ -456,11 +478,7 @@ class Model:
 
     def _has_foreign_keys(self) -> bool:
         """Tell whether there are foreign keys that SQLite can check."""
-        tables = self._roots()
-        keys = any(
-            self._connection.execute(f"PRAGMA foreign_key_list({sql.quote_name(table)})").fetchone()
-            for table in tables
-        )
+        keys = any(self.parents().values())
         if keys:
             try:
                 self._connection.execute("PRAGMA foreign_key_check").fetchall()
@@ -509,19 +527,11 @@ def _unit(
 ) -> _Unit:
     """Write a migration, its guards and its rows in the history as the statements of one transaction."""
     history = sql.quote_name(table)
-    pieces = migration.pieces
     before = model.tables()
     keys = model.keys
     keys_checkable = model.checks_keys
-    try:
-        model.run(pieces)
-    except StatementError as error:
-        unit: _Unit = [(Statement(piece.sql), piece) for piece in pieces]
-        raise _failure(migration, unit, error, applied) from error
+    try_on(model, migration, applied)
     statements = [
-        f"CREATE TABLE IF NOT EXISTS {history} (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE,"
-        " applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
-        f"CREATE TABLE IF NOT EXISTS {CHECKSUMS} (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)",
         _fail_when(
             f"coalesce((SELECT group_concat(name, '/') FROM (SELECT name FROM {history} ORDER BY id)), '')"
             f" <> {sql.quote_text('/'.join(name for name, _ in current.history))}",
@@ -536,15 +546,50 @@ def _unit(
             model, [name for name in before if name not in own], keys, keys_checkable
         )
         statements += opening
-    unit = [(Statement(text), None) for text in statements]
-    unit += [(Statement(piece.sql), piece) for piece in pieces]
-    closing_statements += [
-        f"INSERT INTO {history} (name) VALUES ({sql.quote_text(migration.name)})",
-        f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256)"
-        f" VALUES ({sql.quote_text(migration.name)}, '{migration.checksum}')",
-    ]
+    unit: _Unit = [(statement, None) for statement in history_tables(table)]
+    unit += [(Statement(text), None) for text in statements]
+    unit += [(Statement(piece.sql), piece) for piece in migration.pieces]
     unit += [(Statement(text), None) for text in closing_statements]
+    unit += [(statement, None) for statement in record(migration, table)]
     return unit
+
+
+def try_on(model: Model, migration: Migration, applied: Sequence[Applied] = ()) -> None:
+    """Run a migration on a model; raises `MigrationFailed` where a statement of it does not run."""
+    pieces = migration.pieces
+    try:
+        model.run(pieces)
+    except StatementError as error:
+        raise _failure(
+            migration, [(Statement(piece.sql), piece) for piece in pieces], error, applied
+        ) from error
+
+
+def history_tables(table: str) -> list[Statement]:
+    """Write the statements that make the history, as wrangler makes it, and the checksums beside it."""
+    return [
+        Statement(
+            f"CREATE TABLE IF NOT EXISTS {sql.quote_name(table)} (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)"
+        ),
+        Statement(f"CREATE TABLE IF NOT EXISTS {CHECKSUMS} (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)"),
+    ]
+
+
+def record(migration: Migration, table: str) -> list[Statement]:
+    """Write the statements that put a migration into the history, with its checksum."""
+    name = sql.quote_text(migration.name)
+    return [
+        Statement(f"INSERT INTO {sql.quote_name(table)} (name) VALUES ({name})"),
+        _remember(migration),
+    ]
+
+
+def _remember(migration: Migration) -> Statement:
+    name = sql.quote_text(migration.name)
+    return Statement(
+        f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256) VALUES ({name}, '{migration.checksum}')"
+    )
 
 
 def _loss_guards(
@@ -570,7 +615,9 @@ def _loss_guards(
 
     for name in before:
         count = f"(SELECT count(*) FROM {sql.quote_name(name)})"
-        watch(f"table {name}", count, most([f"(SELECT count(*) FROM {sql.quote_name(t)})" for t in home(name)]))
+        watch(
+            f"table {name}", count, most([f"(SELECT count(*) FROM {sql.quote_name(t)})" for t in home(name)])
+        )
     for name, column, default in keys:
         kept = [place for place in home(name) if column in model.columns(place)]
         if not kept:
@@ -621,7 +668,7 @@ def _loss(migration: Migration, kind: str, detail: str) -> tuple[str, str]:
 
 
 def _failure(
-    migration: Migration, unit: _Unit, error: StatementError, applied: list[Applied]
+    migration: Migration, unit: _Unit, error: StatementError, applied: Sequence[Applied]
 ) -> MigrationFailed:
     piece = unit[error.index][1] if error.index is not None and error.index < len(unit) else None
     line, where, shown = 0, "", ""
@@ -641,7 +688,9 @@ def _failure(
 # ------------------------------------------------------------------------------- the history by hand
 
 
-def mark(database: Database, migrations: Sequence[Migration], table: str, name: str, *, forget: bool = False) -> str:
+def mark(
+    database: Database, migrations: Sequence[Migration], table: str, name: str, *, forget: bool = False
+) -> str:
     """Record a migration as applied without running it; says what was done.
 
     A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
@@ -664,29 +713,23 @@ def mark(database: Database, migrations: Sequence[Migration], table: str, name: 
     migration = find(migrations, name)
     entry = next(entry for entry in current.entries if entry.name == migration.name)
     quoted = sql.quote_text(migration.name)
-    statements = [
-        f"CREATE TABLE IF NOT EXISTS {history} (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE,"
-        " applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
-        f"CREATE TABLE IF NOT EXISTS {CHECKSUMS} (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)",
-    ]
+    rows: list[str] = []
     done = f"Recorded {migration.name} as applied, without running it."
     if entry.state is State.RENAMED:
-        statements.append(
+        rows.append(
             f"UPDATE {history} SET name = {quoted} WHERE name ="
             f" (SELECT name FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}')"
         )
-        statements.append(f"DELETE FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}'")
+        rows.append(f"DELETE FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}'")
         done = f"Recorded {migration.name} under its new name."
     elif entry.state in {State.PENDING, State.OUT_OF_ORDER}:
-        statements.append(f"INSERT INTO {history} (name) VALUES ({quoted})")
+        rows.append(f"INSERT INTO {history} (name) VALUES ({quoted})")
     elif entry.state is State.EDITED:
         done = f"Accepted {migration.name} as its file is now."
     else:
         done = f"{migration.name} was recorded as applied already."
-    statements.append(
-        f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256) VALUES ({quoted}, '{migration.checksum}')"
-    )
-    database.batch(Statement(text) for text in statements)
+    changes = [Statement(text) for text in rows]
+    database.batch([*history_tables(table), *changes, _remember(migration)])
     return done
 
 
@@ -709,3 +752,17 @@ def create(folder: Path, message: str) -> Path:
     except OSError as error:
         raise Refused(f"{folder} cannot be written: {error.strerror}.", "Check its permissions.") from error
     return path
+
+
+def copy(files: Sequence[Migration], folder: Path) -> list[Path]:
+    """Copy migration files into a folder of the workspace's own; returns their new paths."""
+    copied = []
+    try:
+        for migration in files:
+            target = folder / migration.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(migration.path.read_bytes())
+            copied.append(target)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written: {error.strerror}.", "Check its permissions.") from error
+    return copied

@@ -41,17 +41,18 @@ TRANSACTION_WORDS = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT"
 # https://www.sqlite.org/lang_keywords.html
 KEYWORDS = frozenset(
     """
-    ABORT ACTION ADD AFTER ALL ALTER ALWAYS ANALYZE AND AS ASC ATTACH AUTOINCREMENT BEFORE BEGIN BETWEEN BY
-    CASCADE CASE CAST CHECK COLLATE COLUMN COMMIT CONFLICT CONSTRAINT CREATE CROSS CURRENT CURRENT_DATE
-    CURRENT_TIME CURRENT_TIMESTAMP DATABASE DEFAULT DEFERRABLE DEFERRED DELETE DESC DETACH DISTINCT DO DROP
-    EACH ELSE END ESCAPE EXCEPT EXCLUDE EXCLUSIVE EXISTS EXPLAIN FAIL FILTER FIRST FOLLOWING FOR FOREIGN FROM
-    FULL GENERATED GLOB GROUP GROUPS HAVING IF IGNORE IMMEDIATE IN INDEX INDEXED INITIALLY INNER INSERT
-    INSTEAD INTERSECT INTO IS ISNULL JOIN KEY LAST LEFT LIKE LIMIT MATCH MATERIALIZED NATURAL NO NOT NOTHING
-    NOTNULL NULL NULLS OF OFFSET ON OR ORDER OTHERS OUTER OVER PARTITION PLAN PRAGMA PRECEDING PRIMARY QUERY
-    RAISE RANGE RECURSIVE REFERENCES REGEXP REINDEX RELEASE RENAME REPLACE RESTRICT RETURNING RIGHT ROLLBACK
-    ROW ROWS SAVEPOINT SELECT SET TABLE TEMP TEMPORARY THEN TIES TO TRANSACTION TRIGGER UNBOUNDED UNION UNIQUE
-    UPDATE USING VACUUM VALUES VIEW VIRTUAL WHEN WHERE WINDOW WITH WITHOUT
-    """.split()
+    ABORT ACTION ADD AFTER ALL ALTER ALWAYS ANALYZE AND AS ASC ATTACH AUTOINCREMENT BEFORE BEGIN BETWEEN
+    BY CASCADE CASE CAST CHECK COLLATE COLUMN COMMIT CONFLICT CONSTRAINT CREATE CROSS CURRENT
+    CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP DATABASE DEFAULT DEFERRABLE DEFERRED DELETE DESC DETACH
+    DISTINCT DO DROP EACH ELSE END ESCAPE EXCEPT EXCLUDE EXCLUSIVE EXISTS EXPLAIN FAIL FILTER FIRST
+    FOLLOWING FOR FOREIGN FROM FULL GENERATED GLOB GROUP GROUPS HAVING IF IGNORE IMMEDIATE IN INDEX
+    INDEXED INITIALLY INNER INSERT INSTEAD INTERSECT INTO IS ISNULL JOIN KEY LAST LEFT LIKE LIMIT MATCH
+    MATERIALIZED NATURAL NO NOT NOTHING NOTNULL NULL NULLS OF OFFSET ON OR ORDER OTHERS OUTER OVER
+    PARTITION PLAN PRAGMA PRECEDING PRIMARY QUERY RAISE RANGE RECURSIVE REFERENCES REGEXP REINDEX
+    RELEASE RENAME REPLACE RESTRICT RETURNING RIGHT ROLLBACK ROW ROWS SAVEPOINT SELECT SET TABLE TEMP
+    TEMPORARY THEN TIES TO TRANSACTION TRIGGER UNBOUNDED UNION UNIQUE UPDATE USING VACUUM VALUES VIEW
+    VIRTUAL WHEN WHERE WINDOW WITH WITHOUT
+    """.split()  # noqa: SIM905
 )
 
 
@@ -91,7 +92,7 @@ def split(script: str) -> list[Piece]:
     if "\0" in script:
         line = script.count("\n", 0, script.index("\0")) + 1
         raise Refused(f"The SQL has a NUL character in line {line}.", "Write it as char(0) in an expression.")
-    pieces = []
+    pieces: list[Piece] = []
     position, line, counted = 0, 1, 0
     while True:
         start = _end_of_blank(script, position)
@@ -209,7 +210,7 @@ def quote_real(number: float) -> str:
     return text
 
 
-def quote_value(value: None | int | float | str | bytes) -> str:
+def quote_value(value: int | float | str | bytes | None) -> str:
     """Write a value as a SQL literal of the same type and the same bits."""
     if value is None:
         return "NULL"
@@ -251,6 +252,42 @@ def locate_error(sql: str, message: str) -> int | None:
         finally:
             connection.close()
     return places[0] if places else None
+
+
+def format_ddl(ddl: str) -> str:
+    """Write a CREATE statement in one fixed form: a column or constraint to a line, single spaces."""
+    pieces = list(tokens(ddl))
+    words = [piece.text.upper() for piece in pieces[:6]]
+    if "TABLE" not in words or "VIRTUAL" in words or not any(piece.text == "(" for piece in pieces):
+        return _spaced(pieces, ddl) if "TRIGGER" not in words and "VIEW" not in words else ddl.strip()
+    opening = next(at for at, piece in enumerate(pieces) if piece.text == "(")
+    depth = 0
+    items: list[list[Token]] = []
+    item: list[Token] = []
+    for at in range(opening, len(pieces)):
+        text = pieces[at].text
+        depth += (text == "(") - (text == ")")
+        if depth == 0:
+            break
+        if depth == 1 and text == ",":
+            items.append(item)
+            item = []
+        elif not (depth == 1 and text == "("):
+            item.append(pieces[at])
+    items.append(item)
+    body = ",\n".join(f"  {_spaced(item, ddl)}" for item in items)
+    tail = _spaced(pieces[at + 1 :], ddl)
+    return f"{_spaced(pieces[:opening], ddl)} (\n{body}\n)" + (f" {tail}" if tail else "")
+
+
+def _spaced(pieces: list[Token], source: str) -> str:
+    """Write tokens with one space where the source had any, and none where it had none."""
+    text, end = "", None
+    for piece in pieces:
+        gap = end is not None and piece.offset > end
+        text += (" " if gap and not text.endswith("(") and piece.text not in {")", ","} else "") + piece.text
+        end = piece.offset + len(piece.text)
+    return text
 
 
 def excerpt(statement: str, offset: int | None, *, context: int = 2) -> str:

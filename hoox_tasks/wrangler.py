@@ -90,7 +90,9 @@ class WranglerConfig:
                 f"Choose one with --database: {', '.join(names)}.",
             )
         if not self.bindings:
-            raise Refused(f"{where} has no D1 database.", "Add one under d1_databases, or name a file with --path.")
+            raise Refused(
+                f"{where} has no D1 database.", "Add one under d1_databases, or name a file with --path."
+            )
         return self.bindings[0]
 
 
@@ -153,7 +155,9 @@ def _parse(path: Path) -> Mapping[str, Any]:
         raise Refused(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     except (ValueError, RecursionError) as error:
         reason = str(error).removeprefix("<string>:").rstrip(".")
-        raise Refused(f"{path} does not parse: {reason}.", "Correct the file; wrangler cannot read it either.") from error
+        raise Refused(
+            f"{path} does not parse: {reason}.", "Correct the file; wrangler cannot read it either."
+        ) from error
     if not isinstance(document, dict):
         raise Refused(f"{path} does not hold an object.", "See wrangler's documentation of its config file.")
     return document

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from hoox_tasks.config import Settings
 
 Value: TypeAlias = None | int | float | str | bytes
 """What a cell of SQLite or D1 can hold."""
 
 Row: TypeAlias = tuple[Value, ...]
+
+Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
+"""Rows to insert: the table, its columns, and rows in the order of the columns."""
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Called as `progress(what, done, total)`: rows or bytes so far, and of how many where known."""
@@ -61,14 +67,6 @@ SCHEMA_QUERY = (
     r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND tbl_name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY rowid"
 )
 """Asks for every object but the engine's own: SQLite's `sqlite_*`, D1's `_cf_*`, and automatic indexes."""
-
-
-class Batch(NamedTuple):
-    """Rows for one table, in the order of `columns`."""
-
-    table: str
-    columns: Sequence[str]
-    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +135,23 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def open_database(settings: Settings, *, create: bool = False) -> Database:
+    """Open the ledger that `settings` name; with `create` a local one is made where there is none.
+
+    Raises `Refused` where it is not there, or the way to it is not configured.
+    """
+    if settings.remote:
+        from hoox_tasks.database.remote import open_remote
+
+        return open_remote(settings)
+    from hoox_tasks.database.local import LocalDatabase
+
+    return LocalDatabase(
+        settings.path,
+        name=settings.name,
+        create=create,
+        strict=settings.strict,
+        busy_timeout=settings.busy_timeout,
+    )

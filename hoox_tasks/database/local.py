@@ -105,13 +105,13 @@ class LocalDatabase:
         """Insert rows into tables, all or none; returns how many went into each."""
         counts: dict[str, int] = {}
         with self.transaction():
-            for batch in batches:
-                into = ", ".join(sql.quote_name(column) for column in batch.columns)
-                marks = ", ".join("?" * len(batch.columns))
-                statement = f"INSERT INTO {sql.quote_name(batch.table)} ({into}) VALUES ({marks})"
+            for table, columns, rows in batches:
+                into = ", ".join(sql.quote_name(column) for column in columns)
+                marks = ", ".join("?" * len(columns))
+                statement = f"INSERT INTO {sql.quote_name(table)} ({into}) VALUES ({marks})"
                 with self._explained(None, statement):
-                    self._connection.executemany(statement, batch.rows)
-                counts[batch.table] = counts.get(batch.table, 0) + len(batch.rows)
+                    self._connection.executemany(statement, rows)
+                counts[table] = counts.get(table, 0) + len(rows)
         return counts
 
     def schema(self) -> list[SchemaObject]:
@@ -176,7 +176,8 @@ class LocalDatabase:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise Refused(
-                    f"The folder {self.path.parent} cannot be made: {error.strerror}.", "Choose another with --path."
+                    f"The folder {self.path.parent} cannot be made: {error.strerror}.",
+                    "Choose another with --path.",
                 ) from error
         mode = "rwc" if create else "rw"
         try:
@@ -188,7 +189,9 @@ class LocalDatabase:
                 check_same_thread=not shared,
             )
         except sqlite3.Error as error:
-            raise Refused(f"The ledger {self.path} cannot be opened: {error}.", "Check its permissions.") from error
+            raise Refused(
+                f"The ledger {self.path} cannot be opened: {error}.", "Check its permissions."
+            ) from error
         try:
             with self._explained(None, ""):
                 connection.execute("PRAGMA foreign_keys = ON")
@@ -213,7 +216,9 @@ class LocalDatabase:
             for index, statement in enumerate(statements):
                 started = time.perf_counter()
                 with self._explained(authorizer, statement.sql, index):
-                    cursor = connection.execute(_checked(statement.sql, self._strict), tuple(statement.params))
+                    cursor = connection.execute(
+                        _checked(statement.sql, self._strict), tuple(statement.params)
+                    )
                     rows = cursor.fetchall()
                 columns = tuple(column[0] for column in cursor.description or ())
                 meta = Meta(time.perf_counter() - started, max(cursor.rowcount, 0))
@@ -267,19 +272,26 @@ class LocalDatabase:
             yield
         except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
             text = str(error)
-            if "is not a database" in text or "malformed" in text and "JSON" not in text:
+            if "is not a database" in text or ("malformed" in text and "JSON" not in text):
                 problem = "is not a SQLite database" if "not a" in text else "is damaged"
-                raise Refused(f"{self.path} {problem}.", "Name another file with --path, or restore a backup.") from error
+                raise Refused(
+                    f"{self.path} {problem}.", "Name another file with --path, or restore a backup."
+                ) from error
             if "locked" in text and "database" in text:
                 raise self._locked(error, time.monotonic() - started) from error
             if "full" in text and "disk" in text:
                 raise HooxError(
-                    f"There is no room left on the disk for {self.path}.", "Make room; the ledger is as it was."
+                    f"There is no room left on the disk for {self.path}.",
+                    "Make room; the ledger is as it was.",
                 ) from error
             if "readonly database" in text:
-                raise Refused(f"The ledger {self.path} can only be read.", "Check its permissions.") from error
+                raise Refused(
+                    f"The ledger {self.path} can only be read.", "Check its permissions."
+                ) from error
             if isinstance(error, sqlite3.Warning | OverflowError) or "one statement at a time" in text:
-                raise Refused(f"The statement cannot be run: {text}.", "Run one statement at a time.") from error
+                raise Refused(
+                    f"The statement cannot be run: {text}.", "Run one statement at a time."
+                ) from error
             message = text if authorizer is None else rules.explain(error, authorizer)
             if message.startswith("it would "):
                 raise Refused(

@@ -1,0 +1,80 @@
+"""Files that a user keeps: written whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, cast
+
+from hoox_tasks.errors import HooxError, Refused
+
+
+def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
+    """Give the name of a backup taken at `moment` (now), in UTC: `db-backup-2026-05-19-174000.sql`."""
+    return f"db-backup-{moment or datetime.now(UTC):%Y-%m-%d-%H%M%S}{suffix}"
+
+
+def free_path(path: Path) -> Path:
+    """Give `path`, or the next like it that is not taken: two exports of one second keep both files."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_name(f"{path.name.split('.', 1)[0]}-{number}.{path.name.split('.', 1)[1]}")
+        number += 1
+    return candidate
+
+
+@contextmanager
+def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file to write, under a temporary name beside `path`; it gets its name when the block ends well.
+
+    Nothing is left where the block raises. Raises `Refused` where `path` cannot be written.
+    """
+    if path.is_dir():
+        raise Refused(f"{path} is a folder.", "Name a file in it.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open("xb")
+    except OSError as error:
+        raise Refused(
+            f"{path} cannot be written: {error.strerror}.", "Choose another with --output."
+        ) from error
+    try:
+        with file:
+            if compressed:
+                # Without a time or a name in it, equal ledgers give equal files.
+                with gzip.GzipFile("", "wb", 6, file, 0) as packed:
+                    yield cast(IO[bytes], packed)
+            else:
+                yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise HooxError(
+            f"{path} could not be written: {error.strerror}.", "Nothing was left of it."
+        ) from error
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextmanager
+def standard_output(*, compressed: bool = False) -> Iterator[IO[bytes]]:
+    """Open standard output for bytes."""
+    output = sys.stdout.buffer
+    sys.stdout.flush()
+    if compressed:
+        with gzip.GzipFile("", "wb", 6, output, 0) as packed:
+            yield cast(IO[bytes], packed)
+    else:
+        yield output
+    output.flush()

@@ -1,0 +1,156 @@
+"""What can be asked of a ledger as a whole, and done to it: list its tables, show its schema, wipe it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from hoox_tasks import migrations, seeding, sql
+from hoox_tasks.database import Batch, Database, Progress, SchemaObject, Statement
+from hoox_tasks.migrations import CHECKSUMS, Migration, Model
+
+if TYPE_CHECKING:
+    from hoox_tasks.seeding import Scenario
+
+_COUNTS = 80
+"""Tables counted by one statement: a column each, and D1 allows 100 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableCount:
+    """A table and its number of rows, None where the engine lets nobody read it."""
+
+    name: str
+    rows: int | None
+    internal: bool = False
+
+
+def list_tables(database: Database, history: str, *, internal: bool = False) -> list[TableCount]:
+    """Give the ledger's tables with their row counts, by name.
+
+    `history` is the migrations table. With `internal` the tables that serve tools and engine are listed too.
+    """
+    query = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'view' ORDER BY name"
+    found = [(str(name), str(kind)) for name, kind in database.query(query)]
+    tables = []
+    for name, kind in found:
+        serves = kind == "shadow" or name in {history, CHECKSUMS} or name.startswith(("sqlite_", "_cf_"))
+        if name not in {"sqlite_schema", "sqlite_temp_schema"} and (internal or not serves):
+            tables.append((name, serves))
+    readable = [name for name, _ in tables if not name.startswith("_cf_")]
+    counts: dict[str, int] = {}
+    for start in range(0, len(readable), _COUNTS):
+        names = readable[start : start + _COUNTS]
+        selected = ", ".join(f"(SELECT count(*) FROM {sql.quote_name(name)})" for name in names)
+        row = next(iter(database.query(f"SELECT {selected}")))
+        counts.update(zip(names, (int(str(number)) for number in row), strict=True))
+    return [TableCount(name, counts.get(name), serves) for name, serves in tables]
+
+
+def describe(schema: Iterable[SchemaObject], history: str) -> str:
+    """Write a ledger's schema in one fixed form and order, so that two of them can be compared in a diff.
+
+    Tables come by name, each with its indexes, triggers and views by name; one column to a line. The tables
+    that only serve the tools are left out.
+    """
+    objects = [
+        item
+        for item in schema
+        if item.table not in {history, CHECKSUMS} and item.name not in {history, CHECKSUMS}
+    ]
+    ranks = ("table", "index", "trigger", "view")
+    objects.sort(key=lambda item: (item.type == "view", item.table, ranks.index(item.type), item.name))
+    blocks: list[str] = []
+    for item in objects:
+        text = f"{sql.format_ddl(item.sql)};\n"
+        blocks.append(("\n" if item.type in {"table", "view"} and blocks else "") + text)
+    return "".join(blocks)
+
+
+def reset(
+    database: Database, files: Sequence[Migration], history: str, *, strict: bool = True
+) -> migrations.Status:
+    """Wipe the ledger and apply every migration anew, all in one transaction; gives the status after.
+
+    The database itself stays, with its id and its bindings. D1's own `_cf_*` tables are not touched.
+    """
+    current = migrations.status(database, files, history)
+    statements = [Statement(text) for text in drop_all(current.schema, strict=strict)]
+    with closing(Model([], strict=strict)) as model:
+        model.run(sql.Piece(statement.sql, 0, 1) for statement in migrations.history_tables(history))
+        for migration in files:
+            migrations.try_on(model, migration)
+    statements += migrations.history_tables(history)
+    for migration in files:
+        statements += [Statement(piece.sql) for piece in migration.pieces]
+        statements += migrations.record(migration, history)
+    database.batch(statements)
+    return migrations.status(database, files, history)
+
+
+def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str]:
+    """Write the statements that drop every object of a schema, whatever refers to what."""
+    with closing(Model(schema, strict=strict)) as model:
+        parents = model.parents()
+        virtual = model.virtual()
+    children: dict[str, set[str]] = {name: set() for name in parents}
+    for child, referred in parents.items():
+        for parent in referred:
+            if parent in children and parent != child:
+                children[parent].add(child)
+    try:
+        tables = list(TopologicalSorter(children).static_order())
+    except CycleError:
+        tables = list(parents)
+    statements = ["PRAGMA defer_foreign_keys = ON"]
+    for kind in ("trigger", "view"):
+        statements += [
+            f"DROP {kind.upper()} IF EXISTS {sql.quote_name(item.name)}"
+            for item in schema
+            if item.type == kind
+        ]
+    # A virtual table takes its shadow tables along.
+    statements += [f"DROP TABLE IF EXISTS {sql.quote_name(name)}" for name in virtual]
+    statements += [f"DROP TABLE IF EXISTS {sql.quote_name(name)}" for name in tables if name not in virtual]
+    return statements
+
+
+def holds_trades(database: Database) -> bool:
+    """Tell whether there is any trade in the ledger."""
+    return bool(list(database.query("SELECT 1 FROM trades LIMIT 1")))
+
+
+def seed(
+    database: Database,
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    start: datetime | None = None,
+    scale: float = 1,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Fill a ledger with the rows of a scenario, all or none; returns how many went into each table.
+
+    Columns that the ledger does not have (yet) are left out.
+    """
+    columns = {table: _columns(database, table) for table in seeding.TABLES}
+    rows = seeding.generate(scenario, seed=seed, start=start, scale=scale, columns=columns)
+    return database.insert(_counted(rows, progress))
+
+
+def _columns(database: Database, table: str) -> list[str]:
+    query = f"SELECT name FROM pragma_table_info({sql.quote_text(table)})"
+    return [str(row[0]) for row in database.query(query)]
+
+
+def _counted(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Batch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch[2])
+        if progress:
+            progress("rows", done, None)

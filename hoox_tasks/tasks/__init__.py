@@ -1,0 +1,31 @@
+"""The Invoke tasks: each reads its flags, calls one operation, and shows what that returns."""
+
+from __future__ import annotations
+
+from invoke.collection import Collection
+
+from hoox_tasks.config import DEFAULTS
+from hoox_tasks.tasks import backups, ledger, seed
+from hoox_tasks.tasks import migrate as migrate_tasks
+
+migrate = Collection(
+    "migrate", migrate_tasks.apply, migrate_tasks.status, migrate_tasks.new, migrate_tasks.mark
+)
+
+db = Collection(
+    "db",
+    ledger.apply,
+    ledger.list_,
+    ledger.query,
+    ledger.schema,
+    ledger.reset,
+    seed.seed,
+    seed.scenarios,
+    backups.export,
+    migrate,
+)
+"""The collection to add to a namespace of one's own."""
+db.configure({"hoox": dict(DEFAULTS)})
+
+ns = Collection(db)
+"""The namespace of a workspace that has no other tasks."""

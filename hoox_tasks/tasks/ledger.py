@@ -1,0 +1,227 @@
+"""`inv db.apply`, `list`, `query`, `schema` and `reset`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from hoox_tasks import backups, console, ledger, sql
+from hoox_tasks.database import Database, Rows, Statement, Value
+from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.tasks import migrate
+from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.seed import seed_at_first
+
+
+@ledger_task(
+    {
+        "seed": "Fill an empty local ledger with the demo scenario.",
+        "scenario": "Seed with this scenario instead.",
+        "confirm": "Let made-up rows into a remote ledger.",
+    }
+)
+def apply(command: Command, seed: bool = True, scenario: str | None = None, confirm: bool = False) -> None:
+    """Make the ledger ready: create it, apply every pending migration, seed it.
+
+    Run again it changes nothing. A ledger that holds trades is never seeded.
+    """
+    if command.dry and not command.settings.remote and not command.settings.path.exists():
+        pending = [migration.name for migration in migrate.files(command)]
+        for name in pending:
+            command.say(f"Would apply {name}")
+        command.done(f"Would create {command.settings.path}; planned", pending=pending)
+        return
+    with command.ledger(create=not command.dry) as database:
+        if command.dry:
+            migrate.plan(command, database, to=None, allow_out_of_order=False)
+            return
+        applied, status = migrate.apply_pending(command, database)
+        seeded = seed_at_first(command, database, scenario, confirm=confirm) if seed else {}
+        parts = []
+        if applied:
+            parts.append(f"applied {console.count(len(applied), 'migration')}")
+        if seeded:
+            parts.append(f"seeded {console.count(sum(seeded.values()), 'row')}")
+        did = (
+            " and ".join(parts).capitalize() + f" on {database.label}"
+            if parts
+            else f"{database.label} was ready; nothing changed"
+        )
+        command.done(
+            did,
+            database=database.label,
+            applied=[asdict(one) for one in applied],
+            seeded=seeded,
+            version=status.version,
+        )
+
+
+@ledger_task({"all": "List the tables of tools and engine as well."}, name="list")
+def list_(command: Command, all: bool = False) -> None:
+    """List the ledger's tables with their row counts."""
+    with command.ledger() as database:
+        tables = ledger.list_tables(database, command.settings.migrations_table, internal=all)
+        if command.json:
+            console.document({"database": database.label, "tables": [asdict(table) for table in tables]})
+        else:
+            console.table(("table", "rows"), [(table.name, table.rows) for table in tables], sys.stdout)
+            console.note(f"{console.count(len(tables), 'table')} in {database.label}")
+
+
+@ledger_task(
+    {
+        "sql": "The SQL; @FILE reads it from a file, - from standard input.",
+        "format": f"How to show the result: {', '.join(console.FORMATS)}.",
+        "param": "A value for the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
+        "write": "Let the SQL change the ledger; it runs in one transaction.",
+    },
+    positional=("sql",),
+    iterable=("param",),
+)
+def query(
+    command: Command,
+    sql: str,
+    format: str = "table",
+    param: list[str] | None = None,
+    write: bool = False,
+) -> None:
+    """Run SQL and show its result: on standard output, with rows and time on standard error.
+
+    Only reading is let through unless --write is given. Several statements give several results.
+    """
+    format = "json" if command.json else format
+    if format not in console.FORMATS:
+        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(console.FORMATS)}.")
+    statements = [piece.sql for piece in sql_pieces(_source(sql))]
+    params = [read_param(text) for text in param or []]
+    if params and len(statements) > 1:
+        raise Refused("--param goes with one statement only.", "Run the statements one by one.")
+    with command.ledger() as database:
+        run(database, statements, params, format, write=write)
+
+
+def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
+    """Run statements, show their results and tell rows, time and what D1 bills."""
+    started = time.perf_counter()
+    seen: list[Rows] = []
+
+    def results() -> Iterator[Rows]:
+        if write and len(statements) > 1:
+            seen.extend(database.batch(Statement(statement) for statement in statements))
+            yield from seen
+            return
+        for statement in statements:
+            result = database.query(statement, params, write=write)
+            seen.append(result)
+            yield result
+
+    try:
+        rows = console.render(results(), format, sys.stdout)
+    except StatementError as error:
+        place = f"\n{sql.excerpt(error.sql, error.offset)}\n" if error.offset is not None else ""
+        raise StatementError(
+            f"The SQL failed: {error.message.rstrip('.')}.{place}",
+            sql=error.sql,
+            remedy=error.remedy or "Correct it; `inv db.schema` shows the tables.",
+        ) from error
+    sys.stdout.flush()
+    footer = [console.count(rows, "row")]
+    changes = sum(result.meta.changes for result in seen)
+    if write:
+        footer.append(f"{changes:,} changed")
+    billed = [result.meta for result in seen if result.meta.rows_read is not None]
+    if billed:
+        footer.append(f"{sum(meta.rows_read or 0 for meta in billed):,} rows read")
+        footer.append(f"{sum(meta.rows_written or 0 for meta in billed):,} rows written")
+    console.note(f"{', '.join(footer)} in {console.duration(time.perf_counter() - started)}")
+
+
+def sql_pieces(text: str) -> list[sql.Piece]:
+    """Split the SQL of a query; raises `Refused` where there is none."""
+    pieces = sql.split(text)
+    if not pieces:
+        raise Refused("There is no SQL in it.", 'Give a statement: `inv db.query "SELECT ..."`.')
+    return pieces
+
+
+def _source(text: str) -> str:
+    if text == "-":
+        return sys.stdin.read()
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        try:
+            return path.read_text("utf-8-sig")
+        except OSError as error:
+            raise Refused(
+                f"{path} cannot be read: {error.strerror}.", "Name a file with SQL after the @."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise Refused(f"{path} is not UTF-8.", "Save it as UTF-8.") from error
+    return text
+
+
+def read_param(text: str) -> Value:
+    """Give the value that a --param stands for: a SQL literal where it is one, else the text itself."""
+    if text.upper() == "NULL":
+        return None
+    tokens = list(sql.tokens(text))
+    kinds = [token.kind for token in tokens]
+    if kinds == ["quoted"] and text[0] == "'" and text[-1] == "'" and len(text) > 1:
+        return text[1:-1].replace("''", "'")
+    if text[:2].upper() == "X'" and text.endswith("'"):
+        try:
+            return bytes.fromhex(text[2:-1])
+        except ValueError:
+            return text
+    # 007, 1e5 or 12_3 are more likely to be ids than numbers.
+    plain = text.removeprefix("-")
+    whole, point, fraction = plain.partition(".")
+    if whole.isdecimal() and plain.isascii() and (whole == "0" or not whole.startswith("0")):
+        if not point and -(2**63) <= int(text) < 2**63:
+            return int(text)
+        if point and fraction.isdecimal():
+            return float(text)
+    return text
+
+
+@ledger_task({})
+def schema(command: Command) -> None:
+    """Print the ledger's schema in one fixed form and order, fit for review in a diff."""
+    with command.ledger() as database:
+        text = ledger.describe(database.schema(), command.settings.migrations_table)
+        if command.json:
+            console.document({"database": database.label, "sql": text})
+        else:
+            sys.stdout.write(text)
+
+
+@ledger_task(
+    {
+        "confirm": "Do it without asking.",
+        "backup": "Write an export first.",
+    }
+)
+def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
+    """Wipe the ledger and leave it migrated and empty, after an export."""
+    with command.ledger() as database:
+        files = migrate.files(command)
+        if command.dry:
+            command.done(f"Would wipe {database.label}; planned", database=database.label)
+            return
+        console.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
+        written = None
+        if backup:
+            written = backups.export(database, backups.default_path(command.settings.backups_dir))
+            command.say(f"Exported {console.count(written.total, 'row')} to {written.path}")
+        status = ledger.reset(
+            database, files, command.settings.migrations_table, strict=command.settings.strict
+        )
+        command.done(
+            f"Wiped {database.label} and applied {console.count(len(files), 'migration')}",
+            database=database.label,
+            version=status.version,
+            backup=str(written.path) if written else None,
+        )

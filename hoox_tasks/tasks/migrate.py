@@ -1,0 +1,186 @@
+"""`inv db.migrate` and its kin."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from hoox_tasks import console, migrations
+from hoox_tasks.config import bundled
+from hoox_tasks.database import Database
+from hoox_tasks.errors import HooxError
+from hoox_tasks.migrations import Applied, Entry, Migration, MigrationFailed, State
+from hoox_tasks.tasks.command import Command, ledger_task
+
+
+def files(command: Command) -> list[Migration]:
+    """Read the workspace's migrations."""
+    return migrations.discover(command.settings.migrations_dir, command.settings.migrations_pattern)
+
+
+def entry_document(entry: Entry) -> dict[str, str]:
+    """Give a status entry as a JSON document has it."""
+    return {**asdict(entry), "state": entry.state.value}
+
+
+def apply_pending(
+    command: Command,
+    database: Database,
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+) -> tuple[list[Applied], migrations.Status]:
+    """Apply what is pending and tell each one; those before a failing one are told as well."""
+    try:
+        applied, status = migrations.apply(
+            database,
+            files(command),
+            command.settings.migrations_table,
+            to=to,
+            allow_out_of_order=allow_out_of_order,
+            allow_data_loss=allow_data_loss,
+            strict=command.settings.strict,
+        )
+    except MigrationFailed as error:
+        _tell(command, error.applied)
+        raise
+    _tell(command, applied)
+    return applied, status
+
+
+def _tell(command: Command, applied: list[Applied]) -> None:
+    for one in applied:
+        command.say(f"Applied {one.name} ({console.duration(one.seconds)})")
+
+
+@ledger_task(
+    {
+        "to": "Stop after this migration: its name or number.",
+        "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
+        "allow-data-loss": "Let a migration lose rows, where otherwise it would be undone.",
+    },
+    default=True,
+)
+def apply(
+    command: Command, to: str | None = None, allow_out_of_order: bool = False, allow_data_loss: bool = False
+) -> None:
+    """Apply all pending migrations, in order.
+
+    Each one commits together with its row in the history, or leaves nothing behind. With Invoke's own
+    --dry (`inv --dry db.migrate`) the plan is printed and nothing is touched.
+    """
+    with command.ledger() as database:
+        if command.dry:
+            plan(command, database, to=to, allow_out_of_order=allow_out_of_order)
+            return
+        applied, status = apply_pending(
+            command,
+            database,
+            to=to,
+            allow_out_of_order=allow_out_of_order,
+            allow_data_loss=allow_data_loss,
+        )
+        did = (
+            f"Applied {console.count(len(applied), 'migration')} to" if applied else "Nothing was pending on"
+        )
+        command.done(
+            f"{did} {database.label}",
+            database=database.label,
+            applied=[asdict(one) for one in applied],
+            version=status.version,
+        )
+
+
+def plan(command: Command, database: Database, *, to: str | None, allow_out_of_order: bool) -> None:
+    """Print what applying would do."""
+    found = files(command)
+    status = migrations.status(database, found, command.settings.migrations_table)
+    pending = migrations.plan(status, found, to=to, allow_out_of_order=allow_out_of_order)
+    for migration in pending:
+        command.say(f"Would apply {migration.name} ({console.count(len(migration.pieces), 'statement')})")
+    did = f"Would apply {console.count(len(pending), 'migration')} to" if pending else "Nothing is pending on"
+    command.done(
+        f"{did} {database.label}; planned",
+        database=database.label,
+        pending=[migration.name for migration in pending],
+        version=status.version,
+    )
+
+
+@ledger_task({"check": "Exit with 1 when anything is pending or wrong."})
+def status(command: Command, check: bool = False) -> None:
+    """List all migrations: applied (and when), pending, or what is wrong with them.
+
+    Writes nothing, and needs no right to write.
+    """
+    with command.ledger() as database:
+        current = migrations.status(database, files(command), command.settings.migrations_table)
+        good = all(entry.state is State.APPLIED for entry in current.entries)
+        if command.json:
+            console.document(
+                {
+                    "database": database.label,
+                    "version": current.version,
+                    "up_to_date": good,
+                    "migrations": [entry_document(entry) for entry in current.entries],
+                }
+            )
+        else:
+            rows = [
+                (entry.name, entry.state.value, f"{entry.applied_at} UTC" if entry.applied_at else "-")
+                for entry in current.entries
+            ]
+            console.table(("migration", "state", "applied"), rows, sys.stdout)
+            for entry in current.entries:
+                if entry.advice:
+                    console.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
+        if check and not good:
+            wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
+            names = ", ".join(f"{entry.name} {entry.state.value}" for entry in wrong)
+            raise HooxError(
+                f"{database.label} is not up to date: {names}.",
+                "Apply what is pending with `inv db.migrate`.",
+            )
+
+
+@ledger_task(
+    {
+        "message": "What the migration does; becomes the file's name.",
+    },
+    positional=("message",),
+    without=("remote", "preview", "path"),
+)
+def new(command: Command, message: str) -> None:
+    """Write an empty migration with the next number."""
+    settings = command.settings
+    folder = settings.migrations_dir
+    copied: list[Path] = []
+    if folder == bundled("migrations").resolve() and not folder.is_relative_to(settings.root):
+        # A folder of the workspace's own replaces ours, so it begins with all that the ledger rests on.
+        folder = settings.root / "migrations"
+        copied = migrations.copy(files(command), folder)
+        for path in copied:
+            command.say(f"Copied {path.name}, which came with hoox_tasks, to {folder}")
+    path = migrations.create(folder, message)
+    command.done(f"Wrote {path}", path=str(path), copied=[str(path) for path in copied])
+
+
+@ledger_task(
+    {
+        "name": "The migration: its file name or number.",
+        "forget": "Take a recorded name whose file is gone out of the history.",
+    },
+    positional=("name",),
+)
+def mark(command: Command, name: str, forget: bool = False) -> None:
+    """Record a migration as applied without running it, for a ledger that was changed by hand.
+
+    An edited one is accepted as its file is now; a renamed one gets its new name.
+    """
+    with command.ledger() as database:
+        did = migrations.mark(
+            database, files(command), command.settings.migrations_table, name, forget=forget
+        )
+        command.done(f"{did.rstrip('.')} on {database.label}", database=database.label, done=did)
