@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from hoox_tasks.seeding.order_ids import OrderIds
 from hoox_tasks.seeding.scenario import Exchange, Market, Scenario
 
 UNITS = 100_000_000
@@ -51,7 +52,7 @@ class Contract:
 class Position:
     """An open position: `lots` that cost `cost / parts` units, bought (LONG) or sold (SHORT)."""
 
-    __slots__ = ("cost", "fills", "key", "liquidation", "lots", "margin", "parts", "side", "signal_id")
+    __slots__ = ("cost", "fills", "id", "liquidation", "lots", "margin", "parts", "side", "signal_id")
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -61,7 +62,7 @@ class Position:
         self.margin = 0
         self.liquidation = 0
         self.fills = 0
-        self.key = ""
+        self.id = ""
         self.signal_id = ""
 
     def unrealized(self, worth: int) -> int:
@@ -81,26 +82,32 @@ class Account:
     """One exchange's account: a wallet in units, and at most one position in each market."""
 
     __slots__ = (
+        "_backed",
         "_leverage",
         "_long_stop",
         "_maker",
         "_short_stop",
         "_taker",
         "name",
+        "order_id",
         "positions",
         "used",
         "wallet",
     )
 
-    def __init__(self, exchange: Exchange, scenario: Scenario) -> None:
+    def __init__(self, exchange: Exchange, scenario: Scenario, order_id: OrderIds) -> None:
         terms = scenario.account
         self.name = exchange.name
         self.wallet = int(terms.equity * UNITS)
         self.used = 0
+        self.order_id = order_id
         self.positions: list[Position | None] = [None] * len(scenario.markets)
         self._leverage = terms.leverage
         self._maker = exchange.maker_fee.as_integer_ratio()
         self._taker = exchange.taker_fee.as_integer_ratio()
+        # What a unit of free collateral can back, fee included; a bit less, because it is a double.
+        dearest = float(max(exchange.taker_fee, exchange.maker_fee))
+        self._backed = 0.999999 / (1 / terms.leverage + dearest)
         # Where a loss has eaten the margin down to the maintenance margin, as a part of the entry price.
         cushion = Fraction(1, terms.leverage) - Fraction(terms.maintenance)
         self._long_stop = (1 - cushion).as_integer_ratio()
@@ -112,16 +119,9 @@ class Account:
         return (2 * worth * numerator + denominator) // (2 * denominator)
 
     def affordable(self, lot_worth: int) -> int:
-        """How many lots the free collateral can back, fee included."""
-        numerator, denominator = self._taker
+        """How many lots of `lot_worth` units the free collateral can back, fee included."""
         # A few units stay back, because the margin and the fee are rounded apart.
-        spendable = max(0, self.wallet - self.used - 4)
-        return (
-            spendable
-            * denominator
-            * self._leverage
-            // (lot_worth * (denominator + numerator * self._leverage))
-        )
+        return int(max(0, self.wallet - self.used - 4) * self._backed / lot_worth)
 
     def increase(self, market: int, side: int, lots: int, worth: int, fee: int, value: int) -> Position:
         """Open a position, or add to it, for `worth` units; `value` is the contract's."""

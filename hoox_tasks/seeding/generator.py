@@ -25,7 +25,6 @@ What holds for the rows (amounts in the quote currency, times in Unix seconds):
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -33,9 +32,9 @@ from random import Random
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.seeding.account import LONG, SHORT, UNITS, Account, Contract, Position
-from hoox_tasks.seeding.market import Path
-from hoox_tasks.seeding.order_ids import OrderIds, order_ids
-from hoox_tasks.seeding.pools import Pools, draw_pools
+from hoox_tasks.seeding.market import key_of, price_paths
+from hoox_tasks.seeding.order_ids import order_ids
+from hoox_tasks.seeding.pools import CHATTER, draw_pools
 from hoox_tasks.seeding.rows import TABLES, Batch, Cell
 from hoox_tasks.seeding.scenario import Scenario
 
@@ -55,8 +54,22 @@ LATENCY = 4
 most so many seconds after its signal."""
 
 _SIDES = {LONG: "LONG", SHORT: "SHORT"}
-_OPENING = {LONG: ("LONG", "BUY"), SHORT: ("SHORT", "SELL")}
-_CLOSING = {LONG: "CLOSE_LONG", SHORT: "CLOSE_SHORT"}
+_ACTIONS = {
+    (True, LONG): "LONG",
+    (True, SHORT): "SHORT",
+    (False, LONG): "CLOSE_LONG",
+    (False, SHORT): "CLOSE_SHORT",
+}
+_ASKED = {
+    (True, LONG): ("LONG", "BUY"),
+    (True, SHORT): ("SHORT", "SELL"),
+    (False, LONG): ("CLOSE_LONG", "CLOSE_LONG"),
+    (False, SHORT): ("CLOSE_SHORT", "CLOSE_SHORT"),
+}
+"""What a trade does, and the words for it in a signal, by whether it opens a position and on which side."""
+
+_MAKER = ', "liquidity": "maker"}'
+_TAKER = ', "liquidity": "taker"}'
 
 _NEVER = 2**63
 """A price in ticks that no path reaches."""
@@ -111,8 +124,8 @@ def counts(scenario: Scenario, scale: float = 1) -> dict[str, int]:
 
 def _seconds(start: datetime) -> int:
     moment = start if start.tzinfo else start.replace(tzinfo=UTC)
-    if not 1970 <= moment.year < 2200:
-        raise Refused(f"A ledger cannot start at {start}.", "Give a time from 1970 to 2199.")
+    if not 1970 <= moment.year < 2090:
+        raise Refused(f"A ledger cannot start at {start}.", "Give a time from 1970 to 2089.")
     return max(0, int(moment.timestamp()))
 
 
@@ -140,34 +153,30 @@ def _choice(columns: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[int,
     }
 
 
-def _key(*parts: object) -> int:
-    """A number that depends on all the parts, the same everywhere."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:16], "big")
-
-
 class _Ids:
-    """Row ids in the form of a UUIDv7: the time, which kind of row, and a number of its own.
+    """Row ids in the form of a UUIDv8: the second, which kind of row, and a number of its own.
 
-    They are made from three parts, so that all rows of one signal share the work. Sorted by time, they
-    are also fast to index.
+    They are put together from three parts, so that all rows of one signal share the work. Sorted by
+    time, they are also fast to index.
     """
 
     def __init__(self, key: int) -> None:
         self._mask = key & 0xFFFFFFFFFFFF
-        self._kind = key >> 48
+        self._mark = f"{key >> 48 & 0xFFFF:04x}"
+        self._kind = key >> 64
 
     def kind(self, number: int) -> str:
         """The middle part for one kind of row."""
+        # An odd factor keeps the kinds apart, whichever of their lower bits are used.
         mixed = self._kind ^ (number * 0x9E3779B1)
-        return f"-7{mixed & 0xFFF:03x}-{'89ab'[mixed >> 12 & 3]}{mixed >> 14 & 0xFFF:03x}-"
+        return f"-{self._mark}-8{mixed & 0xFFF:03x}-{'89ab'[mixed >> 12 & 3]}{mixed >> 14 & 0xFFF:03x}-"
 
     def head(self, moment: int) -> str:
-        """The first part: milliseconds since 1970, of which only the seconds count."""
-        text = f"{moment * 1000:012x}"
-        return f"{text[:8]}-{text[8:]}"
+        """The first part, for a second until 2105."""
+        return f"{moment:08x}"
 
     def tail(self, number: int) -> str:
-        """The last part: a number that is given once per kind."""
+        """The last part, for a number that is given once per kind."""
         return f"{number ^ self._mask:012x}"
 
 
@@ -178,174 +187,201 @@ class _Play:
         self.scenario = scenario
         self.signals = signals
         self.snapshots = snapshots
+        self.taken = 0
         self.first = first
         self.length = int(scenario.days * 86_400)
-        key = _key(scenario.name, seed)
-        self.random = Random(_key(key, "signals"))
-        self.pools: Pools = draw_pools(key)
-        self.ids = _Ids(key)
+        self.leverage = scenario.account.leverage
+
+        key = key_of(scenario.name, seed)
+        self.draw = Random(key_of(key, "signals")).random
+        self.pools = draw_pools(key, scenario.signals.sources, scenario.orders.errors, scenario.logs.messages)
+        ids = self.ids = _Ids(key)
+        self.signal_kind, self.trade_kind, self.position_kind, self.log_kind = map(ids.kind, range(4))
+        self.balance_kind, self.liquidation_kind, self.liquidation_log_kind = map(ids.kind, range(4, 7))
+        self.chatter_kinds = [ids.kind(7 + line) for line in range(int(scenario.logs.per_signal) + 1)]
+        self.liquidations = 0
+
         self.contracts = [Contract(market) for market in scenario.markets]
-        moves_per_day = signals / len(self.contracts) / float(scenario.days)
-        self.paths = [
-            Path(
-                market,
-                Random(_key(key, market.symbol)),
-                moves_per_day=moves_per_day,
-                crashes=scenario.crashes,
-            )
-            for market in scenario.markets
+        self.paths = price_paths(scenario, seed, signals)
+        self.accounts = [
+            Account(exchange, scenario, order_ids(exchange.order_id, Random(key_of(key, exchange.name))))
+            for exchange in scenario.exchanges
         ]
-        self.accounts = [Account(exchange, scenario) for exchange in scenario.exchanges]
-        self.order_ids: list[OrderIds] = [
-            order_ids(exchange.order_id, Random(_key(key, exchange.name))) for exchange in scenario.exchanges
-        ]
-        # The prices at which the first LONG from above and the first SHORT from below are liquidated.
+        # The first prices, from above for LONG and from below for SHORT positions, at which one may have
+        # to be liquidated: looked at with every move, where looking at all positions would take long.
         self.long_stops = [0] * len(self.contracts)
         self.short_stops = [_NEVER] * len(self.contracts)
-        self.rows: dict[str, list[_Row]] = {table: [] for table in TABLES}
-        self.chatter = [(*line[:2], text, line[3]) for text in scenario.logs.messages for line in self.pools.chatter[:3]] or self.pools.chatter
-        self.chatter_kind, self.balance_kind, self.position_kind = (self.ids.kind(n) for n in (6, 7, 8))
-        self.taken = 0
-        self.chatted = 0
-        self.positions = 0
-        self.liquidations = 0
+
+        # One draw decides what becomes of an order: these are the upper ends of the parts.
+        orders = scenario.orders
+        self.failed = float(orders.failed)
+        self.tested = self.failed + float(orders.test)
+        self.pending = self.tested + float(orders.pending)
+        self.unfilled = self.pending + float(orders.unfilled)
+        self.partial = float(orders.partial)
+        self.maker = float(orders.maker)
+        self.gearing = float(orders.size) * self.leverage
+
+        self.signal_rows: list[_Row] = []
+        self.trade_rows: list[_Row] = []
+        self.position_rows: list[_Row] = []
+        self.balance_rows: list[_Row] = []
+        self.log_rows: list[_Row] = []
 
     def batches(self, chosen: Mapping[str, tuple[int, ...]]) -> Iterator[Batch]:
         """Play all signals, and hand the rows over whenever there are enough of them."""
+        waiting = {
+            "trade_signals": self.signal_rows,
+            "trades": self.trade_rows,
+            "positions": self.position_rows,
+            "balances": self.balance_rows,
+            "system_logs": self.log_rows,
+        }
         for _ in self._played():
-            yield from self._handed_over(chosen)
-        yield from self._handed_over(chosen)
-
-    def _handed_over(self, chosen: Mapping[str, tuple[int, ...]]) -> Iterator[Batch]:
-        for table, names in TABLES.items():
-            rows = self.rows[table]
-            if rows and table in chosen:
-                places = chosen[table]
-                if len(places) < len(names):
-                    rows = _narrowed(rows, places)
-                yield Batch(table, tuple(names[place] for place in places), rows[:])
-            self.rows[table].clear()
+            for table, rows in waiting.items():
+                if rows and table in chosen:
+                    names, places = TABLES[table], chosen[table]
+                    yield Batch(
+                        table, tuple(names[place] for place in places), _narrowed(rows, places, names)
+                    )
+                rows.clear()
 
     def _played(self) -> Iterator[None]:
-        """Play the signals; pauses whenever a batch is full."""
-        scenario, pools, ids = self.scenario, self.pools, self.ids
-        draw = self.random.random
-        contracts, accounts, paths = self.contracts, self.accounts, self.paths
+        """Play the signals, one after another; pauses whenever a batch is full, and at the end."""
+        draw, scenario = self.draw, self.scenario
+        contracts, paths, accounts = self.contracts, self.paths, self.accounts
         long_stops, short_stops = self.long_stops, self.short_stops
-        signal_rows, trade_rows, log_rows = (
-            self.rows[table] for table in ("trade_signals", "trades", "system_logs")
-        )
         market_count, account_count = len(contracts), len(accounts)
-        head, tail = ids.head, ids.tail
-        signal_kind, trade_kind, log_kind = (ids.kind(number) for number in (1, 2, 3))
-
-        burst, sources = scenario.signals.burst, scenario.signals.sources
-        mails, alerts = pools.mails, pools.alerts
-        rejections = [f"{text}" for text in pools.rejections]
-        errors = scenario.orders.errors or pools.errors
-        long, rejected = float(scenario.signals.long), float(scenario.signals.rejected)
-        orders = scenario.orders
-        maker_part, partial_part = float(orders.maker), float(orders.partial)
-        # One draw decides what becomes of an order: these are the upper ends of the parts.
-        failed = float(orders.failed)
-        tested = failed + float(orders.test)
-        pending = tested + float(orders.pending)
-        unfilled = pending + float(orders.unfilled)
-        size, size_parts = orders.size.as_integer_ratio()
-        leverage = scenario.account.leverage
-        margin_parts = size_parts * 128
-        chatter_part = float(scenario.logs.per_signal)
-
-        # All signals fit in, with their latency, before the last snapshot.
-        span = self.length - LATENCY
+        burst, long, rejected = scenario.signals.burst, scenario.signals.long, scenario.signals.rejected
+        long_part, rejected_part = float(long), float(rejected)
+        chatter = float(scenario.logs.per_signal)
+        alerts, rejections = self.pools.alerts, self.pools.rejections
+        alert_count, rejection_count = len(alerts), len(rejections)
+        signal_rows, log_rows = self.signal_rows, self.log_rows
+        # All signals, with the time that an order takes, fit in before the last snapshot.
         groups = -(-self.signals // burst)
+        interval = (self.length - LATENCY) / groups
         taken, due = self.first, self._snapshot()
 
         for number in range(self.signals):
             if number % burst == 0:
-                group = number // burst
-                now = self.first + LATENCY + int((group + 0.999 * draw()) * span / groups)
+                now = self.first + LATENCY + int((number // burst + 0.999 * draw()) * interval)
                 while now >= due:
                     taken, due = due, self._snapshot()
                 if now == taken:
                     now += 1
-                start_of_id = head(now)
-            end_of_id = tail(number)
+                head = self.ids.head(now)
+            tail = self.ids.tail(number)
             market = int(draw() * market_count)
-            contract = contracts[market]
             ticks = paths[market].move(number / self.signals)
             if ticks <= long_stops[market] or ticks >= short_stops[market]:
                 self._liquidate(market, now)
-            which = int(draw() * account_count)
-            account = accounts[which]
-            position = account.positions[market]
 
-            # What the signal asks for.
+            account = accounts[int(draw() * account_count)]
+            position = account.positions[market]
             if position is None:
-                side = LONG if draw() < long else SHORT
+                side = LONG if draw() < long_part else SHORT
                 opens = True
             else:
                 side = position.side
                 opens = position.fills < MOST_FILLS and draw() < ADDING
-            action = _SIDES[side] if opens else _CLOSING[side]
-            asked = _OPENING[side][draw() < 0.3] if opens else action
-            symbol = contract.symbol
-            price = contract.price(ticks)
-            signal_id = f"{start_of_id}{signal_kind}{end_of_id}"
-            source = sources[int(draw() * len(sources))]
-            raw = (
-                f"{mails[number & 15]}\n{asked} {symbol} {price}"
-                if source == "Email"
-                else f'{alerts[int(draw() * 32)]}{symbol}", "action": "{asked}", "price": {price}}}'
-            )
-            sent = now - 1 - int(draw() * LATENCY)
-            signal_rows.append((signal_id, sent, symbol, asked, source, raw, now))
-
-            # What becomes of it.
-            log_id = f"{start_of_id}{log_kind}{end_of_id}"
-            if draw() < rejected:
-                why = rejections[int(draw() * len(rejections))]
-                log_rows.append(
-                    (log_id, now, "WARN", "hoox-gateway", why, f'{{"signal_id": "{signal_id}"}}')
+            asked = _ASKED[opens, side][draw() < 0.3]
+            signal_id = f"{head}{self.signal_kind}{tail}"
+            source, before, between, after = alerts[int(draw() * alert_count)]
+            symbol = contracts[market].symbol
+            signal_rows.append(
+                (
+                    signal_id,
+                    now - 1 - int(draw() * LATENCY),
+                    symbol,
+                    asked,
+                    source,
+                    f"{before}{symbol}{between}{asked}{after}",
+                    now,
                 )
+            )
+
+            if draw() < rejected_part:
+                why = rejections[int(draw() * rejection_count)]
+                log_id = f"{head}{self.log_kind}{tail}"
+                log_rows.append((log_id, now, "WARN", "hoox-gateway", why, f'{{"signal_id": "{signal_id}"}}'))
             else:
-                trade_id = f"{start_of_id}{trade_kind}{end_of_id}"
-                lot_worth = ticks * contract.value
-                if not opens and position is not None:
-                    wanted = affordable = position.lots
+                self._order(account, market, ticks, side, opens, signal_id, now, head, tail)
+            if chatter:
+                for kind in self.chatter_kinds[: int(chatter + draw())]:
+                    level, service, message, details = self.pools.chatter[int(draw() * CHATTER)]
+                    log_rows.append((f"{head}{kind}{tail}", now, level, service, message, details))
+            if len(signal_rows) >= BATCH:
+                yield
+
+        while self.taken <= self.snapshots:
+            self._snapshot()
+        self._leave_open()
+        yield
+
+    def _order(
+        self,
+        account: Account,
+        market: int,
+        ticks: int,
+        side: int,
+        opens: bool,
+        signal_id: str,
+        now: int,
+        head: str,
+        tail: str,
+    ) -> None:
+        """Send the order that a signal asks for; leaves a trade and a line about it."""
+        draw, contract = self.draw, self.contracts[market]
+        action, symbol = _ACTIONS[opens, side], contract.symbol
+        lot_worth = ticks * contract.value
+        position = account.positions[market]
+        if opens or position is None:
+            lots = int(account.wallet * self.gearing * (0.5 + draw()) / lot_worth) or 1
+            affordable = account.affordable(lot_worth)
+            if lots > affordable > 0:
+                lots = affordable
+        else:
+            lots = affordable = position.lots
+        quantity = contract.quantity(lots)
+        fate = draw()
+        order_id = price = profit = error = response = None
+        fee = 0.0
+        level = "INFO"
+        if fate < self.failed or lots > affordable:
+            status = "FAILED"
+            errors = self.pools.errors
+            error = (
+                errors[int(draw() * len(errors))] if fate < self.failed else "insufficient margin for one lot"
+            )
+            level, outcome = "ERROR", f"failed: {error}"
+        elif fate < self.tested:
+            status, outcome = "TEST_EXECUTED", "was accepted as a test"
+        else:
+            order_id = account.order_id(now)
+            if fate < self.pending:
+                status, outcome = "PENDING", "waits"
+                response = f'{{"orderId": "{order_id}", "status": "New"}}'
+            else:
+                status = "EXECUTED"
+                price = contract.price(ticks)
+                maker = draw() < self.maker
+                liquidity = _MAKER if maker else _TAKER
+                state, ordered = "Filled", ""
+                if fate < self.unfilled:
+                    outcome = "expired without a fill"
+                    level = "WARN"
+                    state, ordered = "Expired", f', "qty": {quantity}'
+                    lots, quantity = 0, 0.0
+                elif lots > 1 and draw() < self.partial:
+                    outcome = "was filled in part"
+                    state, ordered = "PartiallyFilled", f', "qty": {quantity}'
+                    lots = 1 + int(draw() * (lots - 1))
+                    quantity = contract.quantity(lots)
                 else:
-                    wanted = (
-                        account.wallet * leverage * size * (64 + int(draw() * 128))
-                        // (margin_parts * lot_worth)
-                    ) or 1
-                    affordable = account.affordable(lot_worth)
-                    if wanted > affordable > 0:
-                        wanted = affordable
-                quantity = contract.quantity(wanted)
-                fate = draw()
-                order_id: str | None = None
-                paid: float | None = None
-                profit: float | None = None
-                fee = 0.0
-                error = response = None
-                if fate >= unfilled and wanted <= affordable:
-                    status = "EXECUTED"
-                    order_id = self.order_ids[which](now)
-                    paid = price
-                    maker = draw() < maker_part
-                    lots = wanted
-                    if wanted > 1 and draw() < partial_part:
-                        lots = 1 + int(draw() * (wanted - 1))
-                        response = (
-                            f'{{"orderId": "{order_id}", "status": "PartiallyFilled", "qty": {quantity}, '
-                            f'"liquidity": "{"maker" if maker else "taker"}"}}'
-                        )
-                        quantity = contract.quantity(lots)
-                    else:
-                        response = (
-                            f'{{"orderId": "{order_id}", "status": "Filled", '
-                            f'"liquidity": "{"maker" if maker else "taker"}"}}'
-                        )
+                    outcome = "was filled"
+                response = f'{{"orderId": "{order_id}", "status": "{state}"{ordered}{liquidity}'
+                if lots:
                     worth = lots * lot_worth
                     cost = account.fee(worth, maker)
                     fee = cost / UNITS
@@ -353,75 +389,44 @@ class _Play:
                         position = account.increase(market, side, lots, worth, cost, contract.value)
                         position.signal_id = signal_id
                         if position.fills == 1:
-                            position.key = f"{start_of_id}{self.position_kind}{end_of_id}"
-                        self._set_stops(market)
+                            position.id = f"{head}{self.position_kind}{tail}"
+                        if side == LONG:
+                            self.long_stops[market] = max(self.long_stops[market], position.liquidation)
+                        else:
+                            self.short_stops[market] = min(self.short_stops[market], position.liquidation)
                     else:
                         profit = self._close(account, market, lots, ticks, cost, now) / UNITS
-                    level, message = "INFO", f"{action} {symbol} filled on {account.name}"
-                elif fate < failed or wanted > affordable:
-                    status = "FAILED"
-                    error = (
-                        errors[number % len(errors)] if fate < failed else "insufficient margin for this order"
-                    )
-                    level, message = "ERROR", f"{action} {symbol} failed on {account.name}: {error}"
-                elif fate < tested:
-                    status = "TEST_EXECUTED"
-                    response = "{}"
-                    level, message = "INFO", f"{action} {symbol} accepted as a test by {account.name}"
-                else:
-                    order_id = self.order_ids[which](now)
-                    if fate < pending:
-                        status = "PENDING"
-                        response = f'{{"orderId": "{order_id}", "status": "New"}}'
-                        level, message = "INFO", f"{action} {symbol} waits on {account.name}"
-                    else:
-                        status = "EXECUTED"
-                        paid = price
-                        response = (
-                            f'{{"orderId": "{order_id}", "status": "Expired", "qty": {quantity}, '
-                            '"liquidity": "taker"}'
-                        )
-                        quantity = 0.0
-                        level, message = "WARN", f"{action} {symbol} expired without a fill on {account.name}"
-                trade_rows.append(
-                    (
-                        trade_id,
-                        signal_id,
-                        now,
-                        account.name,
-                        symbol,
-                        action,
-                        quantity,
-                        paid,
-                        leverage,
-                        status,
-                        error,
-                        response,
-                        now + 1,
-                        fee,
-                        order_id,
-                        profit,
-                    )
-                )
-                log_rows.append((log_id, now, level, "trade-worker", message, f'{{"trade_id": "{trade_id}"}}'))
-
-            if chatter_part:
-                self._chat(chatter_part, now, start_of_id, number)
-            if len(signal_rows) >= BATCH:
-                yield
-
-        while self.taken <= self.snapshots:
-            self._snapshot()
-        self._leave_open()
-
-    def _chat(self, per_signal: float, now: int, start_of_id: str, number: int) -> None:
-        draw = self.random.random
-        lines = int(per_signal + draw())
-        for line in range(lines):
-            level, service, message, details = self.chatter[int(draw() * len(self.chatter))]
-            log_id = f"{start_of_id}{self.chatter_kind}{self.ids.tail(self.chatted)}"
-            self.chatted += 1
-            self.rows["system_logs"].append((log_id, now, level, service, message, details))
+        trade_id = f"{head}{self.trade_kind}{tail}"
+        self.trade_rows.append(
+            (
+                trade_id,
+                signal_id,
+                now,
+                account.name,
+                symbol,
+                action,
+                quantity,
+                price,
+                self.leverage,
+                status,
+                error,
+                response,
+                now + 1,
+                fee,
+                order_id,
+                profit,
+            )
+        )
+        self.log_rows.append(
+            (
+                f"{head}{self.log_kind}{tail}",
+                now,
+                level,
+                "trade-worker",
+                f"{action} {symbol} on {account.name} {outcome}",
+                f'{{"trade_id": "{trade_id}"}}',
+            )
+        )
 
     def _snapshot(self) -> int:
         """Write what all accounts hold at the moment that is due; returns the next such moment."""
@@ -432,7 +437,7 @@ class _Play:
             for position, contract, path in zip(account.positions, self.contracts, self.paths, strict=True):
                 if position is not None:
                     unrealized += position.unrealized(position.lots * path.ticks * contract.value)
-            self.rows["balances"].append(
+            self.balance_rows.append(
                 (
                     f"{head}{self.balance_kind}{self.ids.tail(self.taken * len(self.accounts) + which)}",
                     account.name,
@@ -452,7 +457,7 @@ class _Play:
         """Close the positions in a market that its last move has wiped out, each at its own price."""
         path, contract = self.paths[market], self.contracts[market]
         lowest, highest = sorted((path.before, path.ticks))
-        for which, account in enumerate(self.accounts):
+        for account in self.accounts:
             position = account.positions[market]
             if position is None or (path.ticks - position.liquidation) * position.side > 0:
                 continue
@@ -461,12 +466,12 @@ class _Play:
             lots = position.lots
             worth = lots * ticks * contract.value
             fee = account.fee(worth, False)
-            action = _CLOSING[position.side]
+            action = _ACTIONS[False, position.side]
             head, tail = self.ids.head(now), self.ids.tail(self.liquidations)
-            trade_id = f"{head}{self.ids.kind(4)}{tail}"
-            order_id = self.order_ids[which](now)
+            trade_id = f"{head}{self.liquidation_kind}{tail}"
+            order_id = account.order_id(now)
             profit = self._close(account, market, lots, ticks, fee, now)
-            self.rows["trades"].append(
+            self.trade_rows.append(
                 (
                     trade_id,
                     position.signal_id,
@@ -476,19 +481,19 @@ class _Play:
                     action,
                     contract.quantity(lots),
                     contract.price(ticks),
-                    self.scenario.account.leverage,
+                    self.leverage,
                     "EXECUTED",
                     None,
-                    f'{{"orderId": "{order_id}", "status": "Filled", "liquidity": "taker", "liquidation": true}}',
+                    f'{{"orderId": "{order_id}", "status": "Filled", "liquidation": true{_TAKER}',
                     now + 1,
                     fee / UNITS,
                     order_id,
                     profit / UNITS,
                 )
             )
-            self.rows["system_logs"].append(
+            self.log_rows.append(
                 (
-                    f"{head}{self.ids.kind(5)}{tail}",
+                    f"{head}{self.liquidation_log_kind}{tail}",
                     now,
                     "ERROR",
                     "trade-worker",
@@ -497,6 +502,7 @@ class _Play:
                 )
             )
             self.liquidations += 1
+        self._set_stops(market)
 
     def _close(self, account: Account, market: int, lots: int, ticks: int, fee: int, now: int) -> int:
         """Close lots of a position; leaves its row, and returns the profit in units, when none is left."""
@@ -505,10 +511,9 @@ class _Play:
         entry = position.entry_price(contract)
         profit = account.decrease(market, lots, lots * ticks * contract.value, fee)
         if not position.lots:
-            self.rows["positions"].append(
+            self.position_rows.append(
                 self._position(account, market, position, entry, ticks, 0, "CLOSED", now)
             )
-            self._set_stops(market)
         return profit
 
     def _leave_open(self) -> None:
@@ -520,7 +525,7 @@ class _Play:
                     contract, ticks = self.contracts[market], self.paths[market].ticks
                     entry = position.entry_price(contract)
                     unrealized = position.unrealized(position.lots * ticks * contract.value)
-                    self.rows["positions"].append(
+                    self.position_rows.append(
                         self._position(account, market, position, entry, ticks, unrealized, "OPEN", end)
                     )
 
@@ -537,14 +542,14 @@ class _Play:
     ) -> _Row:
         contract = self.contracts[market]
         return (
-            position.key,
+            position.id,
             account.name,
             contract.symbol,
             _SIDES[position.side],
             entry,
             contract.price(ticks),
             contract.price(position.liquidation),
-            self.scenario.account.leverage,
+            self.leverage,
             contract.quantity(position.lots),
             unrealized / UNITS,
             status,
@@ -564,8 +569,10 @@ class _Play:
         self.long_stops[market], self.short_stops[market] = highest, lowest
 
 
-def _narrowed(rows: list[_Row], places: tuple[int, ...]) -> list[_Row]:
-    """The rows with only some of their cells."""
+def _narrowed(rows: list[_Row], places: tuple[int, ...], names: tuple[str, ...]) -> list[_Row]:
+    """A copy of the rows with only some of their cells."""
+    if len(places) == len(names):
+        return rows[:]
     if len(places) == 1:
         return [(row[places[0]],) for row in rows]
     return list(map(itemgetter(*places), rows))

@@ -8,14 +8,33 @@ source is `Random.random()`, whose sequence Python promises to keep
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from math import sqrt
 from random import Random
 
-from hoox_tasks.seeding.scenario import Crash, Market
+from hoox_tasks.seeding.scenario import Crash, Market, Scenario
 
 LARGEST_MOVE = 0.3
 """The largest standard deviation of one move: three of them must never take a price to zero."""
+
+
+def key_of(*parts: str | int) -> int:
+    """A number that depends on all the parts, the same everywhere: the seed of one source of chance."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:16], "big")
+
+
+def price_paths(scenario: Scenario, seed: int, signals: int) -> list[Path]:
+    """The paths that a scenario's markets take when so many signals come, in the scenario's order.
+
+    Signal number n (from 0) moves its market's path once, to `move(n / signals)`.
+    """
+    key = key_of(scenario.name, seed)
+    moves_per_day = signals / len(scenario.markets) / float(scenario.days)
+    return [
+        Path(market, Random(key_of(key, market.symbol)), moves_per_day, scenario.crashes)
+        for market in scenario.markets
+    ]
 
 
 class Path:
@@ -24,7 +43,7 @@ class Path:
     __slots__ = ("_crashes", "_level", "_random", "_spread", "before", "ticks")
 
     def __init__(
-        self, market: Market, random: Random, *, moves_per_day: float, crashes: Sequence[Crash] = ()
+        self, market: Market, random: Random, moves_per_day: float, crashes: Sequence[Crash] = ()
     ) -> None:
         """Start at the market's price; `moves_per_day` spreads its daily volatility over the moves."""
         self._level = float(market.price / market.tick)

@@ -28,7 +28,7 @@ def _uuids(random: Random) -> OrderIds:
         nonlocal first
         # An odd step visits all 2^32 numbers before it repeats one.
         first = (first + 0x9E3779B1) & 0xFFFFFFFF
-        return "%08x-%s-%012x" % (first, middles[int(draw() * 1024)], int(draw() * 0x1000000000000))
+        return f"{first:08x}-{middles[int(draw() * 1024)]}-{int(draw() * 0x1000000000000):012x}"
 
     return following
 
@@ -51,7 +51,7 @@ def _snowflakes(random: Random) -> OrderIds:
 
     def following(now: int) -> str:
         nonlocal last
-        # Eighteen digits from 1970 to 2255, and as exact as a number this large can be as text only.
+        # Eighteen digits from 1970 to 2250, and as exact as a number this large can be as text only.
         last = max(last + 1, 100_000_000_000_000_000 + now * 100_000_000 + int(draw() * 100_000_000))
         return str(last)
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-Cell: TypeAlias = None | int | float | str
+Cell: TypeAlias = int | float | str | None
 
 TABLES: dict[str, tuple[str, ...]] = {
-    "trade_signals": ("signal_id", "timestamp", "symbol", "signal_type", "source", "raw_data", "processed_at"),
+    "trade_signals": (
+        "signal_id",
+        "timestamp",
+        "symbol",
+        "signal_type",
+        "source",
+        "raw_data",
+        "processed_at",
+    ),
     "trades": (
         "id",
         "signal_id",

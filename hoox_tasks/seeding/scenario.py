@@ -327,9 +327,7 @@ class _Table:
         """The error for a value that is not allowed."""
         return Refused(f"{self.file}: {self._where}{key} is {_shown(self._data.get(key))}.", allowed)
 
-    def number(
-        self, key: str, default: Decimal | None = None, *, low: Decimal, high: Decimal
-    ) -> Decimal:
+    def number(self, key: str, default: Decimal | None = None, *, low: Decimal, high: Decimal) -> Decimal:
         allowed = f"Give a number from {low:f} to {high:f}."
         value = self._take(key, default, allowed)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -357,22 +355,24 @@ class _Table:
 
     def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
         allowed = "Give a list of at least one text."
-        value = self._take(key, default, allowed)
-        if value is default:
-            return default
-        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        value = self._take(key, list(default), allowed)
+        if (
+            not isinstance(value, list)
+            or not all(isinstance(text, str) for text in value)
+            or (key in self._data and not value)
+        ):
             raise self.wrong(key, allowed)
         return tuple(value)
 
     def moment(self, key: str, default: datetime) -> datetime:
-        allowed = "Give a date and time, as in 2026-01-01T00:00:00Z, from 1970 to 2199."
+        allowed = "Give a date and time, as in 2026-01-01T00:00:00Z, from 1970 to 2089."
         value = self._take(key, default, allowed)
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
         if not isinstance(value, datetime):
             raise self.wrong(key, allowed)
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        if not 1970 <= moment.year < 2200 or moment.timestamp() < 0:
+        if not 1970 <= moment.year < 2090 or moment.timestamp() < 0:
             raise self.wrong(key, allowed)
         return moment
 
