@@ -1,7 +1,7 @@
 """A real D1 engine on loopback: workerd behind the paths of Cloudflare's REST API.
 
 `engine.mjs` is the process; here it is started, asked and ended. Peculiarities of this engine, seen on
-workerd 1.20260426.1 (SQLite 3.5x as in production):
+workerd 1.20261005.1 (SQLite 3.53.4):
 
 - It takes many statements in one text, as one transaction, but answers with the last result only, and
   refuses a text whose last statement is followed by a comment. Production splits first; so the adapter
