@@ -1,5 +1,7 @@
 """The rules have the same verdict as a real D1 engine, in the same words, on a corpus of statements."""
 
+# ruff: noqa: SIM905  (lists of SQL read better as lines of it)
+
 from __future__ import annotations
 
 import re
@@ -83,8 +85,7 @@ def _limits() -> Iterator[Case]:
     yield case("100,001 bytes of UTF-8", _bytes(rules.STATEMENT_BYTES + 1, "é"))
     yield case("100 parameters", f"SELECT {_terms(100, '?')}", *range(100))
     yield case("101 parameters", f"SELECT max({_terms(101, '?')})", *range(101))
-    yield case("parameter 100", "SELECT ?100", *range(100))
-    yield case("parameter 101", "SELECT ?101", *range(101))
+    yield case("parameter 101", "SELECT ?101")
     yield case("a parameter too few", "SELECT ?, ?", 1)
     yield case("a parameter too many", "SELECT ?", 1, 2)
     yield case("a table of 100 columns", f"CREATE TABLE n ({_columns(100)})")
@@ -252,6 +253,7 @@ MOMENTS = (
 ).split(" | ")
 
 EXPRESSIONS = [
+    *(f"concat({a})" for a in ("1e14", "1e15", "1e16", "-1e17", "1.5e16", "2e21/3", "93644.05867994596")),
     *(f"concat({a}, {b})" for a in VALUES for b in ("'|'", "NULL", "2.5")),
     *(f"concat({a})" for a in VALUES),
     *(f"concat_ws({s}, {a}, 'z', NULL, {a})" for a in VALUES for s in ("'-'", "NULL", "''", "1")),
