@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final, NamedTuple, TypeAlias
 
-_Value: TypeAlias = int | float | str | bytes | None
+Bindable: TypeAlias = int | float | str | bytes | None
+"""What can be bound to a statement."""
 
 # ---------------------------------------------------------------------------------------------- limits
 
@@ -35,8 +37,8 @@ COLUMNS: Final = 100
 """Most columns of a table, an index, a result, or a GROUP BY."""
 
 VALUE_BYTES: Final = 2_000_000
-"""Longest text, blob or row, in bytes, by D1's documentation. The engine's own cap is 4 MiB, so a value
-between the two passes a local D1 engine; here the documented number holds."""
+"""Longest text, blob or row, in bytes, by D1's documentation. An engine asked on loopback stores 8 MB, but
+nobody promises that of production, so here the documented number holds."""
 
 PATTERN_BYTES: Final = 50
 """Longest LIKE or GLOB pattern, in bytes."""
@@ -48,7 +50,7 @@ EXPRESSION_DEPTH: Final = 100
 """Deepest nesting of an expression."""
 
 FUNCTION_ARGUMENTS: Final = 127
-"""Most arguments of a function."""
+"""Most arguments of a function. D1's documentation says 32; engines since April 2026 take 127."""
 
 OPERATIONS: Final = 25_000
 """Most instructions of SQLite's virtual machine that one statement may compile to."""
@@ -76,8 +78,8 @@ _NO_LIMIT: Final = 2**31 - 1  # SQLite lowers it to what it was compiled with, w
 FUNCTIONS: Final = frozenset(
     """
     abs changes char coalesce concat concat_ws format glob hex ifnull iif instr last_insert_rowid length
-    like likelihood likely load_extension lower ltrim max_scalar min_scalar nullif octet_length printf
-    quote random randomblob replace round rtrim sign soundex substr substring total_changes trim typeof
+    like likelihood likely load_extension lower ltrim nullif octet_length printf
+    quote random randomblob replace round rtrim sign substr substring total_changes trim typeof
     unhex unicode unlikely upper zeroblob
     date time datetime julianday unixepoch strftime timediff current_date current_time current_timestamp
     avg count group_concat max min string_agg sum total
@@ -94,9 +96,21 @@ FUNCTIONS: Final = frozenset(
 )
 """Functions and operators that a statement may use on D1, by the name under which SQLite knows them.
 
-The last five are what ALTER TABLE calls. Left out by D1 though its SQLite has them: `sqlite_version` and
-its kin, `ceiling`, `power`, `log10`, `if`, `json_pretty`, `json_error_position`.
+The last five are what ALTER TABLE calls. The engine's list also names `soundex`, `max_scalar` and
+`min_scalar`, but its build has no such functions.
 """
+
+_WITHHELD: Final = frozenset(
+    """
+    sqlite_version sqlite_source_id sqlite_compileoption_get sqlite_compileoption_used sqlite_log subtype
+    ceiling power log10 if unistr unistr_quote json_pretty json_error_position json_array_insert
+    jsonb_array_insert fts5 fts5_source_id fts5_locale sqlite_fail
+    """.split()
+)
+"""Functions that D1's SQLite has and does not let anybody use; any other unknown one it does not have."""
+
+_ABSENT_TABLES: Final = frozenset({"dbstat", "sqlite_dbpage", "sqlite_stmt"})
+"""Tables of insight that many builds of SQLite offer by themselves, and D1's does not."""
 
 _MODULES: Final = frozenset({"fts5", "fts5vocab", "rtree", "rtree_i32"})
 
@@ -260,6 +274,7 @@ def enforce(
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
         supply_functions(connection)
+        _configure(connection, True)
     connection.set_authorizer(authorizer)
     return authorizer
 
@@ -272,6 +287,13 @@ def release(connection: sqlite3.Connection) -> None:
     connection.set_authorizer(None)
     for limit in _LIMITS:
         connection.setlimit(limit, _NO_LIMIT)
+    _configure(connection, False)
+
+
+def _configure(connection: sqlite3.Connection, defensive: bool) -> None:
+    """D1 keeps the tables inside of an FTS5 table from being written; Python can say so since 3.12."""
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, defensive)
 
 
 def _only_reads(action: int, first: str | None, second: str | None) -> bool:
@@ -305,6 +327,8 @@ def _refused(action: int, first: str | None, second: str | None, database: str |
         allowed = False
     elif action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_ANALYZE):
         allowed = True
+    elif action == sqlite3.SQLITE_READ and first in _ABSENT_TABLES:
+        allowed = False
     elif action in _NAMED or action == sqlite3.SQLITE_ALTER_TABLE:
         allowed = not _reserved(first)
     elif action in _TWICE_NAMED:
@@ -312,7 +336,7 @@ def _refused(action: int, first: str | None, second: str | None, database: str |
     elif action == sqlite3.SQLITE_FUNCTION:
         allowed = second in FUNCTIONS
     elif action == sqlite3.SQLITE_PRAGMA:
-        allowed = _pragma_allowed(first or "", second)
+        allowed = _pragma_allowed((first or "").lower(), second)
     elif action in (sqlite3.SQLITE_CREATE_VTABLE, sqlite3.SQLITE_DROP_VTABLE):
         allowed = (second or "").lower() in _MODULES and not _reserved(first)
     else:  # ATTACH, DETACH, everything temporary
@@ -320,10 +344,16 @@ def _refused(action: int, first: str | None, second: str | None, database: str |
     if allowed:
         return None
     if action == sqlite3.SQLITE_FUNCTION:
-        return f"not authorized to use function: {second}"
-    if action == sqlite3.SQLITE_READ:
+        return _function_refused(second or "")
+    if action == sqlite3.SQLITE_READ and first in _ABSENT_TABLES:
+        return f"no such table: {first}"
+    if action == sqlite3.SQLITE_READ and second:  # none where rows are only counted
         return f"access to {first}.{second} is prohibited"
     return _NOT_AUTHORIZED
+
+
+def _function_refused(name: str) -> str:
+    return f"{'not authorized to use' if name in _WITHHELD else 'no such'} function: {name}"
 
 
 def _reserved(name: str | None) -> bool:
@@ -348,8 +378,14 @@ def _pragma_allowed(name: str, argument: str | None) -> bool:
 
 # --------------------------------------------------------------------------------------- D1's own words
 
-_NOTHING: Final = re.compile(r"(?:\s+|;|--[^\n]*|/\*.*?(?:\*/|\Z))*\Z", re.DOTALL)
+_NOTHING: Final = re.compile(r"(?:[\s;]++|--[^\n]*+|/\*(?:(?!\*/).)*+(?:\*/|\Z))*+\Z", re.DOTALL)
+_INDENTED_COMMENT: Final = re.compile(r"^\s+--.*", re.MULTILINE)
+_DENIED: Final = re.compile(r"not authorized|authorization denied|access to .* is prohibited")
+_ERRORS: Final = ("no such ", "not authorized to use ")
 _RENAME_INTO_RESERVED: Final = re.compile(r"\brename\s+to\s+[\"'`\[]?_cf_", re.IGNORECASE)
+
+# Python 3.11 to 3.14 call a code that they do not know "unknown" (https://sqlite.org/rescode.html).
+_CODES: Final = {3091: "SQLITE_CONSTRAINT_DATATYPE", 2835: "SQLITE_CONSTRAINT_PINNED"}
 
 
 def shape_refusal(sql: str) -> str | None:
@@ -359,31 +395,51 @@ def shape_refusal(sql: str) -> str | None:
     is renamed to a name that D1 keeps for itself.
     """
     if _NOTHING.match(sql):
-        return "No SQL statements detected." if not sql.strip() else "SQL code did not contain a statement."
+        if not _INDENTED_COMMENT.sub("", sql).strip():
+            return "No SQL statements detected."
+        return "SQL code did not contain a statement."
     if "_cf_" in sql.lower() and _RENAME_INTO_RESERVED.search(sql):
         return f"{_NOT_AUTHORIZED}: SQLITE_AUTH"
     return None
 
 
-def explain(error: sqlite3.Error, authorizer: Authorizer) -> str:
+def explain(error: sqlite3.Error | MemoryError, authorizer: Authorizer) -> str:
     """Say an error of `sqlite3` in D1's words, and let the authorizer forget its refusal.
 
-    D1 puts the name of SQLite's primary result code after the message (`no such table: t: SQLITE_ERROR`)
-    and often `at offset N` before it, which Python does not tell. For a refusal of `read_only` the words
-    are those of its `Denial`.
+    D1 puts the name of SQLite's result code after the message: `no such table: t: SQLITE_ERROR`, or
+    `UNIQUE constraint failed: t.id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)`. Often it
+    says `at offset N` before that, which Python does not tell. For a refusal of `read_only` the words
+    are those of its `Denial`. A statement that compiles to too much is a MemoryError in Python.
     """
     denied, authorizer.denied = authorizer.denied, None
     message = str(error)
-    code = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
-    if denied is not None and (code == "SQLITE_AUTH" or message.startswith(_NOT_AUTHORIZED)):
-        message = denied.words
-        if denied.read_only or message == _TRANSACTION_REFUSED:
-            return message
+    if isinstance(error, MemoryError):
+        return "out of memory: SQLITE_NOMEM"
     if isinstance(error, sqlite3.DataError) and "too large" in message:
         return "statement too long: SQLITE_TOOBIG"
     if isinstance(error, sqlite3.ProgrammingError) and "bindings" in message:
         return "Wrong number of parameter bindings for SQL query."
-    return f"{message}: {code}" if code else message
+    if denied is not None and _DENIED.match(message):
+        message = denied.words
+        if denied.read_only or message == _TRANSACTION_REFUSED:
+            return message
+        return f"{message}: {'SQLITE_ERROR' if message.startswith(_ERRORS) else 'SQLITE_AUTH'}"
+    unknown = re.fullmatch(r"no such function: (\w+)", message)
+    if unknown is not None:
+        message = _function_refused(unknown[1])
+    return f"{message}{_code(error)}"
+
+
+def _code(error: sqlite3.Error) -> str:
+    """How D1 ends a message; '' for an error that is Python's own and not SQLite's."""
+    number = getattr(error, "sqlite_errorcode", None)
+    if number is None:
+        return ""
+    name = _CODES.get(number, error.sqlite_errorname)
+    primary = "_".join(name.split("_")[:2])
+    if number == sqlite3.SQLITE_SCHEMA and "schema" not in str(error):
+        primary = "SQLITE_ERROR"  # older versions of SQLite say so when a statement fails after a rollback
+    return f": {primary}" if number < 256 else f": {primary} (extended: {name})"
 
 
 # --------------------------------------------------------- functions that an older SQLite does not have
@@ -411,8 +467,12 @@ def remedy(error: sqlite3.Error) -> str:
     )
 
 
-def _text(value: _Value) -> str | None:
-    """A value as SQLite's CAST(value AS TEXT) has it."""
+_DAY: Final = 86_400_000  # milliseconds
+
+
+def _text(value: Bindable) -> str | None:
+    """A value as D1's SQLite makes a text of it: since 3.53 a REAL has 17 digits where 15 lose
+    something, of which the last may be another here."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -421,31 +481,34 @@ def _text(value: _Value) -> str | None:
         return str(value)
     if value in (float("inf"), float("-inf")):
         return "Inf" if value > 0 else "-Inf"
-    digits, exponent, power = f"{value:.15g}".partition("e")
+    text = f"{value:.15g}"
+    if float(text) != value or text.endswith(("e+15", "e+16")):
+        text = f"{value:.17g}"
+    digits, exponent, power = text.partition("e")
     return (digits if "." in digits else f"{digits}.0") + exponent + power
 
 
-def _concat(*values: _Value) -> str:
+def _concat(*values: Bindable) -> str:
     if not values:
         raise TypeError
     return "".join(_text(value) or "" for value in values)
 
 
-def _concat_ws(*values: _Value) -> str | None:
+def _concat_ws(*values: Bindable) -> str | None:
     if len(values) < 2:
         raise TypeError
     separator, *parts = map(_text, values)
     return None if separator is None else separator.join(part for part in parts if part is not None)
 
 
-def _octet_length(value: _Value) -> int | None:
+def _octet_length(value: Bindable) -> int | None:
     if isinstance(value, bytes):
         return len(value)
     text = _text(value)
     return None if text is None else len(text.encode())
 
 
-def _unhex(value: _Value, ignored: _Value = "") -> bytes | None:
+def _unhex(value: Bindable, ignored: Bindable = "") -> bytes | None:
     text, between = _text(value), _text(ignored)
     if text is None or between is None:
         return None
@@ -458,18 +521,55 @@ def _unhex(value: _Value, ignored: _Value = "") -> bytes | None:
     return bytes.fromhex(digits) if len(digits) % 2 == 0 else None
 
 
+def _milliseconds(year: int, month: int, day: int) -> int:
+    """The Julian day of a date, in milliseconds; a day past the month's end counts on into the next."""
+    past = (14 - month) // 12
+    years, months = year + 4800 - past, month + 12 * past - 3
+    days = (153 * months + 2) // 5 + 365 * years + years // 4 - years // 100 + years // 400 - 32045
+    return (days + day - 1) * _DAY - _DAY // 2
+
+
+def _timediff(later: Bindable, earlier: Bindable) -> str | None:
+    """What must be added to `earlier` to come to `later`: years and months first, then days and time."""
+    with closing(sqlite3.connect(":memory:")) as dates:
+        read = "SELECT strftime('%Y', :at), strftime('%m', :at), strftime('%d', :at), julianday(:at)"
+        to, since = (dates.execute(read, {"at": moment}).fetchone() for moment in (later, earlier))
+    if None in to or None in since:
+        return None
+    end, start = round(to[3] * _DAY), round(since[3] * _DAY)
+    year, month, day = map(int, since[:3])
+    clock: int = start - _milliseconds(year, month, day)
+    sign = 1 if end >= start else -1
+    months = sign * ((int(to[0]) - year) * 12 + int(to[1]) - month)
+
+    def moved() -> int:
+        """`earlier`, so many months later."""
+        years, index = divmod(year * 12 + month - 1 + sign * months, 12)
+        return _milliseconds(years, index + 1, day) + clock
+
+    while sign * (end - moved()) < 0:
+        months -= 1
+    days, rest = divmod(abs(end - moved()), _DAY)
+    hours, rest = divmod(rest, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    return (
+        f"{'+' if sign > 0 else '-'}{months // 12:04}-{months % 12:02}-{days:02} "
+        f"{hours:02}:{minutes:02}:{rest / 1000:06.3f}"
+    )
+
+
 class _StringAgg:
     """`string_agg(value, separator)`: each value but the first follows the separator of its own row."""
 
     def __init__(self) -> None:
         self._parts: deque[tuple[str, str]] = deque()
 
-    def step(self, value: _Value, separator: _Value) -> None:
+    def step(self, value: Bindable, separator: Bindable) -> None:
         text = _text(value)
         if text is not None:
             self._parts.append((_text(separator) or "", text))
 
-    def inverse(self, value: _Value, separator: _Value) -> None:
+    def inverse(self, value: Bindable, separator: Bindable) -> None:
         if value is not None:
             self._parts.popleft()
 
@@ -480,10 +580,11 @@ class _StringAgg:
         return self.value()
 
 
-_SUPPLIED: Final[tuple[tuple[str, int, Callable[..., _Value]], ...]] = (
+_SUPPLIED: Final[tuple[tuple[str, int, Callable[..., Bindable]], ...]] = (
     ("concat", -1, _concat),
     ("concat_ws", -1, _concat_ws),
     ("octet_length", 1, _octet_length),
+    ("timediff", 2, _timediff),
     ("unhex", 1, _unhex),
     ("unhex", 2, _unhex),
 )
@@ -496,4 +597,5 @@ def supply_functions(connection: sqlite3.Connection) -> None:
         if here < _SINCE[name]:
             connection.create_function(name, arguments, function, deterministic=True)
     if here < _SINCE["string_agg"]:
-        connection.create_window_function("string_agg", 2, _StringAgg)
+        # typeshed wants the methods to be attributes
+        connection.create_window_function("string_agg", 2, _StringAgg)  # type: ignore[arg-type]

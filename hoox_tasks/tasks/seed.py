@@ -22,14 +22,14 @@ def seed_at_first(
     """
     if ledger.holds_trades(database):
         if scenario:
-            raise Refused(f"{database.label} holds trades already.", "Leave --scenario out, or reset it first.")
+            raise Refused(
+                f"{database.label} holds trades already.", "Leave --scenario out, or reset it first."
+            )
         return {}
     if command.settings.remote and scenario is None:
         return {}
     if command.settings.remote:
-        console.confirm(
-            database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm
-        )
+        console.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
     loaded = seeding.load_scenario(scenario or _AT_FIRST, command.settings.fixtures_dirs)
     with console.progress("Seeding") as progress:
         return ledger.seed(database, loaded, progress=progress)
@@ -57,7 +57,9 @@ def seed(
     moment, factor = _moment(start), _factor(scale)
     with command.ledger() as database:
         if ledger.holds_trades(database):
-            raise Refused(f"{database.label} holds trades already.", "Reset it first, or name another --path.")
+            raise Refused(
+                f"{database.label} holds trades already.", "Reset it first, or name another --path."
+            )
         if command.dry:
             total = sum(seeding.counts(loaded, factor).values())
             command.done(f"Would seed about {console.count(total, 'row')} into {database.label}; planned")
@@ -67,9 +69,7 @@ def seed(
                 database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm
             )
         with console.progress("Seeding") as progress:
-            counts = ledger.seed(
-                database, loaded, seed=seed, start=moment, scale=factor, progress=progress
-            )
+            counts = ledger.seed(database, loaded, seed=seed, start=moment, scale=factor, progress=progress)
         command.done(
             f"Seeded {console.count(sum(counts.values()), 'row')} of {scenario} into {database.label}",
             database=database.label,
