@@ -17,14 +17,19 @@ class HooxError(Exception):
 
     exit_code = 1
 
-    def __init__(self, problem: str, remedy: str = "") -> None:
-        """`problem` says what is wrong with which thing, `remedy` what to do about it."""
+    def __init__(self, problem: str, remedy: str = "", *, detail: str = "") -> None:
+        """`problem` says what is wrong with which thing, `remedy` what to do about it.
+
+        `detail` is shown between the two, on lines of its own: the place in a statement, or a list.
+        """
         super().__init__(problem, remedy)
         self.problem = problem
         self.remedy = remedy
+        self.detail = detail
 
     def __str__(self) -> str:
-        return f"{self.problem} {self.remedy}".rstrip()
+        between = f"\n{self.detail}\n" if self.detail else " "
+        return f"{self.problem}{between}{self.remedy}".rstrip()
 
 
 class Refused(HooxError):
@@ -49,8 +54,10 @@ class StatementError(HooxError):
         offset: int | None = None,
         index: int | None = None,
         remedy: str = "",
+        detail: str = "",
     ) -> None:
-        super().__init__(message if message.endswith((".", "!", "?")) else f"{message}.", remedy)
+        sentence = message if message.endswith((".", "!", "?")) else f"{message}."
+        super().__init__(sentence, remedy, detail=detail)
         self.message = message
         self.sql = sql
         self.offset = offset

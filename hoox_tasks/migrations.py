@@ -110,9 +110,15 @@ class MigrationFailed(HooxError):
     """
 
     def __init__(
-        self, problem: str, remedy: str, file: Path, line: int = 0, applied: Sequence[Applied] = ()
+        self,
+        problem: str,
+        remedy: str,
+        file: Path,
+        line: int = 0,
+        applied: Sequence[Applied] = (),
+        detail: str = "",
     ) -> None:
-        super().__init__(problem, remedy)
+        super().__init__(problem, remedy, detail=detail)
         self.file = file
         self.line = line
         self.applied = list(applied)
@@ -268,9 +274,10 @@ def plan(
         accepted.append(State.OUT_OF_ORDER)
     misfits = [entry for entry in current.entries if entry.state not in accepted]
     if misfits:
-        lines = [f"\n  {entry.name} is {entry.state.value}. {entry.advice}" for entry in misfits]
         raise Refused(
-            f"The history does not fit the migrations, so nothing was applied:{''.join(lines)}",
+            "The history does not fit the migrations, so nothing was applied.",
+            "Look at all of them with `inv db.migrate.status`.",
+            detail="\n".join(f"  {entry.name} is {entry.state.value}. {entry.advice}" for entry in misfits),
         )
     names = {entry.name for entry in current.named(State.PENDING, State.OUT_OF_ORDER)}
     pending = [migration for migration in migrations if migration.name in names]
@@ -675,13 +682,14 @@ def _failure(
     if piece is not None:
         line = piece.line + piece.sql.count("\n", 0, error.offset or 0)
         where = f" in line {line}"
-        shown = f"\n{sql.excerpt(piece.sql, error.offset)}\n"
+        shown = sql.excerpt(piece.sql, error.offset)
     return MigrationFailed(
-        f"Migration {migration.name} failed{where}: {error.message.rstrip('.')}.{shown}",
+        f"Migration {migration.name} failed{where}: {error.message.rstrip('.')}.",
         error.remedy or "It left nothing behind; correct the file and run this again.",
         migration.path,
         line,
         applied,
+        shown,
     )
 
 

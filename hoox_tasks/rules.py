@@ -301,6 +301,10 @@ def _only_reads(action: int, first: str | None, second: str | None) -> bool:
         return True
     if action == sqlite3.SQLITE_FUNCTION:
         return second != "load_extension"
+    if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
+        # Asked when a table-valued pragma function is met for the first time. Nobody can really update it:
+        # SQLite refuses that without the pragma writable_schema, which is not let through here.
+        return True
     if action == sqlite3.SQLITE_PRAGMA and first is not None:
         name = first.lower()
         return name in _ASKING_PRAGMAS or (second is None and name in _READABLE_PRAGMAS)

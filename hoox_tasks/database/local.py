@@ -85,6 +85,7 @@ class LocalDatabase:
         started = time.perf_counter()
         connection = self._open(False)
         try:
+            connection.execute("PRAGMA query_only = ON")
             authorizer = rules.enforce(connection, read_only=True, strict=self._strict)
             with self._explained(authorizer, sql):
                 cursor = connection.execute(_checked(sql, self._strict), tuple(params))

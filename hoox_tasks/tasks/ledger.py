@@ -121,11 +121,11 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
     try:
         rows = console.render(results(), format, sys.stdout)
     except StatementError as error:
-        place = f"\n{sql.excerpt(error.sql, error.offset)}\n" if error.offset is not None else ""
         raise StatementError(
-            f"The SQL failed: {error.message.rstrip('.')}.{place}",
+            f"The SQL failed: {error.message.rstrip('.')}",
             sql=error.sql,
             remedy=error.remedy or "Correct it; `inv db.schema` shows the tables.",
+            detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
     sys.stdout.flush()
     footer = [console.count(rows, "row")]
