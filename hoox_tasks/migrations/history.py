@@ -1,0 +1,245 @@
+"""The history of a ledger: what was applied, compared with the files, and corrected by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from hoox_tasks import sql
+from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Statement
+from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.migrations.files import Migration, find, order
+
+CHECKSUMS = "hoox_checksums"
+"""The table beside the history that remembers what each applied file said."""
+
+
+class State(Enum):
+    """What a migration is, comparing its file with the history."""
+
+    APPLIED = "applied"
+    PENDING = "pending"
+    EDITED = "edited"
+    RENAMED = "renamed"
+    MISSING = "missing"
+    OUT_OF_ORDER = "out of order"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the status: a migration, what it is, and what to do where something is wrong.
+
+    `applied_at` is as the history has it, UTC `YYYY-MM-DD HH:MM:SS`, empty where it was not applied.
+    """
+
+    name: str
+    state: State
+    applied_at: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All migrations of a ledger, in the order in which they apply; what the ledger consists of."""
+
+    entries: tuple[Entry, ...]
+    schema: tuple[SchemaObject, ...]
+    history: tuple[tuple[str, str], ...]
+    has_checksums: bool
+
+    def named(self, *states: State) -> list[Entry]:
+        """Give the entries that are in one of `states`."""
+        return [entry for entry in self.entries if entry.state in states]
+
+    @property
+    def version(self) -> str:
+        """The name of the migration applied last; empty for a ledger without history."""
+        return self.history[-1][0] if self.history else ""
+
+
+def status(database: Database, migrations: Sequence[Migration], table: str) -> Status:
+    """Compare migrations with the ledger's history; writes nothing, not even the history table."""
+    schema, history, checksums = _read_history(database, table)
+    files = {migration.name: migration for migration in migrations}
+    recorded = dict(history)
+    known = checksums or {}
+    last = max((order(name) for name in recorded), default=())
+    lost = {known[name]: name for name in recorded if name not in files and name in known}
+    entries = []
+    for name, applied_at in history:
+        if name not in files:
+            continue
+        if name in known and known[name] != files[name].checksum:
+            advice = (
+                f"Restore {name}, and write the change as a new migration; or accept the file as it is "
+                f"with `inv db.migrate.mark {name}`."
+            )
+            entries.append(Entry(name, State.EDITED, applied_at, advice))
+        else:
+            entries.append(Entry(name, State.APPLIED, applied_at))
+    renamed = {}
+    for migration in migrations:
+        if migration.name in recorded:
+            continue
+        former = lost.get(migration.checksum)
+        if former is not None:
+            renamed[former] = migration.name
+            advice = (
+                f"It was applied as {former}: name it so again, or record the new name "
+                f"with `inv db.migrate.mark {migration.name}`."
+            )
+            entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice))
+        elif order(migration.name) < last:
+            advice = "Give it the next free number, or insist with --allow-out-of-order."
+            entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
+        else:
+            entries.append(Entry(migration.name, State.PENDING))
+    for name, applied_at in history:
+        if name not in files and name not in renamed:
+            advice = (
+                f"Bring {name} back from version control; if it is gone for good, forget it "
+                f"with `inv db.migrate.mark {name} --forget`."
+            )
+            entries.append(Entry(name, State.MISSING, applied_at, advice))
+    entries.sort(key=lambda entry: order(entry.name))
+    return Status(tuple(entries), tuple(schema), tuple(history), checksums is not None)
+
+
+def _read_history(
+    database: Database, table: str
+) -> tuple[list[SchemaObject], list[tuple[str, str]], dict[str, str] | None]:
+    """Read schema, history and checksums at one moment: one request where both tables exist."""
+    wanted = {
+        table: f"SELECT name, applied_at FROM {sql.quote_name(table)} ORDER BY id",
+        CHECKSUMS: f"SELECT name, sha256 FROM {CHECKSUMS}",
+    }
+    while True:
+        try:
+            results = database.batch(
+                [Statement(SCHEMA_QUERY), *(Statement(query) for query in wanted.values())], write=False
+            )
+        except StatementError as error:
+            match = re.search(r"no such table: (?:main\.)?(\S+?)(?:[\s:]|\Z)", error.message)
+            if match is None or match.group(1) not in wanted:
+                raise
+            if match.group(1) == table:
+                wanted.clear()
+            wanted.pop(match.group(1), None)
+            continue
+        break
+    schema = [SchemaObject(*(str(value) for value in row)) for row in results[0].rows]
+    found = {name: list(rows.rows) for name, rows in zip(wanted, results[1:], strict=True)}
+    history = [(str(name), str(applied_at)) for name, applied_at in found.get(table, [])]
+    checksums = {str(name): str(digest) for name, digest in found[CHECKSUMS]} if CHECKSUMS in found else None
+    return schema, history, checksums
+
+
+def plan(
+    current: Status,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+) -> list[Migration]:
+    """Give the migrations to apply, in order; `to` names the last one (its name or number).
+
+    Raises `Refused` where the history and the files do not fit together, naming every misfit, and where
+    a pending file controls transactions.
+    """
+    accepted = [State.APPLIED, State.PENDING]
+    if allow_out_of_order:
+        accepted.append(State.OUT_OF_ORDER)
+    misfits = [entry for entry in current.entries if entry.state not in accepted]
+    if misfits:
+        raise Refused(
+            "The history does not fit the migrations, so nothing was applied.",
+            "Look at all of them with `inv db.migrate.status`.",
+            detail="\n".join(f"  {entry.name} is {entry.state.value}. {entry.advice}" for entry in misfits),
+        )
+    names = {entry.name for entry in current.named(State.PENDING, State.OUT_OF_ORDER)}
+    pending = [migration for migration in migrations if migration.name in names]
+    if to is not None:
+        last = find(migrations, to)
+        pending = [migration for migration in pending if order(migration.name) <= order(last.name)]
+    for migration in pending:
+        for piece in migration.pieces:
+            if sql.is_transaction_control(piece.sql):
+                raise Refused(
+                    f"Migration {migration.name} says {sql.first_word(piece.sql)} in line {piece.line}.",
+                    "Remove it: each migration runs in a transaction of its own, together with its history.",
+                )
+    return pending
+
+
+def mark(
+    database: Database, migrations: Sequence[Migration], table: str, name: str, *, forget: bool = False
+) -> str:
+    """Record a migration as applied without running it; says what was done.
+
+    A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
+    under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
+    """
+    current = status(database, migrations, table)
+    history = sql.quote_name(table)
+    if forget:
+        gone = [entry.name for entry in current.named(State.MISSING)]
+        if name not in gone:
+            raise Refused(
+                f"{name} is not a recorded migration whose file is gone.",
+                f"Those are: {', '.join(gone) or 'none'}.",
+            )
+        statements = [f"DELETE FROM {history} WHERE name = {sql.quote_text(name)}"]
+        if current.has_checksums:
+            statements.append(f"DELETE FROM {CHECKSUMS} WHERE name = {sql.quote_text(name)}")
+        database.batch(Statement(text) for text in statements)
+        return f"Forgot {name}."
+    migration = find(migrations, name)
+    entry = next(entry for entry in current.entries if entry.name == migration.name)
+    quoted = sql.quote_text(migration.name)
+    rows: list[str] = []
+    done = f"Recorded {migration.name} as applied, without running it."
+    if entry.state is State.RENAMED:
+        rows.append(
+            f"UPDATE {history} SET name = {quoted} WHERE name ="
+            f" (SELECT name FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}')"
+        )
+        rows.append(f"DELETE FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}'")
+        done = f"Recorded {migration.name} under its new name."
+    elif entry.state in {State.PENDING, State.OUT_OF_ORDER}:
+        rows.append(f"INSERT INTO {history} (name) VALUES ({quoted})")
+    elif entry.state is State.EDITED:
+        done = f"Accepted {migration.name} as its file is now."
+    else:
+        done = f"{migration.name} was recorded as applied already."
+    changes = [Statement(text) for text in rows]
+    database.batch([*history_tables(table), *changes, _remember(migration)])
+    return done
+
+
+def history_tables(table: str) -> list[Statement]:
+    """Write the statements that make the history, as wrangler makes it, and the checksums beside it."""
+    return [
+        Statement(
+            f"CREATE TABLE IF NOT EXISTS {sql.quote_name(table)} (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)"
+        ),
+        Statement(f"CREATE TABLE IF NOT EXISTS {CHECKSUMS} (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)"),
+    ]
+
+
+def record(migration: Migration, table: str) -> list[Statement]:
+    """Write the statements that put a migration into the history, with its checksum."""
+    name = sql.quote_text(migration.name)
+    return [
+        Statement(f"INSERT INTO {sql.quote_name(table)} (name) VALUES ({name})"),
+        _remember(migration),
+    ]
+
+
+def _remember(migration: Migration) -> Statement:
+    name = sql.quote_text(migration.name)
+    return Statement(
+        f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256) VALUES ({name}, '{migration.checksum}')"
+    )

@@ -1,0 +1,139 @@
+"""An empty ledger in memory, on which migrations are tried before they touch a real one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from hoox_tasks import rules, sql
+from hoox_tasks.database import SCHEMA_QUERY, SchemaObject
+from hoox_tasks.errors import StatementError
+
+
+class Model:
+    """An empty ledger in memory with a given schema, on which a migration is tried before it is sent.
+
+    `before` and `after` are the schema's objects; `lineage` says what each table is called afterwards
+    (None where it was dropped), following ALTER TABLE ... RENAME.
+    """
+
+    def __init__(self, schema: Iterable[SchemaObject], *, strict: bool = True) -> None:
+        self._strict = strict
+        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        self.before = build_schema(self._connection, schema)
+        self.after: list[SchemaObject] = list(self.before)
+        self.lineage: dict[str, str | None] = {name: name for name in self._roots()}
+        self.checks_keys = self._has_foreign_keys()
+        self.keys = self._key_columns()
+
+    def run(self, pieces: Iterable[sql.Piece]) -> None:
+        """Run a migration's statements; raises `StatementError`, whose `index` is the piece's place."""
+        connection = self._connection
+        authorizer = rules.enforce(connection, read_only=False, strict=self._strict)
+        with authorizer.trusted():
+            connection.execute("BEGIN")
+        try:
+            for index, piece in enumerate(pieces):
+                roots = self._roots()
+                refusal = rules.shape_refusal(piece.sql) if self._strict else None
+                if refusal:
+                    raise StatementError(refusal, sql=piece.sql, index=index)
+                try:
+                    connection.execute(piece.sql).fetchall()
+                except (sqlite3.Error, sqlite3.Warning) as error:
+                    message = str(error)
+                    if isinstance(error, sqlite3.Error):
+                        message = rules.explain(error, authorizer)
+                    raise StatementError(
+                        message,
+                        sql=piece.sql,
+                        offset=sql.locate_error(piece.sql, str(error)),
+                        index=index,
+                        remedy=rules.remedy(error) if isinstance(error, sqlite3.Error) else "",
+                    ) from error
+                self._follow(roots)
+        finally:
+            rules.release(connection)
+        connection.execute("COMMIT")
+        self.after = read_schema(self._connection)
+        self.checks_keys = self.checks_keys or self._has_foreign_keys()
+
+    def columns(self, table: str) -> list[str]:
+        """Give the names of a table's columns as they are now."""
+        return [row[1] for row in self._connection.execute(f"PRAGMA table_xinfo({sql.quote_name(table)})")]
+
+    def close(self) -> None:
+        """Forget the ledger."""
+        self._connection.close()
+
+    def tables(self) -> list[str]:
+        """Give the names of all tables that hold rows of their own, as they are now."""
+        return list(self._roots())
+
+    def virtual(self) -> set[str]:
+        """Give the names of the virtual tables."""
+        query = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'"
+        return {row[0] for row in self._connection.execute(query)}
+
+    def parents(self) -> dict[str, set[str]]:
+        """Give, for every table, the tables that its foreign keys refer to."""
+        return {
+            name: {
+                row[2] for row in self._connection.execute(f"PRAGMA foreign_key_list({sql.quote_name(name)})")
+            }
+            for name in self._roots()
+        }
+
+    def _roots(self) -> dict[str, int]:
+        query = (
+            "SELECT s.name, s.rootpage FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name"
+            r" WHERE s.type = 'table' AND l.schema = 'main' AND l.type IN ('table', 'virtual')"
+            r" AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY s.name"
+        )
+        return dict(self._connection.execute(query).fetchall())
+
+    def _follow(self, roots: dict[str, int]) -> None:
+        now = self._roots()
+        vanished = {name: root for name, root in roots.items() if name not in now}
+        appeared = {root: name for name, root in now.items() if name not in roots and root}
+        for former, last in list(self.lineage.items()):
+            if last in vanished:
+                self.lineage[former] = appeared.get(vanished[last])
+
+    def _has_foreign_keys(self) -> bool:
+        """Tell whether there are foreign keys that SQLite can check."""
+        keys = any(self.parents().values())
+        if keys:
+            try:
+                self._connection.execute("PRAGMA foreign_key_check").fetchall()
+            except sqlite3.Error:  # A key that refers to something that cannot be referred to.
+                return False
+        return keys
+
+    def _key_columns(self) -> list[tuple[str, str, str | None]]:
+        """Give (table, column, default) of every foreign key column; the default for SET DEFAULT only."""
+        found = []
+        for table in self._roots():
+            quoted = sql.quote_name(table)
+            defaults = {row[1]: row[4] for row in self._connection.execute(f"PRAGMA table_xinfo({quoted})")}
+            for row in self._connection.execute(f"PRAGMA foreign_key_list({quoted})").fetchall():
+                column, actions = row[3], row[5:7]
+                found.append((table, column, defaults.get(column) if "SET DEFAULT" in actions else None))
+        return sorted(set(found), key=str)
+
+
+def build_schema(connection: sqlite3.Connection, schema: Iterable[SchemaObject]) -> list[SchemaObject]:
+    """Make the objects of `schema` in an empty database; virtual tables make their shadow tables."""
+    objects = list(schema)
+    rules.supply_functions(connection)
+    for item in sorted(objects, key=lambda item: ("table", "index", "view", "trigger").index(item.type)):
+        exists = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (item.name,)).fetchone()
+        if not exists:
+            connection.execute(item.sql)
+    return read_schema(connection)
+
+
+def read_schema(connection: sqlite3.Connection) -> list[SchemaObject]:
+    """Give the objects of a SQLite database, as `Database.schema` does."""
+    return [SchemaObject(*row) for row in connection.execute(SCHEMA_QUERY).fetchall()]

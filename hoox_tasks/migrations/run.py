@@ -1,0 +1,281 @@
+"""Applying migrations: one atomic unit for each, with guards, and a look at what came of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from hoox_tasks import sql
+from hoox_tasks.database import Database, SchemaObject, Statement
+from hoox_tasks.errors import HooxError, RemoteError, StatementError
+from hoox_tasks.migrations.files import Migration
+from hoox_tasks.migrations.history import CHECKSUMS, Status, history_tables, plan, record, status
+from hoox_tasks.migrations.model import Model
+
+_GUARD = "hoox_guard"
+
+
+_GUARD_WORDS = re.compile(r"hoox guard (history|loss|keys): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z")
+
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A migration that was applied, and how long it took in seconds."""
+
+    name: str
+    seconds: float
+
+
+class MigrationFailed(HooxError):
+    """A migration failed; the ledger is as it was before it. `applied` are those before it, which stay.
+
+    `file` is the migration, `line` where in it the failing statement stumbled (0 where no single one did).
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        remedy: str,
+        file: Path,
+        line: int = 0,
+        applied: Sequence[Applied] = (),
+        detail: str = "",
+    ) -> None:
+        super().__init__(problem, remedy, detail=detail)
+        self.file = file
+        self.line = line
+        self.applied = list(applied)
+
+
+def apply(
+    database: Database,
+    migrations: Sequence[Migration],
+    table: str,
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+    strict: bool = True,
+) -> tuple[list[Applied], Status]:
+    """Apply what is pending, one transaction for each migration; gives what was applied and the status after.
+
+    Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
+    behind, those before it stay.
+    """
+    current = status(database, migrations, table)
+    applied: list[Applied] = []
+    for _ in range(_ATTEMPTS):
+        pending = plan(current, migrations, to=to, allow_out_of_order=allow_out_of_order)
+        overtaken = False
+        for migration in pending:
+            model = Model(current.schema, strict=strict)
+            with closing(model):
+                unit = _unit(migration, model, current, table, allow_data_loss, applied)
+            started = time.perf_counter()
+            try:
+                database.batch(statement for statement, _ in unit)
+            except StatementError as error:
+                words = _GUARD_WORDS.search(error.message)
+                if words is None:
+                    raise _failure(migration, unit, error, applied) from error
+                if words.group(1) == "history":
+                    overtaken = True
+                    break
+                raise MigrationFailed(
+                    *_loss(migration, *words.groups()), migration.path, 0, applied
+                ) from error
+            except RemoteError as error:
+                if not error.ambiguous:
+                    raise
+                # The answer was lost. The history tells whether the unit happened: it is part of it.
+                after = status(database, migrations, table)
+                if migration.name not in dict(after.history):
+                    raise
+            applied.append(Applied(migration.name, time.perf_counter() - started))
+            current = _advanced(current, migration, model.after)
+        if pending or overtaken:
+            current = _verified(database, migrations, table, current, overtaken)
+        if not overtaken:
+            return applied, current
+    raise HooxError(
+        f"The history of {database.name} changed {_ATTEMPTS} times while migrations were applied.",
+        "Let the other runs end, then look with `inv db.migrate.status`.",
+    )
+
+
+def _advanced(current: Status, migration: Migration, schema: Sequence[SchemaObject]) -> Status:
+    """The status as it should be once `migration` is applied."""
+    history = (*current.history, (migration.name, ""))
+    return Status(current.entries, tuple(schema), history, True)
+
+
+def _verified(
+    database: Database, migrations: Sequence[Migration], table: str, expected: Status, overtaken: bool
+) -> Status:
+    """Read the ledger again, and compare it with what applying should have made of it."""
+    actual = status(database, migrations, table)
+    if overtaken:
+        return actual
+    missing = [name for name, _ in expected.history if name not in dict(actual.history)]
+    objects = {(item.type, item.name) for item in actual.schema}
+    lacking = [
+        f"{item.type} {item.name}" for item in expected.schema if (item.type, item.name) not in objects
+    ]
+    if missing or lacking:
+        raise HooxError(
+            f"The migrations were accepted, but {database.name} lacks {', '.join(missing + lacking)}.",
+            "Look with `inv db.migrate.status` and `inv db.schema` before anything else is done.",
+        )
+    return actual
+
+
+_Unit = list[tuple[Statement, sql.Piece | None]]
+
+
+def _unit(
+    migration: Migration,
+    model: Model,
+    current: Status,
+    table: str,
+    allow_data_loss: bool,
+    applied: list[Applied],
+) -> _Unit:
+    """Write a migration, its guards and its rows in the history as the statements of one transaction."""
+    history = sql.quote_name(table)
+    before = model.tables()
+    keys = model.keys
+    keys_checkable = model.checks_keys
+    try_on(model, migration, applied)
+    statements = [
+        _fail_when(
+            f"coalesce((SELECT group_concat(name, '/') FROM (SELECT name FROM {history} ORDER BY id)), '')"
+            f" <> {sql.quote_text('/'.join(name for name, _ in current.history))}",
+            "history",
+            "''",
+        ),
+    ]
+    closing_statements: list[str] = []
+    if not allow_data_loss:
+        own = {table, CHECKSUMS}
+        opening, closing_statements = _loss_guards(
+            model, [name for name in before if name not in own], keys, keys_checkable
+        )
+        statements += opening
+    unit: _Unit = [(statement, None) for statement in history_tables(table)]
+    unit += [(Statement(text), None) for text in statements]
+    unit += [(Statement(piece.sql), piece) for piece in migration.pieces]
+    unit += [(Statement(text), None) for text in closing_statements]
+    unit += [(statement, None) for statement in record(migration, table)]
+    return unit
+
+
+def try_on(model: Model, migration: Migration, applied: Sequence[Applied] = ()) -> None:
+    """Run a migration on a model; raises `MigrationFailed` where a statement of it does not run."""
+    pieces = migration.pieces
+    try:
+        model.run(pieces)
+    except StatementError as error:
+        raise _failure(
+            migration, [(Statement(piece.sql), piece) for piece in pieces], error, applied
+        ) from error
+
+
+def _loss_guards(
+    model: Model, before: list[str], keys: list[tuple[str, str, str | None]], keys_checkable: bool
+) -> tuple[list[str], list[str]]:
+    """Write the statements that count rows before a migration, and those that compare after it."""
+    after = set(model.tables())
+    opening = [f"CREATE TABLE {_GUARD} (what TEXT PRIMARY KEY, was INTEGER, now INTEGER)"]
+    ending = []
+
+    def watch(what: str, was: str, now: str) -> None:
+        opening.append(f"INSERT INTO {_GUARD} VALUES ({sql.quote_text(what)}, {was}, 0)")
+        ending.append(f"UPDATE {_GUARD} SET now = {now} WHERE what = {sql.quote_text(what)}")
+
+    def home(name: str) -> list[str]:
+        """Where a table's rows may be afterwards: under its name, or where a renaming took them."""
+        places = [name] if name in after else []
+        moved = model.lineage.get(name)
+        return places + ([moved] if moved and moved != name and moved in after else [])
+
+    def most(queries: list[str]) -> str:
+        return queries[0] if len(queries) == 1 else f"max({', '.join(queries)})" if queries else "0"
+
+    for name in before:
+        count = f"(SELECT count(*) FROM {sql.quote_name(name)})"
+        watch(
+            f"table {name}", count, most([f"(SELECT count(*) FROM {sql.quote_name(t)})" for t in home(name)])
+        )
+    for name, column, default in keys:
+        kept = [place for place in home(name) if column in model.columns(place)]
+        if not kept:
+            continue
+        counted = sql.quote_name(column)
+        if default is not None:
+            counted = f"nullif({counted}, {default})"
+        was = f"(SELECT count({counted}) FROM {sql.quote_name(name)})"
+        now = most([f"(SELECT count({counted}) FROM {sql.quote_name(place)})" for place in kept])
+        watch(f"column {name}.{column}", was, now)
+    ending.append(
+        "SELECT CASE WHEN count(*) THEN json_extract('{}', 'hoox guard loss: ' ||"
+        f" group_concat(what || ' had ' || was || ' and would have ' || now, '; ')) END"
+        f" FROM {_GUARD} WHERE now < was"
+    )
+    if model.checks_keys:
+        violations = "(SELECT count(*) FROM pragma_foreign_key_check)"
+        was = violations if keys_checkable else "0"
+        opening.append(f"INSERT INTO {_GUARD} VALUES ('keys', {was}, 0)")
+        ending.append(
+            _fail_when(
+                f"{violations} > (SELECT was FROM {_GUARD} WHERE what = 'keys')",
+                "keys",
+                "(SELECT group_concat(DISTINCT \"table\" || ' to ' || parent) FROM pragma_foreign_key_check)",
+            )
+        )
+        ending[-2] += " AND what <> 'keys'"
+    ending.append(f"DROP TABLE {_GUARD}")
+    return opening, ending
+
+
+def _fail_when(condition: str, kind: str, detail: str) -> str:
+    # Plain SQL has no RAISE outside triggers; an invalid JSON path is an error that carries any text.
+    return f"SELECT CASE WHEN {condition} THEN json_extract('{{}}', 'hoox guard {kind}: ' || {detail}) END"
+
+
+def _loss(migration: Migration, kind: str, detail: str) -> tuple[str, str]:
+    if kind == "keys":
+        return (
+            f"Migration {migration.name} would leave rows that refer to nothing ({detail}); it was undone.",
+            "Copy the parents before their children, or correct the keys in the same migration.",
+        )
+    return (
+        f"Migration {migration.name} would lose rows, so it was undone: {detail}.",
+        "Dropping or rebuilding a table fires ON DELETE CASCADE and SET NULL of the tables that refer to it:"
+        " copy those aside and back in the same migration; or give --allow-data-loss if the rows may go.",
+    )
+
+
+def _failure(
+    migration: Migration, unit: _Unit, error: StatementError, applied: Sequence[Applied]
+) -> MigrationFailed:
+    piece = unit[error.index][1] if error.index is not None and error.index < len(unit) else None
+    line, where, shown = 0, "", ""
+    if piece is not None:
+        line = piece.line + piece.sql.count("\n", 0, error.offset or 0)
+        where = f" in line {line}"
+        shown = sql.excerpt(piece.sql, error.offset)
+    return MigrationFailed(
+        f"Migration {migration.name} failed{where}: {error.message.rstrip('.')}.",
+        error.remedy or "It left nothing behind; correct the file and run this again.",
+        migration.path,
+        line,
+        applied,
+        shown,
+    )
