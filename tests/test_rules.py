@@ -62,7 +62,7 @@ WRITES: dict[str, str | None] = {
     "DELETE FROM dear": "it would delete from dear",
     "INSERT INTO notes (notes) VALUES ('optimize')": "it would insert into notes",
     "DELETE FROM notes": "it would delete from notes",
-    "DELETE FROM notes_content": "it would delete from notes_content",
+    "DELETE FROM notes_content": None,
     "UPDATE ranges SET low = 1": "it would update ranges",
     "UPDATE sqlite_schema SET sql = ''": None,
     "DELETE FROM sqlite_stat1": "it would delete from sqlite_stat1",
@@ -106,7 +106,7 @@ WRITES: dict[str, str | None] = {
     "PRAGMA optimize": "it would set or run the pragma optimize",
     "PRAGMA incremental_vacuum": "it would set or run the pragma incremental_vacuum",
     "PRAGMA wal_checkpoint(TRUNCATE)": "it would set or run the pragma wal_checkpoint",
-    "SELECT load_extension('x')": None,
+    "SELECT load_extension('x')": "it would call load_extension",
     "SELECT optimize(grams) FROM grams": None,
     "EXPLAIN DELETE FROM trades": "it would delete from trades",
 }
