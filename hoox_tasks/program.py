@@ -1,0 +1,108 @@
+"""The `hoox` command: the runbook's words exactly as it writes them, on Invoke's own `Program`.
+
+`hoox db migrate status --remote` is `inv db.migrate.status --remote`; the tasks are the same, and so are
+`invoke.yaml` and the `INVOKE_HOOX_*` variables. It needs no `tasks.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+from hoox_tasks import __version__
+
+
+class HooxProgram(Program):
+    """Invoke's program, with spaces where it wants dots, and 2 as the exit code of misuse."""
+
+    namespace: Collection
+
+    def normalize_argv(self, argv: list[str] | None) -> None:
+        """Take the command line apart, and join the words that name a task."""
+        super().normalize_argv(argv)
+        self.argv = [self.argv[0], *_dotted(self.argv[1:], self.namespace)]
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Parse the flags before the task; misuse exits with 2."""
+        try:
+            super().parse_core(argv)
+        except ParseError as error:
+            raise Exit(f"{error} See `hoox --help`.", 2) from error
+
+    def parse_collection(self) -> None:
+        """Use our tasks, with the configuration of the folder that this runs in."""
+        super().parse_collection()
+        self.config.set_project_location(str(Path.cwd()))
+        self.config.load_project()
+
+    def parse_tasks(self) -> None:
+        """Parse the task and its flags; misuse exits with 2."""
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            raise Exit(f"{error} See `hoox --list`.", 2) from error
+
+    def parse_cleanup(self) -> None:
+        """Answer --list, --help and the shell's questions; completion offers one word at a time."""
+        if self.args.complete.value:
+            words = shlex.split(self.core.remainder)[1:]
+            collection, rest = _walk(words, self.namespace)
+            if isinstance(collection, Collection) and len(rest) <= 1:
+                names = [*collection.collections, *(name.split(".")[-1] for name in collection.tasks)]
+                print("\n".join(sorted(names)))
+                raise Exit
+            self.core.remainder = shlex.join([self.binary_names[0], *_dotted(words, self.namespace)])
+        super().parse_cleanup()
+
+
+def _walk(words: list[str], namespace: Collection) -> tuple[Any, list[str]]:
+    """Follow words down the tree of collections; gives where they lead, and the words behind."""
+    place: Any = namespace
+    for at, word in enumerate(words):
+        if isinstance(place, Collection) and word in place.collections:
+            place = place.collections[word]
+        elif isinstance(place, Collection) and word in place.tasks:
+            return place.tasks[word], words[at + 1 :]
+        else:
+            return place, words[at:]
+    return place, []
+
+
+def _dotted(words: list[str], namespace: Collection) -> list[str]:
+    """Join the first words that name a task: `db migrate status` becomes `db.migrate.status`.
+
+    A task's --help is asked for in Invoke's way; a collection without a task of its own lists its tasks.
+    """
+    first = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
+    place, rest = _walk(words[first:], namespace)
+    names = words[first : len(words) - len(rest)]
+    if not names:
+        return words
+    name = ".".join(names)
+    wants_help = any(word in {"-h", "--help"} for word in rest)
+    if isinstance(place, Collection) and place.default is None and (wants_help or not rest):
+        return [*words[:first], f"--list={name}"]
+    if wants_help:
+        return [*words[:first], f"--help={name}"]
+    return [*words[:first], name, *rest]
+
+
+def main() -> None:
+    """Run the command line; ends the process with its exit code."""
+    from hoox_tasks.tasks import ns
+
+    program = HooxProgram(
+        version=__version__, namespace=ns, name="hoox", binary="hoox", binary_names=["hoox"]
+    )
+    try:
+        program.run()
+    except BrokenPipeError:  # Whoever read our output has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
