@@ -432,9 +432,9 @@ def test_the_way_there_is_named(script: Script, failure: Exception, words: str, 
         ({"base_url": f"https://{TOKEN}@example.com"}, "address"),
     ],
 )
-def test_settings_that_cannot_be_right_are_refused(change: dict[str, str], words: str) -> None:
+def test_settings_that_cannot_be_right_are_refused(change: dict[str, Any], words: str) -> None:
     """Nothing is sent with a token, account, database or address that cannot be right."""
-    settings = {"account_id": ACCOUNT, "token": TOKEN, "database_id": DATABASE} | change
+    settings: dict[str, Any] = {"account_id": ACCOUNT, "token": TOKEN, "database_id": DATABASE} | change
     with pytest.raises(Refused, match=words) as caught:
         D1Client(settings.pop("account_id"), settings.pop("token"), **settings)
     assert TOKEN not in str(caught.value)
