@@ -351,6 +351,8 @@ class D1Client:
                     done += target.write(chunk)
                     if progress is not None:
                         progress("Downloaded", done, total)
+            if not done:
+                raise _Failed(RemoteError("The file to download came empty.", "Try again."), True)
             return done
 
         return self._retrying(attempt, write=False)
@@ -586,12 +588,14 @@ class D1Client:
         request = self._http.build_request(method, url, headers=headers, content=content)
         del request.headers["Authorization"]
         response = self._http.send(request, stream=True)
-        if response.status_code != 200:
+        status = response.status_code
+        web_page = "html" in response.headers.get("content-type", "")
+        if status != 200 or web_page:
             response.close()
-            status = response.status_code
             what = "upload" if method == "PUT" else "download"
             error = RemoteError(
-                f"The {what} of the file was answered with HTTP {status}.",
+                f"The {what} of the file was answered with {'a web page' if web_page else 'an error'}"
+                f" (HTTP {status}).",
                 "Start again; a signed address is good for an hour.",
                 status=status,
             )
@@ -1050,6 +1054,9 @@ def _scan_rows(reader: _JsonReader, result: Result) -> Iterator[tuple[Value, ...
             reader.value()
 
 
+_AFTER_VALUE = frozenset(" \t\r\n,]}")
+
+
 class _JsonReader:
     """Walks through a long JSON text while holding only a piece of it."""
 
@@ -1089,8 +1096,9 @@ class _JsonReader:
                 if self._more():
                     continue
                 raise self._damaged() from None
-            # A number at the very end of the piece may go on in the next.
-            if end < len(self._buffer) or not self._more():
+            # A number where the piece ends may go on in the next: 1, 1. and 1.5e are beginnings of 1.5e3.
+            ended = self._buffer[end : end + 1] in _AFTER_VALUE or not isinstance(value, int | float)
+            if ended or not self._more():
                 self._at = end
                 return value
 

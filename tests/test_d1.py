@@ -518,6 +518,10 @@ def test_a_download_goes_without_the_token(script: Script, caplog: pytest.LogCap
     assert script.requests[0].extensions["timeout"]["read"]
     assert "r2.test" in caplog.text
     assert "X-Sig" not in caplog.text
+    with pytest.raises(RemoteError, match="came empty"):
+        script.client(httpx.Response(200)).download("https://r2.test/x.sql", target)
+    with pytest.raises(RemoteError, match="a web page"):
+        script.client(httpx.Response(200, html="<p>")).download("https://r2.test/x.sql", target)
     with pytest.raises(RemoteError, match="HTTP 403"):
         script.client(httpx.Response(403)).download("https://r2.test/x.sql?X-Sig=key", target)
 
