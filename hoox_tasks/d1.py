@@ -38,7 +38,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import tenacity
 
-from hoox_tasks import __version__
+from hoox_tasks import __version__, rules
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 
 __all__ = [
@@ -50,6 +50,8 @@ __all__ = [
     "Restored",
     "Result",
     "ResultMeta",
+    "check_parameters",
+    "check_statement",
 ]
 
 BASE_URL = "https://api.cloudflare.com/client/v4"
@@ -57,8 +59,8 @@ BASE_URL = "https://api.cloudflare.com/client/v4"
 Value: TypeAlias = int | float | str | bytes | None
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 
-MAX_STATEMENT_BYTES = 100_000
-MAX_PARAMETERS = 100
+MAX_STATEMENT_BYTES = rules.STATEMENT_BYTES
+MAX_PARAMETERS = rules.PARAMETERS
 MAX_EXACT_INTEGER = 2**53
 """The wire carries numbers as doubles: up to here every integer arrives as it was sent."""
 
@@ -191,13 +193,10 @@ class D1Client:
                 f"The account id {account_id!r} cannot be right: ids are letters, digits, - and _.",
                 "Take it from the dashboard's address, or from `wrangler whoami`.",
             )
-        if database_id is not None and not _UUID.fullmatch(database_id):
-            raise Refused(
-                f"The database id {database_id!r} is not a D1 database id (8-4-4-4-12 hex digits).",
-                "Put the id that `wrangler d1 list` shows into database_id of the wrangler config.",
-            )
         self.account_id = account_id
-        self.database_id = database_id
+        self.database_id: str | None = None
+        if database_id is not None:
+            self.use_database(database_id)
         self.base_url = base_url.rstrip("/")
         loopback = _check_address(self.base_url)
         self._token = token
@@ -228,6 +227,15 @@ class D1Client:
         """Close the connection."""
         self._http.close()
 
+    def use_database(self, database_id: str) -> None:
+        """Send what follows to this database; raises `Refused` where the id cannot be one."""
+        if not _UUID.fullmatch(database_id):
+            raise Refused(
+                f"The database id {database_id!r} is not a D1 database id (8-4-4-4-12 hex digits).",
+                "Put the id that `wrangler d1 list` shows into database_id of the wrangler config.",
+            )
+        self.database_id = database_id
+
     # -- statements -------------------------------------------------------------------------------
 
     def raw(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Result:
@@ -238,9 +246,9 @@ class D1Client:
         statement of more than 100,000 bytes or more than 100 parameters. Raises `StatementError` where
         the engine refuses, with its message and offset.
         """
-        body: dict[str, Any] = {"sql": _checked_sql(sql)}
+        body: dict[str, Any] = {"sql": check_statement(sql)}
         if params:
-            body["params"] = _checked_params(params)
+            body["params"] = check_parameters(params)
         return self._results(body, sql, write, 1)[0]
 
     def raw_script(self, sql: str, *, write: bool) -> list[Result]:
@@ -260,9 +268,9 @@ class D1Client:
         """
         batch: list[dict[str, Any]] = []
         for index, (sql, params) in enumerate(statements):
-            item: dict[str, Any] = {"sql": _checked_sql(sql, index)}
+            item: dict[str, Any] = {"sql": check_statement(sql, index)}
             if params:
-                item["params"] = _checked_params(params, index)
+                item["params"] = check_parameters(params, index)
             batch.append(item)
         return self._results({"batch": batch}, "", write, len(batch))
 
@@ -786,7 +794,7 @@ class _Answer:
     file: IO[bytes] | None
 
 
-class _Failed(Exception):  # noqa: N818
+class _Failed(Exception):
     """One attempt failed: with which error, whether to repeat it, and how long the server asks to wait."""
 
     def __init__(self, error: HooxError, repeat: bool, after: float | None = None) -> None:
@@ -895,7 +903,8 @@ def _checked_text(text: str, what: str = "The statement") -> str:
     return text
 
 
-def _checked_sql(sql: str, index: int | None = None) -> str:
+def check_statement(sql: str, index: int | None = None) -> str:
+    """Give the statement back, or raise `Refused` where it is longer than D1 takes."""
     what = "The statement" if index is None else f"Statement {index + 1}"
     size = len(_checked_text(sql, what).encode())
     if size > MAX_STATEMENT_BYTES:
@@ -906,8 +915,8 @@ def _checked_sql(sql: str, index: int | None = None) -> str:
     return sql
 
 
-def _checked_params(params: Sequence[Value], index: int | None = None) -> list[Value]:
-    """The values as JSON will carry them, or `Refused` where it cannot carry one exactly."""
+def check_parameters(params: Sequence[Value], index: int | None = None) -> list[Value]:
+    """Give the values as JSON carries them; raises `Refused` where it cannot carry one exactly."""
     of = "" if index is None else f" of statement {index + 1}"
     if len(params) > MAX_PARAMETERS:
         raise Refused(
