@@ -202,14 +202,18 @@ class _Model:
 
 
 def _carried(statement: Statement) -> tuple[str, Sequence[Value]]:
-    """A statement and its values as they can travel: with literals where JSON would change a value."""
+    """A statement and its values as they can travel: with literals where JSON would change a value.
+
+    Texts and NULLs stay parameters. A whole number may arrive as an INTEGER (measured on the service) or
+    as a REAL (the engine on one's own machine).
+    """
+    if all(value is None or isinstance(value, str) for value in statement.params):
+        return statement
     try:
+        return _inlined(statement), ()
+    except _CannotInline:
         check_parameters(statement.params)
-    except Refused:
-        with suppress(_CannotInline):
-            return _inlined(statement), ()
-        raise
-    return statement
+        return statement
 
 
 class _CannotInline(Exception):
