@@ -1,0 +1,277 @@
+"""A ledger on Cloudflare D1, over its REST API.
+
+What must happen as a whole travels as one request. D1 splits a request's SQL by rules of its own, on which
+triggers break; a unit with a trigger in it, or a large one, goes through D1's import, which splits as
+SQLite does. Values that JSON would change are written into the SQL as literals.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hoox_tasks import rules, sql
+from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_parameters, check_statement
+from hoox_tasks.database import (
+    SCHEMA_QUERY,
+    Batch,
+    Meta,
+    Row,
+    Rows,
+    SchemaObject,
+    Snapshot,
+    Statement,
+    Value,
+)
+from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.errors import Refused, StatementError
+
+if TYPE_CHECKING:
+    from hoox_tasks.config import Settings
+
+_SCRIPT_BYTES = 1_000_000
+"""What goes as one request's SQL; more is imported. D1 names no limit, and answers within 30 seconds."""
+_INSERT_BYTES = 90_000
+_INSERT_CELLS = 10_000
+"""A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
+_EXPLAIN = "EXPLAIN "
+
+
+class RemoteDatabase:
+    """A ledger on D1; satisfies `Database`. `client` must be for one database, and is closed with this.
+
+    `strict` holds reading statements to D1's rules before they are sent; D1 itself does so anyway.
+    """
+
+    def __init__(self, client: D1Client, name: str, *, strict: bool = True) -> None:
+        self.client = client
+        self._name = name
+        self._strict = strict
+        self._model: _Model | None = None
+
+    @property
+    def name(self) -> str:
+        """The database's name, which people type to confirm."""
+        return self._name
+
+    @property
+    def label(self) -> str:
+        """Which database on which account."""
+        return f"D1 database {self._name} ({self.client.database_id}) of account {self.client.account_id}"
+
+    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
+        """Run one statement; unless `write`, nothing is sent that could change anything.
+
+        A statement that is to read is compiled first on an empty ledger in a file, which has the remote
+        one's schema, behind the same gate as a local ledger; that costs one request more, once.
+        """
+        if write:
+            self._forget_schema()
+            return self._write_one(Statement(sql, params))
+        if self._model is None:
+            self._model = _Model(self.schema(), strict=self._strict)
+        self._model.check(sql, params)
+        return _rows(self.client.raw(*_carried(Statement(sql, params))))
+
+    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+        """Run statements in one request and one transaction: all of them happen, or none does.
+
+        What goes through D1's import answers no rows. D1 does not tell which statement failed.
+        """
+        unit = list(statements)
+        if not unit:
+            return []
+        if write:
+            self._forget_schema()
+        try:
+            texts = [check_statement(_inlined(statement), index) for index, statement in enumerate(unit)]
+        except (Refused, _CannotInline):  # Values too long for a literal, or numbered marks.
+            pairs = [_carried(statement) for statement in unit]
+            return [_rows(result) for result in self.client.raw_batch(pairs, write=write)]
+        script = sql.join(texts)
+        if write and (any(map(sql.is_trigger, texts)) or len(script) > _SCRIPT_BYTES):
+            self.client.import_file(script.encode())
+            return [Rows((), ()) for _ in unit]
+        results = self.client.raw_script(script, write=write)
+        return [_rows(result) for result in results]
+
+    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each."""
+        counts: dict[str, int] = {}
+        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
+            script = Path(folder) / "insert.sql"
+            with script.open("w", encoding="utf-8", newline="\n") as file:
+                for table, columns, rows in batches:
+                    file.writelines(f"{insert};\n" for insert in _inserts(table, columns, rows))
+                    counts[table] = counts.get(table, 0) + len(rows)
+            if script.stat().st_size > _SCRIPT_BYTES:
+                self.client.import_file(script)
+            elif script.stat().st_size:
+                self.client.raw_script(script.read_text(encoding="utf-8"), write=True)
+        return counts
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Read one moment of the ledger for the length of a `with` block."""
+        raise NotImplementedError
+
+    def schema(self) -> list[SchemaObject]:
+        """All objects but the engine's own, in the order they were made."""
+        result = self.client.raw(SCHEMA_QUERY)
+        return [SchemaObject(*(str(cell) for cell in row)) for row in result.rows]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._forget_schema()
+        self.client.close()
+
+    def _forget_schema(self) -> None:
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
+    def _write_one(self, statement: Statement) -> Rows:
+        if sql.is_trigger(statement.sql):
+            return self.batch([statement])[0]
+        return _rows(self.client.raw(*_carried(statement), write=True))
+
+
+def open_remote(settings: Settings) -> RemoteDatabase:
+    """Open the D1 database that `settings` name; one without an id is looked up by its name.
+
+    Raises `Refused` where the account, the token or the database is not configured, `RemoteError` where
+    the account has no database of that name.
+    """
+    client = D1Client(
+        settings.account_id,
+        settings.token,
+        database_id=settings.database_id or None,
+        base_url=settings.base_url,
+    )
+    try:
+        if client.database_id is None:
+            if not settings.database_name:
+                raise Refused(
+                    "No D1 database is configured.",
+                    "Add it to d1_databases of the wrangler config, or set hoox.database_id.",
+                )
+            client.use_database(client.find_database(settings.database_name).uuid)
+    except BaseException:
+        client.close()
+        raise
+    return RemoteDatabase(client, settings.database_name or settings.database_id, strict=settings.strict)
+
+
+class _Model:
+    """An empty ledger with the remote one's schema, on which reading statements are compiled."""
+
+    def __init__(self, schema: Iterable[SchemaObject], *, strict: bool) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="hoox-")
+        self._ledger = LocalDatabase(Path(self._folder.name) / "model.sqlite", create=True, strict=strict)
+        connection = self._ledger.connection
+        rules.supply_functions(connection)
+        ranks = ("table", "index", "view", "trigger")
+        for item in sorted(schema, key=lambda item: ranks.index(item.type)):
+            # A virtual table has made its shadow tables already. What this SQLite cannot make is missing.
+            with suppress(sqlite3.Error):
+                connection.execute(item.sql)
+
+    def check(self, statement: str, params: Sequence[Value]) -> None:
+        """Compile a statement; raises `Refused` where it would change anything, else as an engine does."""
+        refusal = rules.shape_refusal(statement)
+        if refusal is not None:
+            raise StatementError(refusal, sql=statement)
+        # EXPLAIN compiles and does not run. Its own statements run in no time.
+        prefix = "" if sql.first_word(statement) == "EXPLAIN" else _EXPLAIN
+        try:
+            list(self._ledger.query(prefix + statement, params))
+        except StatementError as error:
+            offset = None if error.offset is None else max(0, error.offset - len(prefix))
+            found = StatementError(error.message, sql=statement, offset=offset, remedy=error.remedy)
+        else:
+            return
+        raise found
+
+    def close(self) -> None:
+        """Remove it."""
+        self._ledger.close()
+        self._folder.cleanup()
+
+
+def _carried(statement: Statement) -> tuple[str, Sequence[Value]]:
+    """A statement and its values as they can travel: with literals where JSON would change a value.
+
+    Texts and NULLs stay parameters. A whole number may arrive as an INTEGER (measured on the service) or
+    as a REAL (the engine on one's own machine).
+    """
+    if all(value is None or isinstance(value, str) for value in statement.params):
+        return statement
+    try:
+        return _inlined(statement), ()
+    except _CannotInline:
+        check_parameters(statement.params)
+        return statement
+
+
+class _CannotInline(Exception):
+    """A statement's marks are not plain question marks, one for each value."""
+
+
+def _inlined(statement: Statement) -> str:
+    """Write a statement's values in the place of its question marks."""
+    if not statement.params:
+        return statement.sql
+    parts, position, used = [], 0, 0
+    found = list(sql.tokens(statement.sql))
+    for place, token in enumerate(found):
+        if token.kind != "other" or token.text not in "?:@$":
+            continue
+        following = found[place + 1] if place + 1 < len(found) else None
+        adjacent = following is not None and following.offset == token.offset + 1
+        if token.text != "?" or used == len(statement.params):
+            raise _CannotInline
+        if adjacent and following is not None and following.kind == "number":
+            raise _CannotInline
+        parts += [statement.sql[position : token.offset], sql.quote_value(statement.params[used])]
+        position, used = token.offset + 1, used + 1
+    if used != len(statement.params):
+        raise _CannotInline
+    return "".join([*parts, statement.sql[position:]])
+
+
+def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """Yield INSERT statements for rows, as many to a statement as D1 takes."""
+    head = f"INSERT INTO {sql.quote_name(table)} ({', '.join(map(sql.quote_name, columns))}) VALUES\n"
+    most = max(1, _INSERT_CELLS // max(1, len(columns)))
+    packed: list[str] = []
+    size = 0
+    for row in rows:
+        text = f"({','.join(map(sql.quote_value, row))})"
+        length = len(text.encode()) + 2
+        if packed and (size + length > _INSERT_BYTES or len(packed) == most):
+            yield head + ",\n".join(packed)
+            packed, size = [], 0
+        packed.append(text)
+        size += length
+    if packed:
+        yield head + ",\n".join(packed)
+
+
+def _rows(result: Result) -> Rows:
+    """A result of the wire as the interface has it; still streaming where it is large."""
+    rows = Rows(result.columns, ())
+
+    def taken() -> Iterator[Row]:
+        yield from result.rows
+        rows.meta = _meta(result.meta)
+
+    rows.meta = _meta(result.meta)
+    rows.rows = result.rows if isinstance(result.rows, list) else taken()
+    return rows
+
+
+def _meta(meta: ResultMeta) -> Meta:
+    return Meta(meta.duration, meta.changes, meta.rows_read, meta.rows_written)

@@ -1,0 +1,12 @@
+"""A local D1 API: Cloudflare's REST paths over local SQLite files, for development and tests.
+
+`create_app` makes the WSGI application, `serve` puts it on a port. Clients point their
+`CLOUDFLARE_API_BASE_URL` at `http://127.0.0.1:<port>/client/v4`; any account id will do. Made and tried
+against wrangler and the official `cloudflare` SDK. It is no production server.
+"""
+
+from __future__ import annotations
+
+from hoox_tasks.server.api import Api, create_app, serve
+
+__all__ = ["Api", "create_app", "serve"]

@@ -1,0 +1,1 @@
+"""Runs with faults injected between client and API."""

@@ -1,0 +1,264 @@
+"""A ledger on D1 through the interface, on the local D1 API with D1's own splitter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hoox_tasks.config import Target, load_settings
+from hoox_tasks.d1 import D1Client
+from hoox_tasks.database import Database, Statement
+from hoox_tasks.database.remote import RemoteDatabase, open_remote
+from hoox_tasks.errors import Refused, RemoteError, StatementError
+from hoox_tasks.server import Api, create_app
+from tests.test_server import ACCOUNT, BASE, DATABASE, TRIGGER, listening
+
+
+class Counting(httpx.BaseTransport):
+    """Passes requests on to the API, and remembers their paths."""
+
+    def __init__(self, app: Api) -> None:
+        self._inner = httpx.WSGITransport(app)
+        self.asked: list[str] = []
+        self.bodies: list[bytes] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path.rpartition("/")[2])
+        self.bodies.append(request.read())
+        return self._inner.handle_request(request)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Api]:
+    with closing(
+        create_app(
+            tmp_path / "l.sqlite",
+            name="ledger",
+            database_id=DATABASE,
+            token="right",
+            read_only_token="look",
+            strict_splitter=True,
+        )
+    ) as app:
+        yield app
+
+
+@pytest.fixture
+def wire(app: Api) -> Counting:
+    return Counting(app)
+
+
+def connect(wire: Counting, token: str = "right") -> RemoteDatabase:
+    client = D1Client(
+        ACCOUNT, token, database_id=DATABASE, base_url=BASE, transport=wire, sleep=lambda _: None
+    )
+    return RemoteDatabase(client, "ledger")
+
+
+@pytest.fixture
+def remote(wire: Counting) -> Iterator[RemoteDatabase]:
+    with closing(connect(wire)) as database:
+        yield database
+
+
+def cells(database: Database, sql: str) -> list[tuple[Any, ...]]:
+    return list(database.query(sql))
+
+
+def test_a_unit_is_one_request(remote: RemoteDatabase, wire: Counting) -> None:
+    """Statements with values travel as one request, all or none, and answer in order."""
+    results = remote.batch(
+        [
+            Statement("CREATE TABLE t (a, b)"),
+            Statement("INSERT INTO t VALUES (?, ?)", ["it's; ? --", 1.0]),
+            Statement("SELECT a, typeof(b) FROM t -- '?"),
+        ]
+    )
+    assert wire.asked == ["raw"]
+    assert [list(result) for result in results] == [[], [], [("it's; ? --", "real")]]
+    with pytest.raises(StatementError, match="no such table: x"):
+        remote.batch([Statement("DROP TABLE t"), Statement("INSERT INTO x VALUES (1)")])
+    assert cells(remote, "SELECT count(*) FROM t") == [(1,)]
+    assert remote.batch([]) == []
+
+
+def test_triggers_and_large_units_are_imported(remote: RemoteDatabase, wire: Counting) -> None:
+    """What D1's splitter would break, and what is large, goes through the import, as one unit too."""
+    remote.batch([Statement("CREATE TABLE t (a)"), Statement("CREATE TABLE log (a)"), Statement(TRIGGER)])
+    assert set(wire.asked) == {"import", f"{DATABASE}.{wire.asked[1].split('.')[1]}.sql"}
+    with pytest.raises(StatementError, match="already exists"):
+        remote.batch([Statement("INSERT INTO t VALUES (2)"), Statement(TRIGGER)])
+    wire.asked.clear()
+    remote.batch([Statement("INSERT INTO t VALUES (?)", ["x" * 90_000])] * 12)
+    assert "raw" not in wire.asked
+    assert cells(remote, "SELECT count(*) FROM t") == [(12,)]
+    remote.query("DROP TRIGGER t_log", write=True)
+    remote.query(TRIGGER, write=True)
+
+
+def test_values_too_long_for_a_literal_are_bound(remote: RemoteDatabase) -> None:
+    """A value of more than a statement's length travels as a parameter."""
+    remote.batch(
+        [Statement("CREATE TABLE t (a)"), Statement("INSERT INTO t VALUES (?1 || ?1)", ["é" * 90_000])]
+    )
+    assert cells(remote, "SELECT length(a) FROM t") == [(180_000,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("INSERT INTO t VALUES (1)", "it would insert into t"),
+        ("WITH x AS (SELECT 1) DELETE FROM t", "it would delete from t"),
+        ("DROP TABLE t", "it would"),
+        ("PRAGMA foreign_keys = OFF", "it would"),
+    ],
+)
+def test_what_would_change_is_not_sent(remote: RemoteDatabase, wire: Counting, sql: str, words: str) -> None:
+    """Without `write`, a statement that would change anything is refused before it is sent."""
+    remote.batch([Statement("CREATE TABLE t (a)")])
+    wire.asked.clear()
+    with pytest.raises(Refused, match=words):
+        remote.query(sql)
+    assert wire.asked == ["raw"], "only the schema was asked for"
+    with pytest.raises(Refused, match=words):
+        remote.query(sql)
+    assert wire.asked == ["raw"], "and only once"
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT * FROM nowhere", "no such table: nowhere"),
+        ("SELECT sqlite_version()", "not authorized to use function: sqlite_version"),
+        ("SELECT 1 FORM t", 'near "t": syntax error'),
+        ("-- nothing", "did not contain a statement"),
+    ],
+)
+def test_what_d1_would_refuse_is_not_sent(
+    remote: RemoteDatabase, wire: Counting, sql: str, words: str
+) -> None:
+    """A statement that does not compile fails in the words that a local ledger has for it."""
+    with pytest.raises(StatementError, match=words) as caught:
+        remote.query(sql)
+    assert caught.value.sql == sql
+    assert len(wire.asked) == 1
+    if "FORM" in sql:
+        assert caught.value.offset == sql.index("t")
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", "EXPLAIN SELECT 1", "PRAGMA table_info(t)", "VALUES (1)"])
+def test_what_reads_is_sent(remote: RemoteDatabase, wire: Counting, sql: str) -> None:
+    """Reading statements of all kinds pass, and tell what D1 bills."""
+    remote.batch([Statement("CREATE TABLE t (a)")])
+    rows = remote.query(sql)
+    assert list(rows)
+    assert rows.meta.rows_read is not None
+    assert json.loads(wire.bodies[-1])["sql"] == sql
+
+
+def test_reading_needs_no_right_to_write(remote: RemoteDatabase, wire: Counting) -> None:
+    """With a token that may only read, schema, queries and reading units work, and nothing else."""
+    remote.batch([Statement("CREATE TABLE t (a)"), Statement("CREATE INDEX i ON t (a)")])
+    with closing(connect(wire, "look")) as reader:
+        assert [(item.type, item.name, item.table) for item in reader.schema()] == [
+            ("table", "t", "t"),
+            ("index", "i", "t"),
+        ]
+        assert cells(reader, "SELECT count(*) FROM t") == [(0,)]
+        assert len(reader.batch([Statement("SELECT 1"), Statement("SELECT 2")], write=False)) == 2
+        with pytest.raises(StatementError, match="D1 Edit"):
+            reader.query("INSERT INTO t VALUES (1)", write=True)
+
+
+values = (
+    st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.sampled_from([1.0, -0.5, 2**53 + 1, float("inf"), "?", "'", "\r\n", "\0"])
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.lists(st.tuples(values, values), min_size=1, max_size=4))
+def test_values_arrive_exactly(remote: RemoteDatabase, rows: list[tuple[Any, Any]]) -> None:
+    """Whatever SQLite can hold arrives with its type and its bits, by a query, a batch and an insert."""
+    remote.batch([Statement("DROP TABLE IF EXISTS t"), Statement("CREATE TABLE t (a, b)")])
+    remote.query("INSERT INTO t VALUES (?, ?)", rows[0], write=True)
+    remote.batch([Statement("INSERT INTO t VALUES (?, ?)", rows[0])])
+    assert remote.insert([("t", ("b", "a"), [(b, a) for a, b in rows])]) == {"t": len(rows)}
+    exact = (
+        "typeof({0}), CASE typeof({0}) WHEN 'real' THEN format('%!.17g', {0})"
+        " WHEN 'text' THEN hex({0}) ELSE quote({0}) END"
+    )
+    found = cells(remote, f"SELECT {exact.format('a')}, {exact.format('b')} FROM t ORDER BY rowid")
+    assert [_shown(a) + _shown(b) for a, b in [rows[0], rows[0], *rows]] == [
+        (row[0], _number(row[0], row[1]), row[2], _number(row[2], row[3])) for row in found
+    ]
+
+
+def _shown(value: Any) -> tuple[str, Any]:
+    if value is None:
+        return "null", "NULL"
+    if isinstance(value, str):
+        return "text", value.encode().hex().upper()
+    if isinstance(value, bytes):
+        return "blob", f"X'{value.hex().upper()}'"
+    return ("real", value) if isinstance(value, float) else ("integer", str(value))
+
+
+def _number(kind: str, text: str) -> Any:
+    return float(text) if kind == "real" else text
+
+
+def test_many_rows_are_inserted_as_one_unit(remote: RemoteDatabase, wire: Counting) -> None:
+    """20,000 rows go in by one import, within D1's limits; when one of them fails, none is there."""
+    remote.batch([Statement("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c, d, e, f, g, h, i, j, k)")])
+    rows: list[tuple[Any, ...]] = [(index, *(["value"] * 11)) for index in range(20_000)]
+    columns = ("id", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k")
+    with pytest.raises(StatementError, match="UNIQUE"):
+        remote.insert([("t", columns, [*rows, rows[0]])])
+    assert cells(remote, "SELECT count(*) FROM t") == [(0,)]
+    wire.asked.clear()
+    assert remote.insert([("t", columns, rows[:7_000]), ("t", columns, rows[7_000:])]) == {"t": 20_000}
+    assert wire.asked.count("import") == 3
+    assert cells(remote, "SELECT count(*), sum(id) FROM t") == [(20_000, sum(range(20_000)))]
+    assert remote.insert([("t", columns, [])]) == {"t": 0}
+
+
+def test_the_settings_lead_to_the_database(app: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Account, token and address come from the environment, the database from its id or its name."""
+    monkeypatch.setattr("hoox_tasks.d1.time.sleep", lambda _: None)
+    with listening(app) as base_url:
+        environ = {
+            "CLOUDFLARE_API_BASE_URL": base_url,
+            "CLOUDFLARE_API_TOKEN": "right",
+            "CLOUDFLARE_ACCOUNT_ID": ACCOUNT,
+        }
+
+        def opened(configured: dict[str, str], database: str | None = None, **more: str) -> RemoteDatabase:
+            target = Target(remote=True, database=database)
+            return open_remote(load_settings(target, configured, cwd=tmp_path, environ=environ | more))
+
+        with closing(opened({"database_id": DATABASE})) as by_id:
+            assert cells(by_id, "SELECT 1") == [(1,)]
+        with closing(opened({}, "ledger")) as by_name:
+            assert cells(by_name, "SELECT 1") == [(1,)]
+            assert by_name.label == f"D1 database ledger ({DATABASE}) of account {ACCOUNT}"
+        with pytest.raises(RemoteError, match="Did you mean ledger"):
+            opened({}, "legder")
+        with pytest.raises(Refused, match="No D1 database is configured"):
+            opened({})
+        with pytest.raises(Refused, match="no Cloudflare API token"):
+            opened({"database_id": DATABASE}, CLOUDFLARE_API_TOKEN="")
+        with pytest.raises(Refused, match="not a D1 database id"):
+            opened({"database_id": "ledger"})
