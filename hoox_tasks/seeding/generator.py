@@ -50,8 +50,8 @@ SAMPLE = 2_000
 MOST_FILLS = 3
 ADDING = 0.25
 LATENCY = 4
-"""At most so many fills build up a position, with that chance of a signal to add to it; a fill comes at
-most so many seconds after its signal."""
+"""At most so many fills build up a position, with that chance of a signal to add to it; a fill comes one
+to so many seconds after its signal."""
 
 _SIDES = {LONG: "LONG", SHORT: "SHORT"}
 _ACTIONS = {
@@ -134,9 +134,9 @@ def _size(scenario: Scenario, scale: float) -> tuple[int, int]:
     if not 0 < scale <= 1_000_000:
         raise Refused(f"A scenario cannot be scaled by {scale}.", "Give a number above 0, at most 1000000.")
     per_day = float(scenario.days) * scale
-    signals = round(per_day * float(scenario.signals.per_day))
     if not scenario.signals.per_day:
         return 0, 0
+    signals = round(per_day * float(scenario.signals.per_day))
     # Two seconds at least between snapshots leave the fills a second of their own.
     most = int(scenario.days * 86_400) // 2
     return max(1, signals), max(1, min(most, round(per_day * float(scenario.account.snapshots_per_day))))
@@ -204,7 +204,9 @@ class _Play:
         self.contracts = [Contract(market) for market in scenario.markets]
         self.paths = price_paths(scenario, seed, signals)
         self.accounts = [
-            Account(exchange, scenario, order_ids(exchange.order_id, Random(key_of(key, exchange.name))))
+            Account(
+                exchange, scenario, order_ids(exchange.order_id, Random(key_of(key, "orders", exchange.name)))
+            )
             for exchange in scenario.exchanges
         ]
         # The first prices, from above for LONG and from below for SHORT positions, at which one may have
@@ -252,8 +254,8 @@ class _Play:
         contracts, paths, accounts = self.contracts, self.paths, self.accounts
         long_stops, short_stops = self.long_stops, self.short_stops
         market_count, account_count = len(contracts), len(accounts)
-        burst, long, rejected = scenario.signals.burst, scenario.signals.long, scenario.signals.rejected
-        long_part, rejected_part = float(long), float(rejected)
+        burst = scenario.signals.burst
+        long_part, rejected_part = float(scenario.signals.long), float(scenario.signals.rejected)
         chatter = float(scenario.logs.per_signal)
         alerts, rejections = self.pools.alerts, self.pools.rejections
         alert_count, rejection_count = len(alerts), len(rejections)

@@ -32,7 +32,7 @@ def price_paths(scenario: Scenario, seed: int, signals: int) -> list[Path]:
     key = key_of(scenario.name, seed)
     moves_per_day = signals / len(scenario.markets) / float(scenario.days)
     return [
-        Path(market, Random(key_of(key, market.symbol)), moves_per_day, scenario.crashes)
+        Path(market, Random(key_of(key, "prices", market.symbol)), moves_per_day, scenario.crashes)
         for market in scenario.markets
     ]
 

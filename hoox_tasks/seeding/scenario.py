@@ -148,7 +148,7 @@ def find_scenarios(folders: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         for file in folder.glob("*.toml"):
-            found.setdefault(file.stem, file) if file.parent == folder else None
+            found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
 
 
