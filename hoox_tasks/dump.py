@@ -69,13 +69,16 @@ def dump(
     tables: Collection[str] = (),
     schema: bool = True,
     data: bool = True,
+    online: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write a ledger as SQL, at one moment of it; returns the number of rows of each table written.
 
+    With `online` nobody is kept from a remote ledger meanwhile.
+
     `tables` are the tables to write, all where it is empty. Raises `Refused` for a table that is not there.
     """
-    with database.snapshot() as snapshot:
+    with database.snapshot(online=online, progress=progress) as snapshot:
         found = read_tables(snapshot)
         chosen = _chosen(found, tables)
         counts = _counts(snapshot, chosen) if data else {}

@@ -127,8 +127,14 @@ class Database(Protocol):
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Read one moment of the ledger for the length of a `with` block."""
+    def snapshot(
+        self, *, online: bool = False, progress: Progress | None = None
+    ) -> AbstractContextManager[Snapshot]:
+        """Read one moment of the ledger for the length of a `with` block.
+
+        With `online` nobody is kept from the ledger meanwhile, even where only that makes one moment of
+        it: then `Refused` is raised at the end of the block when somebody wrote.
+        """
 
     def schema(self) -> list[SchemaObject]:
         """All objects but the engine's own (`_cf_*`, `sqlite_*`), in the order they were made."""

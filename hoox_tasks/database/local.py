@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
-from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Row, Rows, SchemaObject, Snapshot, Statement, Value
+from hoox_tasks.database import (
+    SCHEMA_QUERY,
+    Batch,
+    Meta,
+    Progress,
+    Row,
+    Rows,
+    SchemaObject,
+    Snapshot,
+    Statement,
+    Value,
+)
 from hoox_tasks.database.reader import ReaderProcess
 from hoox_tasks.errors import HooxError, Refused, StatementError
 
@@ -143,8 +154,11 @@ class LocalDatabase:
             raise
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """Read one moment of the ledger for a block; a second process helps with a large one."""
+    def snapshot(self, *, online: bool = False, progress: Progress | None = None) -> Iterator[Snapshot]:
+        """Read one moment of the ledger for a block; a second process helps with a large one.
+
+        Writers only wait until the moment is fixed, so there is nothing that `online` could spare them.
+        """
         with ExitStack() as stack:
             with self._stopped():
                 own = stack.enter_context(closing(self._open(False, shared=True)))

@@ -1,0 +1,54 @@
+"""`inv db.serve`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from hoox_tasks import console
+from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.tasks.command import Command, ledger_task
+
+
+@ledger_task(
+    {
+        "port": "Listen on this port; 0 takes a free one.",
+        "host": "Listen on this address; others than loopback need a --token.",
+        "token": "Let in only this bearer token; any will do otherwise.",
+        "strict-splitter": "Refuse the triggers on which D1's own splitter breaks.",
+    },
+    without=("remote", "preview", "json"),
+)
+def serve(
+    command: Command,
+    port: int = 8799,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    strict_splitter: bool = False,
+) -> None:
+    """Serve the local ledger as Cloudflare's D1 API, for development and tests.
+
+    Point a client at it with CLOUDFLARE_API_BASE_URL. Ctrl-C ends it.
+    """
+    from hoox_tasks import server
+
+    settings = command.settings
+    if not settings.path.exists():
+        raise Refused(f"There is no ledger at {settings.path}.", "Make one with `inv db.apply`.")
+    identity = {"database_id": settings.database_id} if settings.database_id else {}
+    name = settings.database_name or settings.name
+    with closing(
+        server.create_app(settings.path, name=name, token=token, strict_splitter=strict_splitter, **identity)
+    ) as app:
+        try:
+            listening = server.serve(app, host, port)
+        except OSError as error:
+            raise HooxError(
+                f"Port {port} of {host} cannot be used: {error.strerror}.", "Choose another with --port."
+            ) from error
+        console.note("This is for development and tests: it is not Cloudflare, and it is not hardened.")
+        command.say(f"Serving {settings.path} as D1 database {name} ({app.database_id}). For a client:")
+        command.say(f"  export CLOUDFLARE_API_BASE_URL=http://{host}:{listening.server_port}/client/v4")
+        command.say(f"  export CLOUDFLARE_ACCOUNT_ID={'0' * 32}")
+        command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
+        command.flush()
+        listening.serve_forever()
