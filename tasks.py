@@ -20,7 +20,7 @@ def lint(c: Context, fix: bool = False) -> None:
 
 
 @task(help={"workers": "How many processes run the tests."})
-def test(c: Context, workers: str = "auto") -> None:
+def test(c: Context, workers: str = "auto") -> None:  # noqa: PT028  (a task, no test)
     """Run the whole test suite."""
     c.run(f"{PYTHON} pytest -n {workers}")
 

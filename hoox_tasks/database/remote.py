@@ -166,7 +166,7 @@ class RemoteDatabase:
                     f"SELECT {', '.join(f'quote({part})' for part in key)}, {exact_literal(column)}"
                     f" FROM {sql.quote_name(table)} WHERE {_inexact(column)}"
                 )
-                for *place, literal in exact.rows:
+                for *place, literal in (tuple(map(str, row)) for row in exact.rows):
                     where = " AND ".join(f"{part} IS {at}" for part, at in zip(key, place, strict=True))
                     scratch.execute(f"UPDATE {sql.quote_name(table)} SET {column} = {literal} WHERE {where}")
 

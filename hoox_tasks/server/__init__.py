@@ -7,6 +7,6 @@ against wrangler and the official `cloudflare` SDK. It is no production server.
 
 from __future__ import annotations
 
-from hoox_tasks.server.api import Api, create_app, serve
+from hoox_tasks.server.api import DATABASE_ID, Api, create_app, serve
 
-__all__ = ["Api", "create_app", "serve"]
+__all__ = ["DATABASE_ID", "Api", "create_app", "serve"]

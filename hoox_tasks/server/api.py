@@ -360,11 +360,15 @@ class Api:
         return _succeed({"bookmark": bookmark, "previous_bookmark": previous, "message": message})
 
 
+DATABASE_ID = "00000000-0000-4000-8000-000000000000"
+"""What a served ledger is called where nobody gave it an id."""
+
+
 def create_app(
     ledger: Path,
     *,
     name: str = "ledger",
-    database_id: str = "00000000-0000-4000-8000-000000000000",
+    database_id: str = DATABASE_ID,
     token: str | None = None,
     read_only_token: str | None = None,
     strict_splitter: bool = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, seed
+from hoox_tasks.tasks import backups, ledger, seed, serve
 from hoox_tasks.tasks import migrate as migrate_tasks
 
 migrate = Collection(
@@ -22,6 +22,7 @@ db = Collection(
     seed.seed,
     seed.scenarios,
     backups.export,
+    serve.serve,
     migrate,
 )
 """The collection to add to a namespace of one's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 
 from hoox_tasks import console
@@ -34,10 +35,12 @@ def serve(
     settings = command.settings
     if not settings.path.exists():
         raise Refused(f"There is no ledger at {settings.path}.", "Make one with `inv db.apply`.")
-    identity = {"database_id": settings.database_id} if settings.database_id else {}
-    name = settings.database_name or settings.name
+    database_id = settings.database_id or server.DATABASE_ID
+    name = settings.database_name or settings.path.stem
     with closing(
-        server.create_app(settings.path, name=name, token=token, strict_splitter=strict_splitter, **identity)
+        server.create_app(
+            settings.path, name=name, database_id=database_id, token=token, strict_splitter=strict_splitter
+        )
     ) as app:
         try:
             listening = server.serve(app, host, port)
@@ -46,9 +49,9 @@ def serve(
                 f"Port {port} of {host} cannot be used: {error.strerror}.", "Choose another with --port."
             ) from error
         console.note("This is for development and tests: it is not Cloudflare, and it is not hardened.")
-        command.say(f"Serving {settings.path} as D1 database {name} ({app.database_id}). For a client:")
+        command.say(f"Serving {settings.path} as D1 database {name} ({database_id}). For a client:")
         command.say(f"  export CLOUDFLARE_API_BASE_URL=http://{host}:{listening.server_port}/client/v4")
         command.say(f"  export CLOUDFLARE_ACCOUNT_ID={'0' * 32}")
         command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
-        command.flush()
+        sys.stdout.flush()
         listening.serve_forever()
