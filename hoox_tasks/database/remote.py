@@ -28,6 +28,7 @@ from hoox_tasks.database import (
     Statement,
     Value,
 )
+from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused, StatementError
 
@@ -39,6 +40,8 @@ _SCRIPT_BYTES = 1_000_000
 _INSERT_BYTES = 90_000
 _INSERT_CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
+_QUERIES = 50
+"""How many questions go into one request."""
 _EXPLAIN = "EXPLAIN "
 
 
@@ -116,59 +119,57 @@ class RemoteDatabase:
         return counts
 
     @contextmanager
-    def snapshot(self, *, online: bool = False, progress: Progress | None = None) -> Iterator[Snapshot]:
-        """Read one moment of the ledger for a block.
+    def snapshot(self, progress: Progress | None = None) -> Iterator[Snapshot]:
+        """Read one moment of the ledger for the length of a `with` block.
 
-        D1 exports it, which keeps everybody out for that long; what that export cannot say exactly is
-        fetched once more. With `online` it is read by queries while others go on, and the Time Travel
-        bookmark tells at the end whether it was one moment: if not, `HooxError` is raised.
+        D1 exports it, and it is read from a copy. D1 answers no queries while it exports. Where the export
+        would change a cell, or there are virtual tables, which D1 does not export, the ledger itself is
+        read by queries; then a change meanwhile is an error, raised at the block's end.
         """
-        before = self.client.bookmark()
-        if online:
-            yield _OnlineSnapshot(self)
-        else:
+        schema = self.schema()
+        with closing(_Model(schema, strict=False)) as model:
+            questions = [] if model.has_virtual_tables() else model.inexact_queries(schema)
+            exact = bool(questions) and not any(
+                row[0] for result in self._each(questions) for row in result.rows
+            )
+        if exact or not schema:
             with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-                path = Path(folder) / "export.sqlite"
-                exported = self.client.export(progress=progress)
-                with (Path(folder) / "export.sql").open("w+b") as file:
-                    self.client.download(exported.signed_url, file, progress=progress)
-                    file.seek(0)
-                    scratch = LocalDatabase(path, create=True, strict=False)
-                    with closing(scratch):
-                        load_export(scratch.connection, file)
-                        self._repair(scratch.connection)
-                        with scratch.snapshot() as snapshot:
-                            yield snapshot
+                copy = Path(folder) / "copy.sqlite"
+                self._export_to(copy, schema, progress)
+                with closing(LocalDatabase(copy, strict=False)) as local, local.snapshot() as snapshot:
+                    yield snapshot
+            return
+        before = self.client.bookmark()
+        yield _WireSnapshot(self.client)
         if self.client.bookmark() != before:
             raise HooxError(
-                f"{self._name} was written to while it was read, so what was read is not one moment of it.",
-                "Try again when it is quiet, or without --online.",
+                f"{self._name} was changed while it was read.", "Run it again when nobody writes to it."
             )
 
-    def _repair(self, scratch: sqlite3.Connection) -> None:
-        """Fetch the cells that D1's export does not say exactly, and put them right in the copy.
+    def _each(self, queries: Sequence[str]) -> Iterator[Result]:
+        for start in range(0, len(queries), _QUERIES):
+            yield from self.client.raw_script(sql.join(queries[start : start + _QUERIES]), write=False)
 
-        Those are integers beyond 2^53, infinities, whole REALs in columns that are not REAL, and texts
-        with both a backslash and a line break.
-        """
-        tables = scratch.execute(
-            "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
-            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
-        ).fetchall()
-        for table, without_rowid in tables:
-            described = scratch.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)", (table,))
-            columns = [(name, declared, pk) for name, declared, pk, hidden in described if not hidden]
-            keys = sorted((pk, name) for name, _, pk in columns if pk)
-            key = [sql.quote_name(name) for _, name in keys] if without_rowid or keys else ["rowid"]
-            for name, _, _ in columns:
-                column = sql.quote_name(name)
-                exact = self.client.raw(
-                    f"SELECT {', '.join(f'quote({part})' for part in key)}, {exact_literal(column)}"
-                    f" FROM {sql.quote_name(table)} WHERE {_inexact(column)}"
-                )
-                for *place, literal in (tuple(map(str, row)) for row in exact.rows):
-                    where = " AND ".join(f"{part} IS {at}" for part, at in zip(key, place, strict=True))
-                    scratch.execute(f"UPDATE {sql.quote_name(table)} SET {column} = {literal} WHERE {where}")
+    def _export_to(self, copy: Path, schema: Sequence[SchemaObject], progress: Progress | None) -> None:
+        """Have D1 export its rows, and put them with `schema` into a new SQLite file."""
+        dump = copy.with_suffix(".sql")
+        with dump.open("w+b") as file:
+            export = self.client.export(schema=False, progress=progress)
+            self.client.download(export.signed_url, file, progress=progress)
+        with (
+            dump.open(encoding="utf-8", newline="\n") as lines,
+            closing(sqlite3.connect(copy, isolation_level=None)) as connection,
+        ):
+            try:
+                load_export(lines, schema, connection)
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                problem = str(error)
+            else:
+                problem = ""
+        dump.unlink()
+        if problem or self.schema() != schema:
+            why = problem or "the schema changed meanwhile"
+            raise HooxError(f"D1's export of {self._name} does not load: {why}.", "Run it again.")
 
     def schema(self) -> list[SchemaObject]:
         """All objects but the engine's own, in the order they were made."""
@@ -217,82 +218,6 @@ def open_remote(settings: Settings) -> RemoteDatabase:
     return RemoteDatabase(client, settings.database_name or settings.database_id, strict=settings.strict)
 
 
-def exact_literal(column: str) -> str:
-    """Write the SQL expression that gives a cell's literal, exact even for infinities."""
-    return (
-        f"CASE WHEN typeof({column}) <> 'real' OR abs({column}) <= 1.7976931348623157e308"
-        f" THEN quote({column}) WHEN {column} > 0 THEN '9e999' ELSE '-9e999' END"
-    )
-
-
-def _inexact(column: str) -> str:
-    """Write the condition under which D1's export does not say a cell exactly."""
-    return (
-        f"CASE typeof({column})"
-        f" WHEN 'integer' THEN {column} > 9007199254740992 OR {column} < -9007199254740992"
-        f" WHEN 'real' THEN {column} = CAST({column} AS INTEGER) OR abs({column}) > 1.7976931348623157e308"
-        f" WHEN 'text' THEN instr({column}, char(92)) > 0"
-        f" AND (instr({column}, char(10)) > 0 OR instr({column}, char(13)) > 0) END"
-    )
-
-
-def load_export(connection: sqlite3.Connection, lines: Iterable[bytes]) -> None:
-    """Run D1's own export on an empty database, with its habits: rows before the tables they refer to,
-    infinities as bare words, triggers before the views that they stand on.
-    """
-    connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("BEGIN")
-    statement, late = "", []
-    for line in lines:
-        statement += line.decode("utf-8")
-        if not sqlite3.complete_statement(statement):
-            continue
-        try:
-            connection.execute(statement)
-        except sqlite3.OperationalError as error:
-            if "Infinity" in str(error):
-                connection.execute(_with_infinities(statement))
-            elif sql.is_trigger(statement):
-                late.append(statement)
-            else:
-                raise HooxError(
-                    f"D1's export could not be read back: {error}.", "Try with --online, which reads tables."
-                ) from error
-        statement = ""
-    if statement.strip():  # D1 ends the last line without a line end, sometimes without a semicolon.
-        connection.execute(statement)
-    for trigger in late:
-        connection.execute(trigger)
-    connection.execute("COMMIT")
-
-
-def _with_infinities(statement: str) -> str:
-    parts, position = [], 0
-    for token in sql.tokens(statement):
-        if token.kind == "word" and token.text == "Infinity":
-            parts += [statement[position : token.offset], "9e999"]
-            position = token.offset + len(token.text)
-    return "".join([*parts, statement[position:]])
-
-
-class _OnlineSnapshot:
-    """A ledger read by queries while others use it; satisfies `Snapshot`."""
-
-    def __init__(self, database: RemoteDatabase) -> None:
-        self._database = database
-
-    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
-        """Run statements one after the other and yield their rows."""
-        for statement in statements:
-            yield list(self.stream(statement))
-
-    def stream(self, statement: Statement) -> Iterator[Row]:
-        """Run one statement and yield its rows; text comes as bytes."""
-        result = self._database.client.raw(*_carried(statement))
-        for row in result.rows:
-            yield tuple(cell.encode() if isinstance(cell, str) else cell for cell in row)
-
-
 class _Model:
     """An empty ledger with the remote one's schema, on which reading statements are compiled."""
 
@@ -323,10 +248,36 @@ class _Model:
             return
         raise found
 
+    def has_virtual_tables(self) -> bool:
+        """Whether a table is made by a module."""
+        query = "SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'"
+        return self._ledger.connection.execute(query).fetchone() is not None
+
+    def inexact_queries(self, schema: Iterable[SchemaObject]) -> list[str]:
+        """Queries that count the cells which D1's export would change."""
+        return inexact_queries(self._ledger.connection, schema)
+
     def close(self) -> None:
         """Remove it."""
         self._ledger.close()
         self._folder.cleanup()
+
+
+class _WireSnapshot:
+    """The ledger itself, read by queries, as long as nobody changes it; satisfies `Snapshot`."""
+
+    def __init__(self, client: D1Client) -> None:
+        self._client = client
+
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
+        """Run statements one after the other, and yield their rows."""
+        for statement in statements:
+            yield list(self.stream(statement))
+
+    def stream(self, statement: Statement) -> Iterator[Row]:
+        """Run one statement and yield its rows; text as its bytes."""
+        for row in self._client.raw(*_carried(statement)).rows:
+            yield tuple(cell.encode() if isinstance(cell, str) else cell for cell in row)
 
 
 def _carried(statement: Statement) -> tuple[str, Sequence[Value]]:

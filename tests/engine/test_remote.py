@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hoox_tasks import dump
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database import Statement
 from hoox_tasks.database.remote import RemoteDatabase
@@ -160,3 +162,33 @@ def test_units_are_whole_on_a_real_engine(real: RemoteDatabase, local: RemoteDat
             )
         assert database.schema() == before
         assert list(database.query("SELECT a FROM t")) == [(1,)]
+
+
+class _Unmoved(D1Client):
+    """The engine has no Time Travel; nobody else writes to it here."""
+
+    def bookmark(self, timestamp: int | None = None) -> str:
+        return "unmoved"
+
+
+def test_a_real_engine_is_dumped_by_queries(engine_database: EngineDatabase) -> None:
+    """The queries that read a ledger exactly run within the real engine's rules."""
+    client = _Unmoved(
+        engine_database.account, "any", database_id=engine_database.uuid, base_url=engine_database.base_url
+    )
+    with closing(RemoteDatabase(client, "real")) as real, closing(sqlite3.connect(":memory:")) as loaded:
+        columns = [f"c{index}" for index in range(40)]
+        real.batch(
+            [
+                Statement("CREATE VIRTUAL TABLE words USING fts5(a)"),
+                Statement(f"CREATE TABLE t (id INTEGER PRIMARY KEY, a, {', '.join(columns)})"),
+                Statement("INSERT INTO words VALUES ('some words')"),
+            ]
+        )
+        real.insert([("t", ["a"], [(value,) for value in VALUES])])
+        parts: list[bytes] = []
+        dump.dump(real, parts.append)
+        loaded.executescript(b"".join(parts).decode())
+        found = [value for (value,) in loaded.execute("SELECT a FROM t ORDER BY id")]
+        assert [(type(value), value) for value in found] == [(type(value), value) for value in VALUES]
+        assert loaded.execute("SELECT a FROM words WHERE words MATCH 'words'").fetchall() == [("some words",)]

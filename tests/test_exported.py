@@ -1,0 +1,219 @@
+"""A remote ledger read as one moment: from D1's export where that is exact, else by queries."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hoox_tasks import dump
+from hoox_tasks.database import SchemaObject, Statement
+from hoox_tasks.database.exported import load_export
+from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.server import Api
+from tests.test_remote import Counting, app, connect, wire
+
+__all__ = ["app", "wire"]
+
+SCHEMA = """
+CREATE TABLE "child" (id INTEGER PRIMARY KEY AUTOINCREMENT, parent TEXT REFERENCES parent (id), note -- odd
+);
+CREATE TABLE parent (id TEXT PRIMARY KEY, "a ""quoted"" name" REAL, twice REAL AS ("a ""quoted"" name" * 2));
+CREATE INDEX child_parent ON child (parent);
+CREATE VIEW pairs AS SELECT child.id, parent.id FROM child JOIN parent ON parent.id = child.parent;
+CREATE TRIGGER pairs_insert INSTEAD OF INSERT ON pairs BEGIN SELECT 1; END;
+"""
+
+
+@pytest.fixture
+def remote(wire: Counting) -> Iterator[RemoteDatabase]:
+    with closing(connect(wire)) as database:
+        yield database
+
+
+def dumped(database: RemoteDatabase) -> sqlite3.Connection:
+    """A new database, loaded from what a dump of `database` says."""
+    parts: list[bytes] = []
+    dump.dump(database, parts.append)
+    loaded = sqlite3.connect(":memory:")
+    loaded.executescript(b"".join(parts).decode())
+    return loaded
+
+
+def content(connection: sqlite3.Connection, *tables: str) -> list[list[tuple[Any, ...]]]:
+    found = []
+    for table in tables:
+        names = [
+            f'"{row[1]}"'.replace('a "quoted"', 'a ""quoted""')
+            for row in connection.execute(f"PRAGMA table_xinfo({table})")
+        ]
+        kinds = ", ".join(f"{name}, typeof({name})" for name in names)
+        found.append(connection.execute(f"SELECT {kinds} FROM {table} ORDER BY rowid").fetchall())
+    return found
+
+
+def file_of(app: Api) -> sqlite3.Connection:
+    (ledger,) = app._ledgers.values()
+    return sqlite3.connect(ledger.path)
+
+
+def fill(remote: RemoteDatabase, rows: list[tuple[Any, Any]]) -> None:
+    remote.client.import_file(SCHEMA.encode())
+    remote.insert([("child", ("note",), [(note,) for note, _ in rows])])
+    remote.insert(
+        [("parent", ("id", 'a "quoted" name'), [(f"it's {i}", real) for i, (_, real) in enumerate(rows)])]
+    )
+    remote.query("UPDATE child SET parent = 'it''s ' || (id - 1)", write=True)
+
+
+PLAIN = [(None, None), ("a\nb\r'", 1.0), (7, -2.5e-300), (0.1, 1e300), (b"\x00'", 0.1), ("a\0b \\n", 3)]
+
+
+def test_an_export_is_read_exactly(remote: RemoteDatabase, app: Api, wire: Counting) -> None:
+    """Schema, rows, sequences and generated columns come out of D1's export as they are on D1."""
+    fill(remote, PLAIN)
+    remote.query("DELETE FROM child WHERE id = 6", write=True)
+    wire.asked.clear()
+    with closing(dumped(remote)) as loaded, closing(file_of(app)) as truth:
+        assert wire.asked.count("export") == 2
+        assert wire.asked.count("raw") == 3
+        assert content(loaded, "child", "parent") == content(truth, "child", "parent")
+        sequences = "SELECT name, seq FROM sqlite_sequence"
+        assert loaded.execute(sequences).fetchall() == truth.execute(sequences).fetchall()
+        with remote.snapshot() as snapshot:
+            names = "SELECT name FROM sqlite_schema ORDER BY name"
+            found = [
+                row[0].decode() for row in snapshot.stream(Statement(names)) if isinstance(row[0], bytes)
+            ]
+        assert found == [name for (name,) in truth.execute(names)]
+
+
+@pytest.mark.parametrize(
+    "note", [2**53 + 1, -(2**63), 1.0, float("inf"), "\n and \\n", "\r and \\r"], ids=lambda note: repr(note)
+)
+def test_what_an_export_would_change_is_read_by_queries(
+    remote: RemoteDatabase, app: Api, wire: Counting, note: Any
+) -> None:
+    """One cell that D1's dump cannot carry, and the ledger is read by queries, exactly."""
+    fill(remote, [*PLAIN, (note, None)])
+    wire.asked.clear()
+    with closing(dumped(remote)) as loaded, closing(file_of(app)) as truth:
+        assert "export" not in wire.asked
+        assert content(loaded, "child", "parent") == content(truth, "child", "parent")
+
+
+notes = (
+    st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text("ab\\nr\n\r'é\0")
+    | st.binary()
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(st.lists(st.tuples(notes, st.floats(allow_nan=False) | st.none()), max_size=5))
+def test_no_cell_is_ever_changed(remote: RemoteDatabase, app: Api, rows: list[tuple[Any, Any]]) -> None:
+    """Whatever the ledger holds, by the one way or the other its dump gives it back."""
+    drops = "DROP VIEW IF EXISTS pairs; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent;"
+    remote.client.raw_script(drops, write=True)
+    fill(remote, rows)
+    with closing(dumped(remote)) as loaded, closing(file_of(app)) as truth:
+        assert content(loaded, "child", "parent") == content(truth, "child", "parent")
+
+
+def test_virtual_tables_are_read_by_queries(remote: RemoteDatabase, wire: Counting) -> None:
+    """A database with a virtual table is never sent into an export, which D1 would not survive."""
+    remote.batch(
+        [Statement("CREATE VIRTUAL TABLE f USING fts5(a)"), Statement("INSERT INTO f VALUES ('some words')")]
+    )
+    wire.asked.clear()
+    with closing(dumped(remote)) as loaded:
+        assert loaded.execute("SELECT a FROM f WHERE f MATCH 'words'").fetchall() == [("some words",)]
+    assert "export" not in wire.asked
+
+
+def test_a_change_meanwhile_is_an_error(remote: RemoteDatabase) -> None:
+    """A ledger that is read by queries and changes meanwhile is not passed off as one moment."""
+    remote.batch([Statement("CREATE TABLE t (a)"), Statement("INSERT INTO t VALUES (?)", [2**60])])
+
+    def read_and_change() -> None:
+        with remote.snapshot() as snapshot:
+            assert list(snapshot.stream(Statement("SELECT count(*) FROM t"))) == [(1,)]
+            remote.query("INSERT INTO t VALUES (1)", write=True)
+
+    with pytest.raises(HooxError, match="was changed while it was read"):
+        read_and_change()
+
+
+def test_an_empty_database_is_a_moment_too(remote: RemoteDatabase) -> None:
+    """A database without tables dumps to nothing."""
+    with closing(dumped(remote)) as loaded:
+        assert loaded.execute("SELECT * FROM sqlite_schema").fetchall() == []
+
+
+TABLE = [SchemaObject("table", "t", "t", "CREATE TABLE t (a, b TEXT)")]
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ("""INSERT INTO "t" VALUES(1,'x');\n""", (1, "x")),
+        ("""INSERT INTO "t" ("b","a") VALUES('x',-1.5e-7);\n""", (-1.5e-7, "x")),
+        ("""INSERT INTO "t" ("a") VALUES(-Infinity);""", (float("-inf"), None)),
+        ("""INSERT INTO "t" ("a") VALUES(100000000000000000000);\n""", (1e20, None)),
+        ("""INSERT INTO "t" ("a") VALUES(X'00fF');\n""", (b"\x00\xff", None)),
+        ("""INSERT INTO "t" ("a") VALUES('a\\n''b');\n""", ("a\\n'b", None)),
+        ("""INSERT INTO "t" ("a") VALUES(replace('a\\n);','\\n',char(10)));\n""", ("a\n);", None)),
+        (
+            """INSERT INTO "t" ("a") VALUES(replace(replace('a\\r\\n','\\r',char(13)),'\\n',char(10)));\n""",
+            ("a\r\n", None),
+        ),
+    ],
+)
+def test_every_form_of_a_row_is_read(line: str, row: tuple[Any, ...]) -> None:
+    """Rows as older and newer exports write them."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        load_export(["PRAGMA defer_foreign_keys=TRUE;\n", line], TABLE, connection)
+        assert connection.execute("SELECT a, b FROM t").fetchall() == [row]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        """INSERT INTO "t" ("a") VALUES(1,'x""",
+        """INSERT INTO "t" ("a") VALUES(1)""",
+        "<html>",
+        "DROP TABLE t;",
+    ],
+)
+def test_what_is_no_export_is_refused(line: str) -> None:
+    """A line that is cut off, or none of an export, is named."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(connection), pytest.raises(HooxError, match="Line 2 of D1's export"):
+        load_export(["\n", line], TABLE, connection)
+
+
+def test_an_export_that_fails_leaves_nothing(
+    remote: RemoteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When D1 refuses to export, no file stays behind."""
+    remote.batch([Statement("CREATE TABLE t (a)")])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    (tmp_path / "temp").mkdir()
+
+    def refuse(**_: Any) -> None:
+        raise RemoteError("D1 did not export the database.")
+
+    monkeypatch.setattr(remote.client, "export", refuse)
+    with pytest.raises(RemoteError):
+        dump.dump(remote, lambda _: None)
+    remote.close()
+    assert list((tmp_path / "temp").iterdir()) == []
