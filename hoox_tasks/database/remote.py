@@ -162,7 +162,7 @@ class RemoteDatabase:
         ):
             try:
                 load_export(lines, schema, connection)
-            except (sqlite3.Error, UnicodeDecodeError) as error:
+            except (sqlite3.Error, ValueError) as error:
                 problem = str(error)
             else:
                 problem = ""
