@@ -119,32 +119,35 @@ class RemoteDatabase:
         return counts
 
     @contextmanager
-    def snapshot(self, progress: Progress | None = None) -> Iterator[Snapshot]:
+    def snapshot(self, *, online: bool = False, progress: Progress | None = None) -> Iterator[Snapshot]:
         """Read one moment of the ledger for the length of a `with` block.
 
-        D1 exports it, and it is read from a copy. D1 answers no queries while it exports. Where the export
-        would change a cell, or there are virtual tables, which D1 does not export, the ledger itself is
-        read by queries; then a change meanwhile is an error, raised at the block's end.
+        D1 exports it, and it is read from a copy. D1 answers no queries while it exports. With `online`,
+        and where the export would change a cell, or there are virtual tables, which D1 does not export, the
+        ledger itself is read by queries; then a change meanwhile is an error, raised at the block's end.
         """
-        schema = self.schema()
-        with closing(_Model(schema, strict=False)) as model:
-            questions = [] if model.has_virtual_tables() else model.inexact_queries(schema)
-            exact = bool(questions) and not any(
-                row[0] for result in self._each(questions) for row in result.rows
-            )
-        if exact or not schema:
-            with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-                copy = Path(folder) / "copy.sqlite"
-                self._export_to(copy, schema, progress)
-                with closing(LocalDatabase(copy, strict=False)) as local, local.snapshot() as snapshot:
-                    yield snapshot
+        schema = [] if online else self.schema()
+        if online or not self._exports_exactly(schema):
+            before = self.client.bookmark()
+            yield _WireSnapshot(self.client)
+            if self.client.bookmark() != before:
+                raise HooxError(
+                    f"{self._name} was changed while it was read.", "Run it again when nobody writes to it."
+                )
             return
-        before = self.client.bookmark()
-        yield _WireSnapshot(self.client)
-        if self.client.bookmark() != before:
-            raise HooxError(
-                f"{self._name} was changed while it was read.", "Run it again when nobody writes to it."
-            )
+        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
+            copy = Path(folder) / "copy.sqlite"
+            self._export_to(copy, schema, progress)
+            with closing(LocalDatabase(copy, strict=False)) as local, local.snapshot() as snapshot:
+                yield snapshot
+
+    def _exports_exactly(self, schema: Sequence[SchemaObject]) -> bool:
+        """Tell whether D1's own export would say every cell as it is."""
+        with closing(_Model(schema, strict=False)) as model:
+            if model.has_virtual_tables():
+                return False
+            questions = model.inexact_queries(schema)
+        return not any(row[0] for result in self._each(questions) for row in result.rows)
 
     def _each(self, queries: Sequence[str]) -> Iterator[Result]:
         for start in range(0, len(queries), _QUERIES):
