@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hoox_tasks import dump, files
-from hoox_tasks.database import Database, Progress
+from hoox_tasks.database import Database
+from hoox_tasks.values import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from itertools import chain, islice
 from typing import Any, TextIO, TypeVar
 
 from hoox_tasks import sql
-from hoox_tasks.database import Progress, Row, Rows, Value
+from hoox_tasks.database import Rows
 from hoox_tasks.errors import Refused
+from hoox_tasks.values import Approximate, Progress, Row, Value
 
 FORMATS = ("table", "json", "csv", "tsv", "ndjson", "markdown")
 
@@ -214,7 +215,8 @@ def _shown(value: Value, *, line_breaks: bool = False) -> str:
     if isinstance(value, str):
         text = value if line_breaks else value.replace("\n", "⏎")
         return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
-    return str(_plain(value))
+    # A leading sign that nobody takes for a digit: the number may have been rounded.
+    return f"≈{value}" if isinstance(value, Approximate) else str(_plain(value))
 
 
 def _blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

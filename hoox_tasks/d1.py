@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeAlias, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -40,6 +40,7 @@ import tenacity
 
 from hoox_tasks import __version__, rules
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from hoox_tasks.values import Approximate, Progress, Value
 
 __all__ = [
     "BASE_URL",
@@ -55,9 +56,6 @@ __all__ = [
 ]
 
 BASE_URL = "https://api.cloudflare.com/client/v4"
-
-Value: TypeAlias = int | float | str | bytes | None
-Progress: TypeAlias = Callable[[str, int, int | None], None]
 
 MAX_STATEMENT_BYTES = rules.STATEMENT_BYTES
 MAX_PARAMETERS = rules.PARAMETERS
@@ -958,7 +956,9 @@ def _cell(cell: Any) -> Value:
     if isinstance(cell, bool):
         return int(cell)
     if isinstance(cell, int):
-        return cell if -(2**63) <= cell < 2**63 else float(cell)
+        if -(2**53) < cell < 2**53:
+            return cell
+        return Approximate(cell) if -(2**63) <= cell < 2**63 else float(cell)
     if isinstance(cell, list):
         return bytes(cell)
     return json.dumps(cell)

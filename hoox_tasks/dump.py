@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from hoox_tasks import sql
-from hoox_tasks.database import Database, Progress, Row, Snapshot, Statement, Value
+from hoox_tasks.database import Database, Snapshot, Statement
 from hoox_tasks.errors import Refused
+from hoox_tasks.values import Progress, Row, Value
 
 Write = Callable[[bytes], object]
 
@@ -408,8 +409,8 @@ def _is_contentless(table: Table) -> bool:
 
 
 def _write_sequences(snapshot: Snapshot, tables: list[Table], partly: bool, write: Write) -> None:
-    exists = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'"
-    if not list(snapshot.stream(Statement(exists))):
+    # The table of sequences comes with the first AUTOINCREMENT, and may outlive the last.
+    if not any(token.text.upper() == "AUTOINCREMENT" for table in tables for token in sql.tokens(table.sql)):
         return
     names = {table.name for table in tables}
     rows: list[Row] = list(snapshot.stream(Statement("SELECT name, seq FROM sqlite_sequence ORDER BY rowid")))

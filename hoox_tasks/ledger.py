@@ -10,8 +10,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from hoox_tasks import migrations, seeding, sql
-from hoox_tasks.database import Batch, Database, Progress, SchemaObject, Statement
+from hoox_tasks.database import Batch, Database, SchemaObject, Statement
 from hoox_tasks.migrations import CHECKSUMS, Migration, Model
+from hoox_tasks.values import Progress
 
 if TYPE_CHECKING:
     from hoox_tasks.seeding import Scenario
@@ -117,6 +118,19 @@ def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str
     statements += [f"DROP TABLE IF EXISTS {sql.quote_name(name)}" for name in virtual]
     statements += [f"DROP TABLE IF EXISTS {sql.quote_name(name)}" for name in tables if name not in virtual]
     return statements
+
+
+def audit(database: Database, history: str) -> int:
+    """Note every applied migration in `system_logs`, once; returns how many were new.
+
+    This is what every ledger gets, a remote one as well: no made-up rows, and the same ids each time.
+    """
+    insert = (
+        "INSERT INTO system_logs (id, timestamp, level, service, message, details)"
+        " SELECT 'schema-' || name, unixepoch(applied_at), 'INFO', 'hoox_tasks', 'Schema migrated: ' || name,"
+        f" json_object('migration', name) FROM {sql.quote_name(history)} WHERE true ON CONFLICT DO NOTHING"
+    )
+    return database.batch([Statement(insert)])[0].meta.changes
 
 
 def holds_trades(database: Database) -> bool:

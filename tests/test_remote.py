@@ -253,7 +253,7 @@ def test_the_settings_lead_to_the_database(app: Api, tmp_path: Path, monkeypatch
             assert cells(by_id, "SELECT 1") == [(1,)]
         with closing(opened({}, "ledger")) as by_name:
             assert cells(by_name, "SELECT 1") == [(1,)]
-            assert by_name.label == f"D1 database ledger ({DATABASE}) of account {ACCOUNT}"
+            assert by_name.address == f"D1 database ledger ({DATABASE}) of account {ACCOUNT}"
         with pytest.raises(RemoteError, match="Did you mean ledger"):
             opened({}, "legder")
         with pytest.raises(Refused, match="No D1 database is configured"):

@@ -11,19 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from hoox_tasks.values import Progress, Row, Value
+
 if TYPE_CHECKING:
     from hoox_tasks.config import Settings
 
-Value: TypeAlias = None | int | float | str | bytes
-"""What a cell of SQLite or D1 can hold."""
-
-Row: TypeAlias = tuple[Value, ...]
-
 Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
 """Rows to insert: the table, its columns, and rows in the order of the columns."""
-
-Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called as `progress(what, done, total)`: rows or bytes so far, and of how many where known."""
 
 
 class Statement(NamedTuple):
@@ -51,12 +45,14 @@ class Meta:
 class Rows:
     """The result of one statement: column names and the rows, which may still be streaming.
 
-    `rows` can be consumed once. `meta` is complete when the last row has been taken.
+    `rows` can be consumed once. `meta` is complete when the last row has been taken; so is `approximate`,
+    the number of values that may have been rounded on the way.
     """
 
     columns: tuple[str, ...]
     rows: Iterable[Row]
     meta: Meta = field(default_factory=Meta)
+    approximate: int = 0
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -109,7 +105,11 @@ class Database(Protocol):
 
     @property
     def label(self) -> str:
-        """Which ledger this is, in full: a path; or an account and a database."""
+        """Which ledger this is, in a sentence: a path, or a database's name."""
+
+    @property
+    def address(self) -> str:
+        """Which ledger this is, beyond doubt: the path; or name, id and account."""
 
     def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
         """Run one statement under D1's rules; only reading is let through unless `write`.

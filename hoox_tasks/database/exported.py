@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 
 from hoox_tasks import rules, sql
-from hoox_tasks.database import Row, SchemaObject, Value
+from hoox_tasks.database import SchemaObject
 from hoox_tasks.errors import HooxError
+from hoox_tasks.values import Row, Value
 
 _ROWS = 1000
 _CONDITIONS = 25

@@ -16,20 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
-from hoox_tasks.database import (
-    SCHEMA_QUERY,
-    Batch,
-    Meta,
-    Progress,
-    Row,
-    Rows,
-    SchemaObject,
-    Snapshot,
-    Statement,
-    Value,
-)
+from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement
 from hoox_tasks.database.reader import ReaderProcess
 from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.values import Progress, Row, Value
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -74,6 +64,11 @@ class LocalDatabase:
         """The file's path, short where it lies below the current folder."""
         with suppress(ValueError):
             return str(self.path.relative_to(Path.cwd()))
+        return str(self.path)
+
+    @property
+    def address(self) -> str:
+        """The file's path."""
         return str(self.path)
 
     @property

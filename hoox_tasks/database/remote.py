@@ -16,21 +16,11 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
 from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_parameters, check_statement
-from hoox_tasks.database import (
-    SCHEMA_QUERY,
-    Batch,
-    Meta,
-    Progress,
-    Row,
-    Rows,
-    SchemaObject,
-    Snapshot,
-    Statement,
-    Value,
-)
+from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement
 from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.values import Approximate, Progress, Row, Value
 
 if TYPE_CHECKING:
     from hoox_tasks.config import Settings
@@ -64,8 +54,13 @@ class RemoteDatabase:
 
     @property
     def label(self) -> str:
+        """Which ledger this is, in a sentence."""
+        return f"D1 database {self._name}"
+
+    @property
+    def address(self) -> str:
         """Which database on which account."""
-        return f"D1 database {self._name} ({self.client.database_id}) of account {self.client.account_id}"
+        return f"{self.label} ({self.client.database_id}) of account {self.client.account_id}"
 
     def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
         """Run one statement; unless `write`, nothing is sent that could change anything.
@@ -347,11 +342,13 @@ def _rows(result: Result) -> Rows:
     rows = Rows(result.columns, ())
 
     def taken() -> Iterator[Row]:
-        yield from result.rows
+        for row in result.rows:
+            rows.approximate += sum(type(value) is Approximate for value in row)
+            yield row
         rows.meta = _meta(result.meta)
 
     rows.meta = _meta(result.meta)
-    rows.rows = result.rows if isinstance(result.rows, list) else taken()
+    rows.rows = list(taken()) if isinstance(result.rows, list) else taken()
     return rows
 
 

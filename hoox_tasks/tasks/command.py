@@ -54,7 +54,7 @@ class Command:
         database = open_database(self.settings, create=create)
         try:
             if self.settings.remote:
-                console.note(f"On {database.label}:")
+                console.note(f"On {database.address}:")
             yield database
         finally:
             database.close()

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hoox_tasks import backups, console, ledger, sql
-from hoox_tasks.database import Database, Rows, Statement, Value
+from hoox_tasks.database import Database, Rows, Statement
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command, ledger_task
 from hoox_tasks.tasks.seed import seed_at_first
+from hoox_tasks.values import Value
 
 
 @ledger_task(
@@ -26,7 +27,8 @@ from hoox_tasks.tasks.seed import seed_at_first
 def apply(command: Command, seed: bool = True, scenario: str | None = None, confirm: bool = False) -> None:
     """Make the ledger ready: create it, apply every pending migration, seed it.
 
-    Run again it changes nothing. A ledger that holds trades is never seeded.
+    Run again it changes nothing. A ledger that holds trades is never seeded, and a remote one only with a
+    --scenario; every ledger gets a row in system_logs for each migration.
     """
     if command.dry and not command.settings.remote and not command.settings.path.exists():
         pending = [migration.name for migration in migrate.files(command)]
@@ -40,13 +42,16 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
             return
         applied, status = migrate.apply_pending(command, database)
         seeded = seed_at_first(command, database, scenario, confirm=confirm) if seed else {}
+        noted = ledger.audit(database, command.settings.migrations_table) if seed else 0
         parts = []
         if applied:
             parts.append(f"applied {console.count(len(applied), 'migration')}")
+        if noted:
+            parts.append(f"noted {console.count(noted, 'migration')} in system_logs")
         if seeded:
             parts.append(f"seeded {console.count(sum(seeded.values()), 'row')}")
         did = (
-            " and ".join(parts).capitalize() + f" on {database.label}"
+            ", ".join(parts).capitalize() + f" on {database.label}"
             if parts
             else f"{database.label} was ready; nothing changed"
         )
@@ -55,6 +60,7 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
             database=database.label,
             applied=[asdict(one) for one in applied],
             seeded=seeded,
+            noted=noted,
             version=status.version,
         )
 
@@ -134,8 +140,16 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
         footer.append(f"{changes:,} changed")
     billed = [result.meta for result in seen if result.meta.rows_read is not None]
     if billed:
-        footer.append(f"{sum(meta.rows_read or 0 for meta in billed):,} rows read")
-        footer.append(f"{sum(meta.rows_written or 0 for meta in billed):,} rows written")
+        footer.append(
+            f"D1 read {sum(meta.rows_read or 0 for meta in billed):,}"
+            f" and wrote {sum(meta.rows_written or 0 for meta in billed):,}"
+        )
+    approximate = sum(result.approximate for result in seen)
+    if approximate:
+        console.note(
+            f"{console.count(approximate, 'number')} beyond 2^53 may have been rounded on the way (≈)."
+            " Select CAST(column AS TEXT) to see every digit."
+        )
     console.note(f"{', '.join(footer)} in {console.duration(time.perf_counter() - started)}")
 
 
