@@ -83,7 +83,7 @@ def dump(
         found = read_tables(snapshot)
         chosen = _chosen(found, tables)
         counts = _counts(snapshot, chosen) if data else {}
-        write(b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n")
+        write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
         if schema:
             for table in chosen:
                 if table.kind != "shadow":
@@ -98,6 +98,14 @@ def dump(
                     write(_closed(item.sql))
         write(b"COMMIT;\n")
     return {table.name: counts[table.name] for table in chosen if table.name in counts}
+
+
+def _encoding(snapshot: Snapshot) -> bytes:
+    """Write the pragma for a ledger whose text is not UTF-8; it matters where text is given by its bytes."""
+    encodings = {b"6100": b"UTF-16le", b"0061": b"UTF-16be"}
+    (digits,) = next(iter(snapshot.stream(Statement("SELECT hex('a')"))))
+    encoding = encodings.get(digits) if isinstance(digits, bytes) else None
+    return b"PRAGMA encoding='%s';\n" % encoding if encoding else b""
 
 
 def read_tables(snapshot: Snapshot) -> list[Table]:

@@ -41,8 +41,9 @@ class ReaderProcess:
         Raises `sqlite3.OperationalError` with the reader's words.
         """
         assert self._process.stdin is not None
-        pickle.dump((sql, tuple(params)), self._process.stdin)
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # Then there is no answer either.
+            pickle.dump((sql, tuple(params)), self._process.stdin)
+            self._process.stdin.flush()
         rows: list[Any] | None = self._check(self._receive())
         return rows
 
