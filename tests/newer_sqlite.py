@@ -21,7 +21,17 @@ def main(packages: str, action: str, file: str) -> None:
         with closing(newer.connect(file, isolation_level=None)) as connection:
             connection.executescript(sys.stdin.buffer.read().decode())
         return
-    sqlite3.connect = newer.connect
+
+    class Connection(newer.Connection):  # type: ignore[misc]
+        """Has the one method of the standard library's that the dump calls and pysqlite3 lacks."""
+
+        def setlimit(self, category: int, limit: int) -> int:
+            return limit
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        return newer.connect(*arguments, factory=Connection, **options)
+
+    sqlite3.connect = connect
     for error in ("Error", "OperationalError", "DatabaseError"):
         setattr(sqlite3, error, getattr(newer, error))
 

@@ -124,7 +124,7 @@ def insert_rows(
             f"INSERT INTO {quoted(table)} ({', '.join(map(quoted, columns))}) VALUES ({', '.join(marks)})"
         )
         values = [cell.content if isinstance(cell, RawText) else cell for cell in row]
-        with suppress(sqlite3.IntegrityError):
+        with suppress(sqlite3.IntegrityError, sqlite3.OperationalError):  # The latter: no rowid is left.
             connection.execute(statement, values)
 
 
