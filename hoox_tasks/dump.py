@@ -8,6 +8,7 @@ passes text on and two connections can work at once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,21 +84,29 @@ def dump(
         found = read_tables(snapshot)
         chosen = _chosen(found, tables)
         counts = _counts(snapshot, chosen) if data else {}
-        write(b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n")
+        write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
         if schema:
             for table in chosen:
                 if table.kind != "shadow":
-                    write(f"{with_if_not_exists(table.sql)};\n".encode("utf-8", "surrogateescape"))
+                    write(_closed(table.sql))
         if data:
             _write_rows(snapshot, chosen, counts, write, progress)
             _write_sequences(snapshot, chosen, bool(tables), write)
         if schema:
-            names = {table.name for table in chosen}
+            names = {table.name.lower() for table in chosen}
             for item in _rest(snapshot):
-                if item.table in names or (item.type == "view" and not tables):
-                    write(f"{with_if_not_exists(item.sql)};\n".encode("utf-8", "surrogateescape"))
+                if not tables or item.table.lower() in names:
+                    write(_closed(item.sql))
         write(b"COMMIT;\n")
     return {table.name: counts[table.name] for table in chosen if table.name in counts}
+
+
+def _encoding(snapshot: Snapshot) -> bytes:
+    """Write the pragma for a ledger whose text is not UTF-8; it matters where text is given by its bytes."""
+    encodings = {b"6100": b"UTF-16le", b"0061": b"UTF-16be"}
+    (digits,) = next(iter(snapshot.stream(Statement("SELECT hex('a')"))))
+    encoding = encodings.get(digits) if isinstance(digits, bytes) else None
+    return b"PRAGMA encoding='%s';\n" % encoding if encoding else b""
 
 
 def read_tables(snapshot: Snapshot) -> list[Table]:
@@ -112,10 +121,13 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
     for name, ddl, kind, without_rowid in list(snapshot.stream(Statement(query))):
         table = _table(snapshot, _text(name), _text(ddl), _text(kind), bool(without_rowid))
         found[table.name] = table
+    known = {name.lower(): name for name in found}
     graph = {
-        name: [parent for parent in table.parents if parent in found and parent != name]
+        name: [known[parent.lower()] for parent in table.parents if parent.lower() in known]
         for name, table in found.items()
     }
+    for name, parents in graph.items():
+        graph[name] = [parent for parent in parents if parent != name]
     try:
         names = list(TopologicalSorter(graph).static_order())
     except CycleError:
@@ -126,12 +138,13 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
 
 
 def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
-    columns, textual, key, hidden = [], set(), {}, False
+    columns, textual, key, taken, hidden = [], set(), {}, set(), False
     described = snapshot.stream(
         Statement("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid", (name,))
     )
     for column, declared, pk, concealed in described:
         label = _text(column)
+        taken.add(label.lower())
         if pk:
             key[int(str(pk))] = label
         if concealed:
@@ -143,7 +156,6 @@ def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bo
         ):
             textual.add(label)
     parents = snapshot.stream(Statement('SELECT "table" FROM pragma_foreign_key_list(?)', (name,)))
-    taken = {column.lower() for column in columns}
     free = [alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken]
     return Table(
         name=name,
@@ -184,7 +196,9 @@ def _counts(snapshot: Snapshot, tables: list[Table]) -> dict[str, int]:
     counted = [table for table in tables if table.kind != "shadow" and _has_rows(table)]
     queries = (Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted)
     return {
-        table.name: int(str(rows[0][0])) for table, rows in zip(counted, snapshot.map(queries), strict=True)
+        table.name: int(str(rows[0][0]))
+        for table, rows in zip(counted, snapshot.map(queries), strict=True)
+        if rows
     }
 
 
@@ -220,19 +234,22 @@ def _rows(snapshot: Snapshot, table: Table, count: int) -> Iterator[tuple[bytes,
         key = ", ".join(sql.quote_name(column) for column in table.key)
         yield from _careful(snapshot, table, f"ORDER BY {key}" if key else "")
         return
-    query = _chunk_query(table)
     ranges = _Ranges(snapshot, table, count)
-    for (first, last), rows in zip(ranges.taken(), snapshot.map(ranges.queries(query)), strict=False):
-        text, taken, nul = rows[0]
-        if not taken:
-            continue
-        assert isinstance(text, bytes)
-        ranges.learn(int(str(taken)), len(text))
-        if nul or b"\r" in text or not _is_utf8(text):
-            # Something in this chunk needs to be written with care, and the chunk is read once more.
-            yield from _careful(snapshot, table, f"WHERE {table.rowid} BETWEEN {first} AND {last}")
+    for rows in snapshot.map(ranges.queries(_chunk_query(table))):
+        first, last = ranges.answered()
+        text, taken, nul = rows[0] if rows else (None, 0, 0)
+        if isinstance(text, bytes) and not nul and b"\r" not in text and _is_utf8(text):
+            number, size = int(str(taken)), len(text)
+            yield text, number
         else:
-            yield text, int(str(taken))
+            # Something in this range needs to be written with care, or all of it is too large to hold: it is
+            # read once more, row by row. A range may also be empty.
+            number, size = 0, 0
+            for line, one in _careful(snapshot, table, f"WHERE {table.rowid} BETWEEN {first} AND {last}"):
+                number, size = number + one, size + len(line)
+                yield line, one
+        if number:
+            ranges.learn(number, size)
 
 
 class _Ranges:
@@ -246,7 +263,7 @@ class _Ranges:
         self._dense = self._last - self._first + 1 == count
         self._snapshot, self._table, self._name = snapshot, table, name
         self._rows = 200
-        self._given: list[tuple[int, int]] = []
+        self._given: deque[tuple[int, int]] = deque()
 
     def learn(self, rows: int, size: int) -> None:
         """Fit the next ranges to what a row of this table takes."""
@@ -261,10 +278,9 @@ class _Ranges:
             yield Statement(query, (start, end))
             start = end + 1
 
-    def taken(self) -> Iterator[tuple[int, int]]:
-        """Yield the ranges in the order in which `queries` gave them out."""
-        while True:
-            yield self._given.pop(0) if self._given else (0, -1)
+    def answered(self) -> tuple[int, int]:
+        """Give the range whose rows came next, in the order in which `queries` gave them out."""
+        return self._given.popleft()
 
     def _end(self, start: int) -> int:
         if self._dense:
@@ -364,7 +380,8 @@ def real_literal(name: str) -> str:
     scale = 11
     up, down = f"*{step}" * scale, f"/{step}" * scale
     return (
-        f"CASE WHEN {name} = 0 THEN '0.0'"
+        # Only its angle tells -0.0 from 0.0.
+        f"CASE WHEN {name} = 0 THEN CASE WHEN atan2({name}, -1) < 0 THEN '-0.0' ELSE '0.0' END"
         f" WHEN abs({name}) BETWEEN 1e-100 AND 1e100 THEN format('%!.20g', {name})"
         f" WHEN abs({name}) > 1.7976931348623157e308 THEN CASE WHEN {name} > 0 THEN '9e999' ELSE '-9e999' END"
         f" WHEN abs({name}) > 1 THEN format('%!.20g', {name}{down}) || '{up}'"
@@ -432,6 +449,13 @@ def _rest(snapshot: Snapshot) -> list[_Object]:
     )
     found = [_Object(*(_text(value) for value in row)) for row in snapshot.stream(Statement(query))]
     return sorted(found, key=lambda item: ("index", "view", "trigger").index(item.type))
+
+
+def _closed(ddl: str) -> bytes:
+    # SQLite keeps a comment at the end of a view's text; a semicolon right behind it would belong to it.
+    comment = ddl[max(token.offset + len(token.text) for token in sql.tokens(ddl)) :]
+    end = "\n" if "--" in comment else "*/" if comment.count("/*") > comment.count("*/") else ""
+    return f"{with_if_not_exists(ddl)}{end};\n".encode("utf-8", "surrogateescape")
 
 
 def with_if_not_exists(ddl: str) -> str:

@@ -82,10 +82,11 @@ class Snapshot(Protocol):
     are valid or not.
     """
 
-    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run statements, several at a time where the home allows, and yield their rows in order.
 
-        `statements` is consumed as needed: only a few results are held at once.
+        `statements` is consumed as needed: only a few results are held at once. None stands for a result
+        that is too large to be held; `stream` can give it in smaller pieces.
         """
 
     def stream(self, statement: Statement) -> Iterator[Row]:

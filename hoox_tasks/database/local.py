@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
 from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement
-from hoox_tasks.database.reader import ReaderProcess
+from hoox_tasks.database.reader import ReaderProcess, fetch, prepare
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.values import Progress, Row, Value
 
@@ -166,7 +167,7 @@ class LocalDatabase:
         with ExitStack() as stack:
             with self._stopped():
                 own = stack.enter_context(closing(self._open(False, shared=True)))
-                own.text_factory = bytes
+                prepare(own)
                 with self._explained(None, ""):
                     own.execute("BEGIN")
                     own.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
@@ -355,13 +356,14 @@ class _LocalSnapshot:
 
     def __init__(self, own: sqlite3.Connection, helper: ReaderProcess | None) -> None:
         self._own = own
-        self._fetchers: deque[Callable[[Statement], list[Row]]] = deque([self._fetch])
+        self._using = Lock()
+        self._fetchers: deque[Callable[[Statement], list[Row] | None]] = deque([self._fetch])
         if helper:
             self._fetchers.append(lambda statement: helper.fetch(*statement))
 
-    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run reading statements and yield their rows, in order; text comes as bytes."""
-        waiting: deque[Future[list[Row]]] = deque()
+        waiting: deque[Future[list[Row] | None]] = deque()
         with ThreadPoolExecutor(len(self._fetchers)) as pool:
             try:
                 for statement in statements:
@@ -376,19 +378,26 @@ class _LocalSnapshot:
 
     def stream(self, statement: Statement) -> Iterator[Row]:
         """Run one reading statement and yield its rows one by one."""
-        cursor = self._own.execute(statement.sql, tuple(statement.params))
-        while chunk := cursor.fetchmany(100):
-            yield from chunk
+        with self._using:
+            cursor = self._own.execute(statement.sql, tuple(statement.params))
+        while True:
+            # A row may be large, and `map` sets a limit for its own statements meanwhile.
+            with self._using:
+                row = cursor.fetchone()
+            if row is None:
+                return
+            yield row
 
-    def _read(self, statement: Statement) -> list[Row]:
-        fetch = self._fetchers.popleft()  # There are as many threads as fetchers.
+    def _read(self, statement: Statement) -> list[Row] | None:
+        fetcher = self._fetchers.popleft()  # There are as many threads as fetchers.
         try:
-            return fetch(statement)
+            return fetcher(statement)
         finally:
-            self._fetchers.append(fetch)
+            self._fetchers.append(fetcher)
 
-    def _fetch(self, statement: Statement) -> list[Row]:
-        return self._own.execute(statement.sql, tuple(statement.params)).fetchall()
+    def _fetch(self, statement: Statement) -> list[Row] | None:
+        with self._using:
+            return fetch(self._own, statement.sql, tuple(statement.params))
 
 
 def _no_transactions(action: int, *_: str | None) -> int:

@@ -8,6 +8,7 @@ statement and parameters with pickled rows, until its input ends.
 
 from __future__ import annotations
 
+import math
 import pickle
 import sqlite3
 import subprocess
@@ -15,6 +16,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+
+
+VALUE_BYTES = 4 * 1024 * 1024
+"""The largest value that is fetched at once, so that memory stays flat."""
 
 
 class ReaderProcess:
@@ -30,12 +35,16 @@ class ReaderProcess:
         )
         self._check(self._receive())
 
-    def fetch(self, sql: str, params: Sequence[Any]) -> list[Any]:
-        """Run one statement and give its rows; raises `sqlite3.OperationalError` with the reader's words."""
+    def fetch(self, sql: str, params: Sequence[Any]) -> list[Any] | None:
+        """Run one statement and give its rows, None where they are too large to be held.
+
+        Raises `sqlite3.OperationalError` with the reader's words.
+        """
         assert self._process.stdin is not None
-        pickle.dump((sql, tuple(params)), self._process.stdin)
-        self._process.stdin.flush()
-        rows: list[Any] = self._check(self._receive())
+        with suppress(BrokenPipeError):  # Then there is no answer either.
+            pickle.dump((sql, tuple(params)), self._process.stdin)
+            self._process.stdin.flush()
+        rows: list[Any] | None = self._check(self._receive())
         return rows
 
     def close(self) -> None:
@@ -62,12 +71,32 @@ class ReaderProcess:
         return answer
 
 
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make a connection give text as bytes, and know `atan2`, which not every build of SQLite has."""
+    connection.text_factory = bytes
+    try:
+        connection.execute("SELECT atan2(0.0, 1.0)")
+    except sqlite3.Error:
+        connection.create_function("atan2", 2, math.atan2, deterministic=True)
+
+
+def fetch(connection: sqlite3.Connection, sql: str, params: Sequence[Any]) -> list[Any] | None:
+    """Run one statement and give its rows, None where a value among them is too large to be held."""
+    usual = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+    try:
+        return connection.execute(sql, params).fetchall()
+    except sqlite3.DataError:  # "string or blob too big"
+        return None
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, usual)
+
+
 def serve(uri: str, timeout: float) -> None:
     """Fix the moment, then answer statements until the input ends."""
     output = sys.stdout.buffer
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
-        connection.text_factory = bytes
+        prepare(connection)
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
     except sqlite3.Error as error:
@@ -82,7 +111,7 @@ def serve(uri: str, timeout: float) -> None:
             return
         answer: Any
         try:
-            answer = connection.execute(sql, params).fetchall()
+            answer = fetch(connection, sql, params)
         except sqlite3.Error as error:
             answer = str(error)
         pickle.dump(answer, output, protocol=5)
