@@ -464,6 +464,17 @@ def test_the_token_is_never_shown(script: Script, caplog: pytest.LogCaptureFixtu
     assert caplog.text
 
 
+def test_a_token_for_tests_does_not_garble_messages(script: Script) -> None:
+    """A token of a few letters is left standing where a message has it in a word."""
+    script.answers = [refusal(400, 7500, "no such table: company: SQLITE_ERROR")]
+    transport = httpx.MockTransport(script)
+    with (
+        D1Client(ACCOUNT, "any", database_id=DATABASE, transport=transport) as client,
+        pytest.raises(StatementError, match="company"),
+    ):
+        client.raw("SELECT * FROM company")
+
+
 # -- export, import, Time Travel, databases -------------------------------------------------------
 
 
