@@ -188,6 +188,21 @@ def test_rows_before_columns_are_read_whole(script: Script) -> None:
     assert (result.columns, len(list(result.rows))) == (("a",), 2000)
 
 
+def test_a_large_answer_that_is_cut_off_is_asked_for_again(script: Script) -> None:
+    """A large answer that broke off is noticed before its first row is handed out."""
+    whole = rows(*[["x" * 100]] * 20_000)
+    cut = httpx.Response(200, content=whole.content[:-5000])
+    assert len(list(script.client(cut, whole).raw("SELECT").rows)) == 20_000
+    assert len(script.requests) == 2
+
+
+def test_large_answers_to_several_statements_are_whole(script: Script) -> None:
+    """Several results are all there, however large they are together."""
+    one = {"success": True, "results": {"columns": ["a"], "rows": [["x" * 100]] * 10_000}, "meta": {}}
+    results = script.client(ok([one, one, one])).raw_script("SELECT; SELECT; SELECT", write=False)
+    assert [len(list(result.rows)) for result in results] == [10_000] * 3
+
+
 # -- what cannot travel ---------------------------------------------------------------------------
 
 
@@ -462,6 +477,17 @@ def test_the_token_is_never_shown(script: Script, caplog: pytest.LogCaptureFixtu
         shown += [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
     assert TOKEN not in "\n".join([*shown, caplog.text])
     assert caplog.text
+
+
+def test_a_token_for_tests_does_not_garble_messages(script: Script) -> None:
+    """A token of a few letters is left standing where a message has it in a word."""
+    script.answers = [refusal(400, 7500, "no such table: company: SQLITE_ERROR")]
+    transport = httpx.MockTransport(script)
+    with (
+        D1Client(ACCOUNT, "any", database_id=DATABASE, transport=transport) as client,
+        pytest.raises(StatementError, match="company"),
+    ):
+        client.raw("SELECT * FROM company")
 
 
 # -- export, import, Time Travel, databases -------------------------------------------------------

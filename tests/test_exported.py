@@ -153,6 +153,18 @@ def test_a_change_meanwhile_is_an_error(remote: RemoteDatabase) -> None:
         read_and_change()
 
 
+def test_nobody_is_kept_out_online(remote: RemoteDatabase, app: Api, wire: Counting) -> None:
+    """With `online` the ledger is read by queries, whatever is in it."""
+    fill(remote, PLAIN)
+    wire.asked.clear()
+    parts: list[bytes] = []
+    dump.dump(remote, parts.append, online=True)
+    assert "export" not in wire.asked
+    with closing(sqlite3.connect(":memory:")) as loaded, closing(file_of(app)) as truth:
+        loaded.executescript(b"".join(parts).decode())
+        assert content(loaded, "child", "parent") == content(truth, "child", "parent")
+
+
 def test_an_empty_database_is_a_moment_too(remote: RemoteDatabase) -> None:
     """A database without tables dumps to nothing."""
     with closing(dumped(remote)) as loaded:

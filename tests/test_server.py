@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -279,6 +280,21 @@ def test_everybody_may_not_come_without_a_token(tmp_path: Path) -> None:
     """Beyond loopback the server wants a token of its own."""
     with closing(create_app(tmp_path / "l.sqlite")) as app, pytest.raises(Refused, match="--token"):
         serve(app, "0.0.0.0")
+
+
+def test_with_a_token_it_can_be_served_to_others(app: Api) -> None:
+    """Bound to all addresses it answers by any name, as the token keeps strangers out."""
+    serve(app, "0.0.0.0").server_close()
+    transport = httpx.WSGITransport(app)
+    with httpx.Client(transport=transport, base_url="http://ledger.test") as http:
+        assert http.get(PATH, headers={"Authorization": "Bearer right"}).status_code == 200
+        assert http.get(PATH).status_code == 401
+
+
+def test_a_taken_port_is_an_error(app: Api) -> None:
+    """Where the port is taken the caller is told, and the process goes on."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken, pytest.raises(OSError, match="in use"):
+        serve(app, port=taken.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 import secrets
+import socket
 import tempfile
 import time
 import uuid
@@ -91,7 +92,7 @@ class Api:
         self.token = token
         self._read_only_token = read_only_token
         self._strict_splitter = strict_splitter
-        self._hosts = frozenset(hosts)
+        self.hosts = set(hosts)
         self._folder = tempfile.TemporaryDirectory(prefix="hoox-d1-")
         self._secret = secrets.token_bytes(32)
         self._ledgers: dict[str, Ledger] = {}
@@ -118,7 +119,7 @@ class Api:
         self._folder.cleanup()
 
     def _answer(self, request: Request) -> Response:
-        if _hostname(request) not in self._hosts:
+        if self.hosts.isdisjoint({_hostname(request), "0.0.0.0", "::"}):
             # A page in a browser could have had its own name resolve to this machine.
             raise D1Error(403, 7003, "This server does not go by that name.")
         try:
@@ -396,13 +397,20 @@ def create_app(
 def serve(app: Api, host: str = "127.0.0.1", port: int = 0) -> BaseWSGIServer:
     """Bind the application to a port (0: any free one, see `.server_port`); `.serve_forever()` runs it.
 
-    Raises `Refused` where others could reach it and any token would do.
+    Clients may then call it by `host` too, and by any name where that stands for all addresses. Raises
+    `Refused` where others could reach it and any token would do, and OSError where the port is taken.
     """
     if host not in LOOPBACK and app.token is None:
         raise Refused(
             f"Everybody who can reach {host} could read and change the ledger.", "Give a --token as well."
         )
-    return make_server(host, port, app, threaded=True, request_handler=_QuietHandler)
+    app.hosts.add(host)
+    # Werkzeug ends the process where it cannot bind, so that is done here, with what belongs to it.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as bound:
+        server = make_server(host, port, app, threaded=True, request_handler=_QuietHandler, fd=bound.fileno())
+    server.server_name, server.server_port = host, server.port
+    return server
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hoox_tasks import dump
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.errors import RemoteError
+from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.server import Api, create_app
 from tests.faults.proxy import Fault, Faults, FaultyTransport, faulty_proxy
 from tests.test_server import ACCOUNT, BASE, DATABASE, listening
@@ -63,8 +65,8 @@ def error_of(attempt: Callable[[], object]) -> RemoteError | None:
     """How an attempt failed, or None; a failure is two sentences, without the token or a cause behind it."""
     try:
         attempt()
-    except RemoteError as failure:
-        error = failure
+    except HooxError as failure:
+        error = failure if isinstance(failure, RemoteError) else RemoteError(failure.problem, failure.remedy)
     else:
         return None
     assert error.problem.endswith(".")
@@ -129,6 +131,23 @@ def test_an_export_is_whole_or_an_error(app: Api, seeds: range) -> None:
         assert error or Fault.TRUNCATED in faults.drawn or target.getvalue() == whole.getvalue()
         errors.append(error)
     assert not any(error.ambiguous for error in errors if error)
+    assert None in errors
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("online", [False, True])
+def test_a_dump_is_whole_or_an_error(app: Api, seeds: range, online: bool) -> None:
+    """A ledger read as one moment is read whole, by either way, or a clear error is raised."""
+    with closing(RemoteDatabase(plain(app), "ledger")) as database:
+        whole: list[bytes] = []
+        dump.dump(database, whole.append)
+    errors = []
+    for seed in seeds:
+        found: list[bytes] = []
+        with closing(RemoteDatabase(faulty(app, Faults(seed, rate=0.2)), "ledger")) as database:
+            error = error_of(lambda: dump.dump(database, found.append, online=online))  # noqa: B023
+        assert error or b"".join(found) == b"".join(whole)
+        errors.append(error)
     assert None in errors
 
 
