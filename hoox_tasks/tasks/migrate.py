@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hoox_tasks import console
 from hoox_tasks.config import bundled
 from hoox_tasks.database import Database
-from hoox_tasks.errors import HooxError
+from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.tasks.command import Command, ledger_task
 
 if TYPE_CHECKING:
@@ -191,6 +191,11 @@ def new(command: Command, message: str) -> None:
     if folder == bundled("migrations").resolve() and not folder.is_relative_to(settings.root):
         # A folder of the workspace's own replaces ours, so it begins with all that the ledger rests on.
         folder = settings.root / "migrations"
+    if settings.migrations_pattern != "*.sql":
+        raise Refused(
+            f"The migrations here are found by {settings.migrations_pattern}, which no file of ours fits.",
+            "Write the next one with the tool that wrote the others.",
+        )
     if command.dry:
         command.done(f"Would write a migration into {command.shown(folder)}", path=str(folder), copied=[])
         return
