@@ -51,17 +51,6 @@ class Target:
     preview: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteSettings:
-    """Where a D1 database is and how to get in; `token` never shows in its `repr`."""
-
-    account_id: str
-    database_id: str
-    database_name: str
-    base_url: str
-    token: _Secret
-
-
 class _Secret(str):
     """Text that does not print itself by accident."""
 
@@ -124,7 +113,12 @@ def load_settings(
         raise Refused(f"There is no setting hoox.{unknown[0]}.", f"The settings are: {', '.join(DEFAULTS)}.")
 
     config_path = find_config(cwd)
-    config = read_config(config_path, target.env or values["env"]) if config_path else None
+    config = read_config(config_path, target.env or values["env"], environ=environ) if config_path else None
+    if config is None and (target.env or values["env"]):
+        raise Refused(
+            f"There is no wrangler config here that could have an environment {target.env or values['env']}.",
+            "Run this beside wrangler.jsonc, or leave --env and hoox.env out.",
+        )
     wanted = target.database or values["database"]
     explicit_path = target.path or values["path"]
     binding = _binding(config, wanted, needed=target.remote or not explicit_path)
@@ -163,8 +157,8 @@ def load_settings(
         fixtures_dirs=tuple(folder for folder in (own_fixtures, bundled("fixtures")) if folder.is_dir()),
         backups_dir=root / (values["backups"] or "backups"),
         strict=bool(values["strict"]),
-        busy_timeout=_seconds(values["busy_timeout"]),
-        keep_snapshots=int(values["keep_snapshots"]),
+        busy_timeout=_number("busy_timeout", values["busy_timeout"]),
+        keep_snapshots=int(_number("keep_snapshots", values["keep_snapshots"])),
         # Wrangler lets the config's account win over the variable.
         account_id=(config.account_id if config else "")
         or values["account_id"]
@@ -218,12 +212,7 @@ def _migrations(root: Path, binding: Binding | None, configured: str | None) -> 
                 "Wrangler wants the folder in both.",
             )
         pattern = whole if prefix == "." else whole.removeprefix(f"{prefix}/")
-    if not folder.is_dir():
-        if explicit:
-            raise Refused(
-                f"There is no migrations folder {folder}.",
-                "Make it with `inv db.migrate.new`, or correct migrations_dir.",
-            )
+    if not explicit and not folder.is_dir():
         folder = bundled("migrations")
     return folder.resolve(), pattern
 
@@ -232,8 +221,11 @@ def _normal(path: str) -> str:
     return os.path.normpath(path.replace("\\", "/")).replace("\\", "/") if path else ""
 
 
-def _seconds(value: Any) -> float:
+def _number(name: str, value: Any) -> float:
     try:
-        return max(0.0, float(value))
+        number = float(value)
     except (TypeError, ValueError):
-        raise Refused(f"hoox.busy_timeout is {value!r}.", "Give it a number of seconds.") from None
+        number = -1.0
+    if not 0 <= number < 1e6:
+        raise Refused(f"hoox.{name} is {value!r}.", "Give it a number from 0 on.")
+    return number

@@ -26,82 +26,114 @@ FORMATS = ("table", "json", "csv", "tsv", "ndjson", "markdown")
 _T = TypeVar("_T")
 _TABLE_ROWS = 1000
 """Rows whose widths are worked out together; a longer result is laid out in several such blocks."""
+_NARROW = 6
+"""Columns that a cell should have at least, lest nothing of it can be told."""
 
 
 def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
     """Write the results of one or more statements to `output`; returns the number of rows.
 
-    All formats but `table` show every cell in full. Raises `Refused` for an unknown format.
+    Every cell is shown in full, but in a `table` on a terminal. Nothing in a cell can steer a terminal: what
+    would is written out, in csv and tsv only where the output is one. Raises `Refused` for an unknown format.
     """
     if format not in FORMATS:
         raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
-    writer = _WRITERS[format]
-    return writer(results, output)
+    return _WRITERS[format](results, output)
 
 
 def _write_table(results: Iterable[Rows], output: TextIO) -> int:
-    from tabulate import tabulate
-
+    room = shutil.get_terminal_size().columns if output.isatty() else None
     total = 0
-    for number, result in enumerate(results):
-        if number:
-            output.write("\n")
-        aligned: Sequence[str] | None = None
-        rows = iter(result)
-        for block in _blocks(rows, _TABLE_ROWS):
-            if aligned is None:
-                numbers = [
-                    all(isinstance(row[at], int | float | None) for row in block)
-                    for at in range(len(result.columns))
-                ]
-                aligned = ["right" if number else "left" for number in numbers]
+    for result in _spaced(results, output):
+        if not result.columns:
+            continue
+        titles = [printable(name) for name in result.columns]
+        # Numbers stand on the right, as the first rows have them.
+        right: list[bool] = []
+        for block in chain(_blocks(iter(result), _TABLE_ROWS), [[]]):
+            if not block and right:
+                break
+            right = right or [
+                bool(block) and all(isinstance(row[at], int | float | None) for row in block)
+                for at in range(len(titles))
+            ]
             cells = [[_shown(value) for value in row] for row in block]
-            text = tabulate(
-                _fitted(cells, result.columns, output),
-                headers=list(result.columns),
-                tablefmt="simple",
-                colalign=aligned,
-                disable_numparse=True,
-            )
-            output.write(f"{text}\n")
+            if (
+                room is not None
+                and 2 * len(titles) - 2 + sum(min(_width(title), _NARROW) for title in titles) > room
+            ):
+                _write_records(titles, cells, total, room, output)
+            else:
+                _write_grid(titles, cells, right, room, output)
             total += len(block)
-        if aligned is None and result.columns:
-            output.write("  ".join(result.columns) + "\n")
     return total
 
 
-def _fitted(cells: list[list[str]], columns: Sequence[str], output: TextIO) -> list[list[str]]:
-    """Shorten the longest cells until the table fits a terminal; a file or a pipe gets all of it."""
-    if not output.isatty() or not columns:
-        return cells
-    room = shutil.get_terminal_size().columns - 2 * (len(columns) - 1)
-    widths = [max([len(columns[at]), *(len(row[at]) for row in cells)]) for at in range(len(columns))]
-    while sum(widths) > room and max(widths) > 8:
-        widest = widths.index(max(widths))
-        others = sorted(width for at, width in enumerate(widths) if at != widest)
-        widths[widest] = max(8, widths[widest] - (sum(widths) - room), others[-1] - 1 if others else 8)
-    return [
-        [
-            cell if len(cell) <= width else f"{cell[: width - 1]}…"
-            for cell, width in zip(row, widths, strict=True)
+def _write_grid(
+    titles: list[str], cells: list[list[str]], right: list[bool], room: int | None, output: TextIO
+) -> None:
+    """Write rows below their titles; the longest cells are cut until they fit into `room`."""
+    lines = [titles, *cells]
+    widths = [max(_width(line[at]) for line in lines) for at in range(len(titles))]
+    if room is not None:
+        room -= 2 * (len(titles) - 1)
+        longest = min(max(widths), room)
+        while longest > 1 and sum(min(width, longest) for width in widths) > room:
+            longest -= 1
+        widths = [min(width, longest) for width in widths]
+        lines = [[_cut(cell, width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    lines.insert(1, ["-" * width for width in widths])
+    for line in lines:
+        padded = [
+            (" " * (width - _width(cell)) + cell) if aside else cell + " " * (width - _width(cell))
+            for cell, width, aside in zip(line, widths, right, strict=True)
         ]
-        for row in cells
-    ]
+        output.write("  ".join(padded).rstrip() + "\n")
+
+
+def _write_records(titles: list[str], cells: list[list[str]], before: int, room: int, output: TextIO) -> None:
+    """Write one column to a line, for rows of more columns than a terminal has room for."""
+    widest = min(max(_width(title) for title in titles), room // 2)
+    for number, row in enumerate(cells, before + 1):
+        output.write(f"-- row {number} ".ljust(min(room, 40), "-") + "\n")
+        for title, cell in zip(titles, row, strict=True):
+            name = _cut(title, widest)
+            output.write(f"{name}{' ' * (widest - _width(name))}  {_cut(cell, room - widest - 2)}\n")
+
+
+def _width(text: str) -> int:
+    """Give the columns that a text takes on a terminal: two for a Chinese character, none for an accent."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(wcswidth(text), 0)
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten a text to a width, with … where something is missing."""
+    if _width(text) <= width:
+        return text
+    while text and _width(text) > width - 1:
+        text = text[: min(width - 1, len(text) - 1)]
+    return f"{text}…"
 
 
 def _write_markdown(results: Iterable[Rows], output: TextIO) -> int:
     def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells) + " |\n"
+        return "| " + " | ".join(cells) + " |\n"
+
+    def cell(value: Value) -> str:
+        lines = value.splitlines() if isinstance(value, str) else ["" if value is None else _shown(value)]
+        return "<br>".join(printable(text) for text in lines).replace("|", "\\|")
 
     total = 0
-    for number, result in enumerate(results):
-        if number:
-            output.write("\n")
+    for result in _spaced(results, output):
         if result.columns:
-            output.write(line(result.columns))
+            output.write(line(map(cell, result.columns)))
             output.write(line(["---"] * len(result.columns)))
         for row in result:
-            output.write(line(_shown(value, line_breaks=True) for value in row))
+            output.write(line(map(cell, row)))
             total += 1
     return total
 
@@ -109,40 +141,49 @@ def _write_markdown(results: Iterable[Rows], output: TextIO) -> int:
 def _separated(delimiter: str) -> Callable[[Iterable[Rows], TextIO], int]:
     def write(results: Iterable[Rows], output: TextIO) -> int:
         total = 0
-        for number, result in enumerate(results):
-            if number:
-                output.write("\n")
-            writer = csv.writer(output, delimiter=delimiter, lineterminator="\n")
+        clean = _printable_cell if output.isatty() else _plain
+        for result in _spaced(results, output):
+            # A cell with a carriage return is quoted only where the line's end has one.
+            lines: list[str] = []
+            writer = csv.writer(_Appending(lines), delimiter=delimiter, lineterminator="\r\n")
             if result.columns:
-                writer.writerow(result.columns)
-            for block in _blocks(iter(result), _TABLE_ROWS):
-                writer.writerows([_plain(value) for value in row] for row in block)
+                writer.writerow(map(clean, result.columns))
+            for block in chain([[]], _blocks(iter(result), _TABLE_ROWS)):
+                writer.writerows([clean(value) for value in row] for row in block)
+                output.write("".join([f"{line[:-2]}\n" for line in lines]))
+                lines.clear()
                 total += len(block)
         return total
 
     return write
 
 
+class _Appending:
+    """What `csv` writes its lines to."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append
+
+
 def _write_json(results: Iterable[Rows], output: TextIO) -> int:
     """One array of objects; with several statements, an array of such arrays."""
     total = 0
     pending = iter(results)
-    first = next(pending, None)
-    second = next(pending, None)
-    several = second is not None
-    opening, closing, indent = ("[\n", "\n]\n", "  ") if several else ("", "\n", "")
-    output.write(opening)
-    for number, result in enumerate(chain([r for r in (first, second) if r is not None], pending)):
+    ahead = list(islice(pending, 2))
+    several = len(ahead) > 1
+    indent = "  " if several else ""
+    output.write("[\n" if several else "" if ahead else "[]")
+    for number, result in enumerate(chain(ahead, pending)):
         output.write((",\n" if number else "") + indent + "[")
         names = unique(result.columns)
         empty = True
-        for row in result:
-            output.write(("\n" if empty else ",\n") + indent + "  " + _json_object(names, row))
+        for block in _blocks(iter(result), _TABLE_ROWS):
+            texts = [f"\n{indent}  {_json_object(names, row)}" for row in block]
+            output.write(("" if empty else ",") + ",".join(texts))
             empty = False
-            total += 1
+            total += len(block)
         output.write("]" if empty else f"\n{indent}]")
-    output.write("[]" if first is None else "")
-    output.write(closing)
+    output.write("\n]\n" if several else "\n")
     return total
 
 
@@ -150,9 +191,9 @@ def _write_ndjson(results: Iterable[Rows], output: TextIO) -> int:
     total = 0
     for result in results:
         names = unique(result.columns)
-        for row in result:
-            output.write(_json_object(names, row) + "\n")
-            total += 1
+        for block in _blocks(iter(result), _TABLE_ROWS):
+            output.write("".join([f"{_json_object(names, row)}\n" for row in block]))
+            total += len(block)
     return total
 
 
@@ -166,32 +207,53 @@ _WRITERS: dict[str, Callable[[Iterable[Rows], TextIO], int]] = {
 }
 
 
+def _spaced(results: Iterable[Rows], output: TextIO) -> Iterator[Rows]:
+    """Yield results, with an empty line between those that show something."""
+    shown = False
+    for result in results:
+        if result.columns and shown:
+            output.write("\n")
+        shown = shown or bool(result.columns)
+        yield result
+
+
 def unique(names: Sequence[str]) -> list[str]:
     """Tell equal column names apart, so that an object keeps every column: `id`, `id_2`."""
-    seen: set[str] = set()
-    result = []
+    result: list[str] = []
+    taken = set(names)
     for name in names:
         candidate, number = name, 2
-        while candidate in seen:
+        while candidate in result or (candidate != name and candidate in taken):
             candidate, number = f"{name}_{number}", number + 1
-        seen.add(candidate)
         result.append(candidate)
     return result
 
 
 def _json_object(names: Sequence[str], row: Row) -> str:
-    return (
-        json.dumps(dict(zip(names, map(json_value, row), strict=True)), ensure_ascii=False)
-        .replace(
-            # JSON has no infinity; a number too large for a double is read as one by most.
-            ": Infinity",
-            ": 1e999",
-        )
-        .replace(": -Infinity", ": -1e999")
-    )
+    values = map(_json_value, row)
+    try:
+        text = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        pairs = zip(names, row, strict=True)
+        text = "{" + ", ".join(f"{_json_text(name)}: {_json_text(value)}" for name, value in pairs) + "}"
+    return _json_printable(text)
 
 
-def json_value(value: Value) -> Any:
+def _json_text(value: Value) -> str:
+    if isinstance(value, float) and math.isinf(value):
+        # JSON has no infinity; a number too large for a double is read as one by most.
+        return "1e999" if value > 0 else "-1e999"
+    return json.dumps(_json_value(value), ensure_ascii=False)
+
+
+def _json_printable(text: str) -> str:
+    """Escape what `json` leaves as it is and a terminal would obey: DEL, and the controls beyond ASCII."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+
+
+def _json_value(value: Value) -> Any:
     """Give a cell as JSON has it; a blob as sqlite-utils writes it, {"$base64": true, "encoded": ...}."""
     if isinstance(value, bytes):
         import base64
@@ -209,14 +271,34 @@ def _plain(value: Value) -> Any:
     return value
 
 
-def _shown(value: Value, *, line_breaks: bool = False) -> str:
+def _printable_cell(value: Value) -> Any:
+    return printable(value, lines=True) if isinstance(value, str) else _plain(value)
+
+
+def _shown(value: Value) -> str:
     if value is None:
-        return "NULL" if not line_breaks else ""
+        return "NULL"
     if isinstance(value, str):
-        text = value if line_breaks else value.replace("\n", "⏎")
-        return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
+        return printable(value.replace("\n", "⏎"))
     # A leading sign that nobody takes for a digit: the number may have been rounded.
     return f"≈{value}" if isinstance(value, Approximate) else str(_plain(value))
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Write out what would steer a terminal instead of being shown on it: ESC becomes \\x1b.
+
+    With `lines`, line ends stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\u3000" or (lines and char == "\n") else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 def _blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -231,13 +313,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Value]], output: TextI
 
 def document(value: Any) -> None:
     """Print one JSON document to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(_json_printable(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def note(text: str) -> None:
     """Tell people something beside the result, on standard error."""
     sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text, lines=True)}\n")
     sys.stderr.flush()
 
 
@@ -281,9 +363,9 @@ def confirm(name: str, question: str, *, confirmed: bool) -> None:
     if confirmed:
         return
     if not sys.stdin.isatty() or os.environ.get("CI"):
-        raise Refused(f"{question} That needs a yes.", "Give --confirm.")
+        raise Refused(f"{question} Nobody is here to confirm that.", "Give --confirm if it is meant.")
     note(question)
     sys.stderr.write(f"Type {name} to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != name:
-        raise Refused("That was not the name, so nothing was changed.", "Run it again to try once more.")
+        raise Refused("That was not the name, so nothing was changed.", "Run it again, or give --confirm.")

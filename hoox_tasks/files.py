@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
 
-from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.errors import Refused
 
 
 def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
@@ -48,6 +47,8 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
         with file:
             if compressed:
                 # Without a time or a name in it, equal ledgers give equal files.
+                import gzip
+
                 with gzip.GzipFile("", "wb", 6, file, 0) as packed:
                     yield cast(IO[bytes], packed)
             else:
@@ -58,9 +59,7 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise HooxError(
-            f"{path} could not be written: {error.strerror}.", "Nothing was left of it."
-        ) from error
+        raise Refused(f"{path} could not be written: {error.strerror}.", "Nothing was left of it.") from error
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -73,6 +72,8 @@ def standard_output(*, compressed: bool = False) -> Iterator[IO[bytes]]:
     output = sys.stdout.buffer
     sys.stdout.flush()
     if compressed:
+        import gzip
+
         with gzip.GzipFile("", "wb", 6, output, 0) as packed:
             yield cast(IO[bytes], packed)
     else:

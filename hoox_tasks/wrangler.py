@@ -6,12 +6,7 @@ migrations (https://developers.cloudflare.com/workers/wrangler/configuration/).
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import hmac
-import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +75,8 @@ class WranglerConfig:
             for binding in self.bindings:
                 if wanted in {binding.database_name, binding.binding}:
                     return binding
+            import difflib
+
             known = [n for b in self.bindings for n in (b.database_name, b.binding) if n]
             near = difflib.get_close_matches(wanted, known, 1)
             hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(names) or 'none'}."
@@ -101,6 +98,9 @@ def object_id(local_id: str) -> str:
 
     Two rounds of HMAC-SHA-256 keyed with the hash of the Durable Object's class name, 16 bytes of each.
     """
+    import hashlib
+    import hmac
+
     key = hashlib.sha256(_LOCAL_FOLDER[-1].encode()).digest()
     first = hmac.digest(key, local_id.encode(), "sha256")[:16]
     second = hmac.digest(key, first, "sha256")[:16]
@@ -116,24 +116,32 @@ def find_config(start: Path) -> Path | None:
     return None
 
 
-def read_config(path: Path, environment: str | None = None) -> WranglerConfig:
+def read_config(
+    path: Path, environment: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> WranglerConfig:
     """Read a wrangler config and choose `environment` (`CLOUDFLARE_ENV` where none is named).
 
-    Raises `Refused` where the file does not parse, or has no such environment.
+    Raises `Refused` where the file does not parse, or has no such environment. As in wrangler, a variable
+    that names one is not heeded where the config has no environments at all.
     """
     document = _parse(path)
-    environment = environment or os.environ.get("CLOUDFLARE_ENV") or ""
+    named = environment
+    environment = environment or (os.environ if environ is None else environ).get("CLOUDFLARE_ENV") or ""
     section: Mapping[str, Any] = document
     if environment:
         environments = _mapping(path, document, "env")
         if environment in environments:
             # d1_databases is not inherited: an environment without it has none.
             section = _mapping(path, environments, environment)
-        elif environments:
+        elif environments or named:
             raise Refused(
                 f"{path.name} has no environment {environment}.",
-                f"It has: {', '.join(environments)}; choose one with --env.",
+                f"It has: {', '.join(environments)}; choose one with --env."
+                if environments
+                else "It has none: leave --env, hoox.env and CLOUDFLARE_ENV out.",
             )
+        else:
+            environment = ""
     name = str(section.get("name") or document.get("name") or "")
     entries = section.get("d1_databases") or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -150,7 +158,7 @@ def read_config(path: Path, environment: str | None = None) -> WranglerConfig:
 def _parse(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text("utf-8-sig")
-        document = tomllib.loads(text) if path.suffix == ".toml" else _parse_json(text)
+        document = _parse_toml(text) if path.suffix == ".toml" else _parse_json(text)
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     except (ValueError, RecursionError) as error:
@@ -163,7 +171,15 @@ def _parse(path: Path) -> Mapping[str, Any]:
     return document
 
 
+def _parse_toml(text: str) -> Any:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
 def _parse_json(text: str) -> Any:
+    import json
+
     try:
         return json.loads(text)
     except ValueError:

@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -18,13 +17,19 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
 from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement
-from hoox_tasks.database.reader import ReaderProcess, fetch, prepare
-from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.database.reader import fetch, prepare
+from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.values import Progress, Row, Value
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import sqlite_utils
 
+    from hoox_tasks.database.reader import ReaderProcess
+
+_BREATH = 0.1
+"""Seconds that SQLite may wait for a lock before Python has a look whether it should go on."""
 _WORTH_A_PROCESS = 16 * 1024 * 1024
 """Bytes of a ledger from which a second reader pays for its start."""
 
@@ -148,7 +153,7 @@ class LocalDatabase:
             yield connection
             return
         with self._explained(None, ""):
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            self._patiently(connection, "BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             yield connection
             with self._explained(None, ""):
@@ -164,6 +169,8 @@ class LocalDatabase:
 
         Writers only wait until the moment is fixed, so there is nothing that `online` could spare them.
         """
+        from hoox_tasks.database.reader import ReaderProcess
+
         with ExitStack() as stack:
             with self._stopped():
                 own = stack.enter_context(closing(self._open(False, shared=True)))
@@ -208,6 +215,8 @@ class LocalDatabase:
                 isolation_level=None,
                 check_same_thread=not shared,
             )
+            # Lets Python see Ctrl-C while SQLite is busy with one long statement.
+            connection.set_progress_handler(lambda: 0, 100_000)
         except sqlite3.Error as error:
             raise Refused(
                 f"The ledger {self.path} cannot be opened: {error}.", "Check its permissions."
@@ -216,13 +225,32 @@ class LocalDatabase:
             with self._explained(None, ""):
                 connection.execute("PRAGMA foreign_keys = ON")
                 # The ledger's own statements compare names exactly; so does D1.
-                connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+                self._patiently(connection, "SELECT 1 FROM sqlite_schema LIMIT 1")
                 if fresh and create:
                     connection.execute("PRAGMA journal_mode = WAL").fetchall()
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Run a statement that may have to wait for others' locks, for as long as the busy timeout allows.
+
+        SQLite's own waiting is deaf to Ctrl-C, so it is told to wait a short while at a time.
+        """
+        end = time.monotonic() + self._busy_timeout
+        breath = int(min(self._busy_timeout, _BREATH) * 1000)
+        connection.execute(f"PRAGMA busy_timeout = {breath}").fetchall()
+        try:
+            while True:
+                try:
+                    connection.execute(statement).fetchall()
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() >= end:
+                        raise
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout * 1000)}").fetchall()
 
     def _set_indexes_aside(self, table: str) -> list[str]:
         """Drop the indexes of an empty table; gives the statements that make them again."""
@@ -284,7 +312,7 @@ class LocalDatabase:
     def _stopped(self) -> Iterator[None]:
         """Keep writers out for a block, so that several readers begin at the same moment."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._patiently(self._connection, "BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if "readonly" in str(error):
                 # Others may write; then the one moment is that of the one connection.
@@ -307,6 +335,8 @@ class LocalDatabase:
             yield
         except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
             text = str(error)
+            if text == "interrupted":
+                raise KeyboardInterrupt from error
             if "is not a database" in text or ("malformed" in text and "JSON" not in text):
                 problem = "is not a SQLite database" if "not a" in text else "is damaged"
                 raise Refused(
@@ -315,7 +345,7 @@ class LocalDatabase:
             if "locked" in text and "database" in text:
                 raise self._locked(error, time.monotonic() - started) from error
             if "full" in text and "disk" in text:
-                raise HooxError(
+                raise Refused(
                     f"There is no room left on the disk for {self.path}.",
                     "Make room; the ledger is as it was.",
                 ) from error
@@ -363,6 +393,8 @@ class _LocalSnapshot:
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run reading statements and yield their rows, in order; text comes as bytes."""
+        from concurrent.futures import ThreadPoolExecutor
+
         waiting: deque[Future[list[Row] | None]] = deque()
         with ThreadPoolExecutor(len(self._fetchers)) as pool:
             try:

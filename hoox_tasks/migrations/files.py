@@ -40,7 +40,10 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
     Raises `Refused` where the folder is missing, a file is not UTF-8, or two files have one number.
     """
     if not folder.is_dir():
-        raise Refused(f"There is no migrations folder {folder}.", "Make it, or run this in the workspace.")
+        raise Refused(
+            f"There is no migrations folder {folder}.",
+            "Make it with `inv db.migrate.new`, or correct the configuration.",
+        )
     found = []
     for path in folder.glob(pattern):
         name = path.relative_to(folder).as_posix()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from invoke.context import Context
@@ -18,7 +20,11 @@ from invoke.tasks import Task
 from hoox_tasks import console
 from hoox_tasks.config import Settings, Target, load_settings
 from hoox_tasks.database import Database, open_database
-from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.errors import HooxError
+
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+"""What a shell makes of a program that SIGINT or SIGPIPE ended: 128 and the signal's number."""
 
 _SHARED = {
     "path": (None, "Use this SQLite file as the local ledger."),
@@ -74,7 +80,11 @@ class Command:
         if self.json:
             console.document({**fields, "seconds": round(self.seconds, 6)})
         else:
-            self.say(f"{text} in {console.duration(self.seconds)}.")
+            self.say(f"{text} ({console.duration(self.seconds)}).")
+
+    def shown(self, path: Path) -> str:
+        """Give a path as people read it: short where it lies below the current folder."""
+        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def ledger_task(
@@ -130,18 +140,28 @@ def ledger_task(
 def _spoken() -> Iterator[None]:
     """Let every failure end in a sentence and an exit code, and never in a traceback."""
     try:
-        yield
+        with _terminable():
+            yield
+            sys.stdout.flush()
     except HooxError as error:
         _debug(error)
         raise Exit(_reported(str(error)), error.exit_code) from None
     except KeyboardInterrupt:
-        raise Exit(_reported("Interrupted; nothing was left half done."), 1) from None
+        raise Exit(_reported("Interrupted; nothing was left half done."), _INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read our output has read enough. Python would complain once more when it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Exit(None, 1) from None
+        _silence()
+        raise Exit(None, _PIPE_CLOSED) from None
     except Exit:
         raise
+    except OSError as error:
+        _debug(error)
+        if error.filename is None:
+            _silence()
+        problem = f"{error.filename or 'Standard output'} cannot be used: {error.strerror or error}."
+        raise Exit(
+            _reported(f"{problem} Look at its place, its permissions and the room on the disk."), 2
+        ) from None
     except Exception as error:
         _debug(error)
         kind = type(error).__name__
@@ -149,18 +169,33 @@ def _spoken() -> Iterator[None]:
         raise Exit(_reported(f"{problem} Run it again as `inv --debug ...` to see where."), 1) from None
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a SIGTERM end a block as Ctrl-C does, so that what it began is undone."""
+    try:
+        former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # Only the main thread may say so.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _silence() -> None:
+    """Let nothing more be written to standard output, not even what Python still holds of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _reported(message: str) -> str:
-    token = os.environ.get("CLOUDFLARE_API_TOKEN") or os.environ.get("CF_API_TOKEN")
-    sys.stdout.flush()
-    return message.replace(token, "…") if token else message
+    with suppress(OSError):
+        sys.stdout.flush()
+    for name in ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"):
+        if token := os.environ.get(name):
+            message = message.replace(token, "…")
+    return console.printable(message, lines=True)
 
 
 def _debug(error: Exception) -> None:
     logging.getLogger("invoke").debug("failed", exc_info=error)
-
-
-def choose(flags: str, **given: Any) -> None:
-    """Refuse flags that contradict each other: at most one of `given` may be set."""
-    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if len(chosen) > 1:
-        raise Refused(f"{' and '.join(chosen)} cannot be used together.", flags)

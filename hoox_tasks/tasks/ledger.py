@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from hoox_tasks import backups, console, ledger, sql
+from hoox_tasks import console, sql
 from hoox_tasks.database import Database, Rows, Statement
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command, ledger_task
 from hoox_tasks.tasks.seed import seed_at_first
 from hoox_tasks.values import Value
+
+# Operations are imported by the tasks that use them: every task pays for what stands up here.
 
 
 @ledger_task(
@@ -27,14 +29,19 @@ from hoox_tasks.values import Value
 def apply(command: Command, seed: bool = True, scenario: str | None = None, confirm: bool = False) -> None:
     """Make the ledger ready: create it, apply every pending migration, seed it.
 
-    Run again it changes nothing. A ledger that holds trades is never seeded, and a remote one only with a
-    --scenario; every ledger gets a row in system_logs for each migration.
+    Run again it changes nothing. A ledger that holds trades is never seeded,
+    and a remote one only with --scenario; every ledger gets a row in
+    system_logs for each migration.
+
+    JSON: database, applied [{name, seconds}], seeded {table: rows}, noted,
+    version (the last migration's name), seconds. With --dry: pending [name].
     """
     if command.dry and not command.settings.remote and not command.settings.path.exists():
         pending = [migration.name for migration in migrate.files(command)]
         for name in pending:
             command.say(f"Would apply {name}")
-        command.done(f"Would create {command.settings.path}; planned", pending=pending)
+        label = command.shown(command.settings.path)
+        command.done(f"Would create {label}", database=label, pending=pending, version="")
         return
     with command.ledger(create=not command.dry) as database:
         if command.dry:
@@ -53,7 +60,7 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
         did = (
             ", ".join(parts).capitalize() + f" on {database.label}"
             if parts
-            else f"{database.label} was ready; nothing changed"
+            else f"Nothing to do: {database.label} is ready"
         )
         command.done(
             did,
@@ -67,7 +74,13 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
 
 @ledger_task({"all": "List the tables of tools and engine as well."}, name="list")
 def list_(command: Command, all: bool = False) -> None:
-    """List the ledger's tables with their row counts."""
+    """List the ledger's tables with their row counts.
+
+    JSON: database, tables [{name, rows (null where nobody may count them),
+    internal}].
+    """
+    from hoox_tasks import ledger
+
     with command.ledger() as database:
         tables = ledger.list_tables(database, command.settings.migrations_table, internal=all)
         if command.json:
@@ -79,10 +92,10 @@ def list_(command: Command, all: bool = False) -> None:
 
 @ledger_task(
     {
-        "sql": "The SQL; @FILE reads it from a file, - from standard input.",
+        "sql": "The SQL itself; or @FILE to read it from a file, or - from standard input.",
         "format": f"How to show the result: {', '.join(console.FORMATS)}.",
-        "param": "A value for the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
-        "write": "Let the SQL change the ledger; it runs in one transaction.",
+        "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
+        "write": "Let the SQL change the ledger, in one transaction.",
     },
     positional=("sql",),
     iterable=("param",),
@@ -94,9 +107,15 @@ def query(
     param: list[str] | None = None,
     write: bool = False,
 ) -> None:
-    """Run SQL and show its result: on standard output, with rows and time on standard error.
+    """Run SQL and show its result; only reading is let through without --write.
 
-    Only reading is let through unless --write is given. Several statements give several results.
+    The result goes to standard output, the number of rows and the time to
+    standard error. Several statements give several results.
+
+    JSON: an array of rows, each an object of its columns (a column whose name
+    was taken gets _2); with several statements, an array of such arrays.
+    A blob is {"$base64": true, "encoded": "..."}, infinity is 1e999.
+    In csv and tsv NULL is empty and a blob is X'...'.
     """
     format = "json" if command.json else format
     if format not in console.FORMATS:
@@ -106,6 +125,9 @@ def query(
     if params and len(statements) > 1:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
     with command.ledger() as database:
+        if command.dry and write:
+            console.note(f"Would run {console.count(len(statements), 'statement')} on {database.label}.")
+            return
         run(database, statements, params, format, write=write)
 
 
@@ -127,10 +149,9 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
     try:
         rows = console.render(results(), format, sys.stdout)
     except StatementError as error:
-        raise StatementError(
-            f"The SQL failed: {error.message.rstrip('.')}",
-            sql=error.sql,
-            remedy=error.remedy or "Correct it; `inv db.schema` shows the tables.",
+        raise Refused(
+            f"The SQL failed: {error.message.rstrip('.')}.",
+            error.remedy or "Nothing was changed. Correct it; `inv db.schema` shows the tables.",
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
     sys.stdout.flush()
@@ -163,18 +184,24 @@ def sql_pieces(text: str) -> list[sql.Piece]:
 
 def _source(text: str) -> str:
     if text == "-":
-        return sys.stdin.read()
+        return _decoded(sys.stdin.buffer.read(), "Standard input")
     if text.startswith("@"):
         path = Path(text[1:]).expanduser()
         try:
-            return path.read_text("utf-8-sig")
+            return _decoded(path.read_bytes(), str(path))
         except OSError as error:
             raise Refused(
                 f"{path} cannot be read: {error.strerror}.", "Name a file with SQL after the @."
             ) from error
-        except UnicodeDecodeError as error:
-            raise Refused(f"{path} is not UTF-8.", "Save it as UTF-8.") from error
-    return text
+    # What was not UTF-8 on the command line has come as surrogates.
+    return _decoded(text.encode("utf-8", "surrogateescape"), "The SQL")
+
+
+def _decoded(raw: bytes, source: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{source} is not UTF-8 (byte {error.start}).", "Save or type it as UTF-8.") from error
 
 
 def read_param(text: str) -> Value:
@@ -203,13 +230,18 @@ def read_param(text: str) -> Value:
 
 @ledger_task({})
 def schema(command: Command) -> None:
-    """Print the ledger's schema in one fixed form and order, fit for review in a diff."""
+    """Print the ledger's schema in one fixed form and order, fit for a diff.
+
+    JSON: database, sql.
+    """
+    from hoox_tasks import ledger
+
     with command.ledger() as database:
         text = ledger.describe(database.schema(), command.settings.migrations_table)
         if command.json:
             console.document({"database": database.label, "sql": text})
         else:
-            sys.stdout.write(text)
+            sys.stdout.write(console.printable(text, lines=True) if sys.stdout.isatty() else text)
 
 
 @ledger_task(
@@ -219,17 +251,26 @@ def schema(command: Command) -> None:
     }
 )
 def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
-    """Wipe the ledger and leave it migrated and empty, after an export."""
+    """Wipe the ledger, after an export, and leave it migrated and empty.
+
+    Without --confirm it asks for the database's name to be typed.
+
+    JSON: database, version (the last migration's name), backup (its path or
+    null), seconds.
+    """
+    from hoox_tasks import backups, ledger
+
     with command.ledger() as database:
         files = migrate.files(command)
         if command.dry:
-            command.done(f"Would wipe {database.label}; planned", database=database.label)
+            command.done(f"Would wipe {database.label}", database=database.label)
             return
         console.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
         written = None
         if backup:
-            written = backups.export(database, backups.default_path(command.settings.backups_dir))
-            command.say(f"Exported {console.count(written.total, 'row')} to {written.path}")
+            path = backups.default_path(command.settings.backups_dir)
+            written = backups.export(database, path)
+            command.say(f"Exported {console.count(written.total, 'row')} to {command.shown(path)}")
         status = ledger.reset(
             database, files, command.settings.migrations_table, strict=command.settings.strict
         )

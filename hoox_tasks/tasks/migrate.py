@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hoox_tasks import console, migrations
+from hoox_tasks import console
 from hoox_tasks.config import bundled
 from hoox_tasks.database import Database
-from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import Applied, Entry, Migration, MigrationFailed, State
+from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.tasks.command import Command, ledger_task
+
+if TYPE_CHECKING:
+    from hoox_tasks.migrations import Applied, Entry, Migration, Status
 
 
 def files(command: Command) -> list[Migration]:
     """Read the workspace's migrations."""
+    from hoox_tasks import migrations
+
     return migrations.discover(command.settings.migrations_dir, command.settings.migrations_pattern)
 
 
@@ -31,8 +36,10 @@ def apply_pending(
     to: str | None = None,
     allow_out_of_order: bool = False,
     allow_data_loss: bool = False,
-) -> tuple[list[Applied], migrations.Status]:
+) -> tuple[list[Applied], Status]:
     """Apply what is pending and tell each one; those before a failing one are told as well."""
+    from hoox_tasks import migrations
+
     try:
         applied, status = migrations.apply(
             database,
@@ -43,7 +50,7 @@ def apply_pending(
             allow_data_loss=allow_data_loss,
             strict=command.settings.strict,
         )
-    except MigrationFailed as error:
+    except migrations.MigrationFailed as error:
         _tell(command, error.applied)
         raise
     _tell(command, applied)
@@ -68,8 +75,12 @@ def apply(
 ) -> None:
     """Apply all pending migrations, in order.
 
-    Each one commits together with its row in the history, or leaves nothing behind. With Invoke's own
-    --dry (`inv --dry db.migrate`) the plan is printed and nothing is touched.
+    Each one commits together with its row in the history, or leaves nothing
+    behind. With Invoke's own --dry (`inv --dry db.migrate`) the plan is printed
+    and nothing is touched.
+
+    JSON: database, applied [{name, seconds}], version (the last migration's
+    name), seconds. With --dry: pending [name].
     """
     with command.ledger() as database:
         if command.dry:
@@ -83,7 +94,9 @@ def apply(
             allow_data_loss=allow_data_loss,
         )
         did = (
-            f"Applied {console.count(len(applied), 'migration')} to" if applied else "Nothing was pending on"
+            f"Applied {console.count(len(applied), 'migration')} to"
+            if applied
+            else "Nothing to do: nothing is pending on"
         )
         command.done(
             f"{did} {database.label}",
@@ -95,6 +108,8 @@ def apply(
 
 def plan(command: Command, database: Database, *, to: str | None, allow_out_of_order: bool) -> None:
     """Print what applying would do."""
+    from hoox_tasks import migrations
+
     found = files(command)
     status = migrations.status(database, found, command.settings.migrations_table)
     pending = migrations.plan(status, found, to=to, allow_out_of_order=allow_out_of_order)
@@ -102,7 +117,7 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
         command.say(f"Would apply {migration.name} ({console.count(len(migration.pieces), 'statement')})")
     did = f"Would apply {console.count(len(pending), 'migration')} to" if pending else "Nothing is pending on"
     command.done(
-        f"{did} {database.label}; planned",
+        f"{did} {database.label}",
         database=database.label,
         pending=[migration.name for migration in pending],
         version=status.version,
@@ -111,10 +126,18 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
 
 @ledger_task({"check": "Exit with 1 when anything is pending or wrong."})
 def status(command: Command, check: bool = False) -> None:
-    """List all migrations: applied (and when), pending, or what is wrong with them.
+    """List all migrations: applied (and when), pending, or what is wrong.
 
-    Writes nothing, and needs no right to write.
+    It writes nothing.
+
+    JSON: database, version (the last applied migration's name), up_to_date,
+    migrations [{name, state, applied_at (UTC, empty where it is not applied),
+    advice}]. A state is applied, pending, edited, renamed, missing (recorded,
+    but its file is gone) or out of order.
     """
+    from hoox_tasks import migrations
+    from hoox_tasks.migrations import State
+
     with command.ledger() as database:
         current = migrations.status(database, files(command), command.settings.migrations_table)
         good = all(entry.state is State.APPLIED for entry in current.entries)
@@ -138,10 +161,11 @@ def status(command: Command, check: bool = False) -> None:
                     console.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
         if check and not good:
             wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
-            names = ", ".join(f"{entry.name} {entry.state.value}" for entry in wrong)
+            pending = all(entry.state is State.PENDING for entry in wrong)
             raise HooxError(
-                f"{database.label} is not up to date: {names}.",
-                "Apply what is pending with `inv db.migrate`.",
+                f"{database.label} is not up to date: "
+                f"{', '.join(f'{entry.name} is {entry.state.value}' for entry in wrong)}.",
+                "Apply it with `inv db.migrate`." if pending else "Do first what is said about each.",
             )
 
 
@@ -153,18 +177,34 @@ def status(command: Command, check: bool = False) -> None:
     without=("remote", "preview", "path"),
 )
 def new(command: Command, message: str) -> None:
-    """Write an empty migration with the next number."""
+    """Write an empty migration with the next number.
+
+    JSON: path, copied [path] (the migrations that came with hoox_tasks, where
+    the workspace had no folder of its own), seconds. With --dry: path of the
+    folder.
+    """
+    from hoox_tasks import migrations
+
     settings = command.settings
     folder = settings.migrations_dir
     copied: list[Path] = []
     if folder == bundled("migrations").resolve() and not folder.is_relative_to(settings.root):
         # A folder of the workspace's own replaces ours, so it begins with all that the ledger rests on.
         folder = settings.root / "migrations"
+    if settings.migrations_pattern != "*.sql":
+        raise Refused(
+            f"The migrations here are found by {settings.migrations_pattern}, which no file of ours fits.",
+            "Write the next one with the tool that wrote the others.",
+        )
+    if command.dry:
+        command.done(f"Would write a migration into {command.shown(folder)}", path=str(folder), copied=[])
+        return
+    if folder != settings.migrations_dir:
         copied = migrations.copy(files(command), folder)
         for path in copied:
-            command.say(f"Copied {path.name}, which came with hoox_tasks, to {folder}")
+            command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
     path = migrations.create(folder, message)
-    command.done(f"Wrote {path}", path=str(path), copied=[str(path) for path in copied])
+    command.done(f"Wrote {command.shown(path)}", path=str(path), copied=[str(path) for path in copied])
 
 
 @ledger_task(
@@ -175,11 +215,21 @@ def new(command: Command, message: str) -> None:
     positional=("name",),
 )
 def mark(command: Command, name: str, forget: bool = False) -> None:
-    """Record a migration as applied without running it, for a ledger that was changed by hand.
+    """Record a migration as applied without running it.
 
-    An edited one is accepted as its file is now; a renamed one gets its new name.
+    For a ledger that was changed by hand. An edited migration is accepted as
+    its file is now; a renamed one gets its new name.
+
+    JSON: database, done (what was done, as a sentence), seconds.
     """
+    from hoox_tasks import migrations
+
     with command.ledger() as database:
+        if command.dry:
+            found = migrations.find(files(command), name).name if not forget else name
+            done = f"Would {'forget' if forget else 'record'} {found}"
+            command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
+            return
         did = migrations.mark(
             database, files(command), command.settings.migrations_table, name, forget=forget
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from hoox_tasks import console, ledger, seeding
+from hoox_tasks import console
 from hoox_tasks.database import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.tasks.command import Command, ledger_task
@@ -20,6 +20,8 @@ def seed_at_first(
 
     A remote ledger gets made-up rows only where a scenario is named and confirmed.
     """
+    from hoox_tasks import ledger, seeding
+
     if ledger.holds_trades(database):
         if scenario:
             raise Refused(
@@ -52,7 +54,12 @@ def seed(
     scale: str = "1",
     confirm: bool = False,
 ) -> None:
-    """Fill a ledger that holds no trades with made-up, coherent rows."""
+    """Fill a ledger that holds no trades with made-up, coherent rows.
+
+    JSON: database, scenario, tables {table: rows}, seconds.
+    """
+    from hoox_tasks import ledger, seeding
+
     loaded = seeding.load_scenario(scenario, command.settings.fixtures_dirs)
     moment, factor = _moment(start), _factor(scale)
     with command.ledger() as database:
@@ -62,7 +69,12 @@ def seed(
             )
         if command.dry:
             total = sum(seeding.counts(loaded, factor).values())
-            command.done(f"Would seed about {console.count(total, 'row')} into {database.label}; planned")
+            command.done(
+                f"Would seed about {console.count(total, 'row')} into {database.label}",
+                database=database.label,
+                scenario=scenario,
+                tables=seeding.counts(loaded, factor),
+            )
             return
         if command.settings.remote:
             console.confirm(
@@ -80,7 +92,12 @@ def seed(
 
 @ledger_task({}, without=("path", "database", "remote", "preview"))
 def scenarios(command: Command) -> None:
-    """List the scenarios with what they make and how many rows."""
+    """List the scenarios with what they make and how many rows.
+
+    JSON: an array of {name, description, tables {table: rows}}.
+    """
+    from hoox_tasks import seeding
+
     folders = command.settings.fixtures_dirs
     found = [seeding.load_scenario(name, folders) for name in seeding.find_scenarios(folders)]
     rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
