@@ -99,11 +99,9 @@ def test_upgrade(
             except HooxError as error:
                 problems.append(str(error))
                 continue
-            orphans = list(database.query('SELECT DISTINCT "table", parent FROM pragma_foreign_key_check'))
-            problems += [
-                f"After {migration.name}, rows of {table} refer to rows of {parent} that are not there."
-                for table, parent in orphans
-            ]
+            orphans = database.query('SELECT DISTINCT "table", parent FROM pragma_foreign_key_check')
+            for table, parent in orphans:
+                problems.append(f"After {migration.name}, rows of {table!s} refer to nothing in {parent!s}.")
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 
@@ -136,8 +134,9 @@ def test_schema_file(
             pytest.fail(f"{hoox_schema_file} cannot be run: {error}", pytrace=False)
         texts = [ledger.describe(schema, history) for schema in (stated.after, made.schema())]
     if texts[0] != texts[1]:
+        stated_lines, made_lines = (text.splitlines() for text in texts)
         lines = difflib.unified_diff(
-            *(text.splitlines() for text in texts), hoox_schema_file.name, "the migrations", lineterm="", n=1
+            stated_lines, made_lines, hoox_schema_file.name, "the migrations", n=1, lineterm=""
         )
         difference = "\n".join(lines)
         pytest.fail(

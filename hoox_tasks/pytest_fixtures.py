@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hoox_tasks.testing import LedgerDifference, LedgerFactory, LocalD1, QueryRecorder
 
 DEFAULT_SCENARIO = "quiet"
+
+_T = TypeVar("_T")
 
 LEDGERS = pytest.StashKey["LedgerFactory"]()
 """Where an item keeps the ledgers of its test, for what is said when it fails."""
@@ -100,7 +102,7 @@ def templates(config: pytest.Config) -> Templates:
         from hoox_tasks.templates import Templates
 
         try:
-            folder = config.cache.mkdir("hoox")  # type: ignore[union-attr]  # None without its plugin
+            folder = config.cache.mkdir("hoox")
         except (AttributeError, OSError):
             import tempfile
 
@@ -336,7 +338,6 @@ def hoox_queries(request: pytest.FixtureRequest) -> QueryRecorder:
 
 def _recipe(config: pytest.Config, migrations_dir: Path, fixtures_dir: Path, **choices: Any) -> Recipe:
     """Put a recipe together; a migrations folder other than the workspace's has wrangler's defaults."""
-    from hoox_tasks.config import bundled
     from hoox_tasks.templates import Recipe
     from hoox_tasks.wrangler import DEFAULT_MIGRATIONS_TABLE
 
@@ -347,7 +348,7 @@ def _recipe(config: pytest.Config, migrations_dir: Path, fixtures_dir: Path, **c
         migrations_dir=folder,
         migrations_pattern=settings.migrations_pattern if own else "*.sql",
         migrations_table=settings.migrations_table if own else DEFAULT_MIGRATIONS_TABLE,
-        fixtures_dirs=tuple(dict.fromkeys((config.rootpath / fixtures_dir, bundled("fixtures")))),
+        fixtures_dirs=(config.rootpath / fixtures_dir, settings.fixtures_dirs[-1]),
         **choices,
     )
 
@@ -362,7 +363,7 @@ def _faker_seed(value: object) -> int | None:
     )
 
 
-def _refusing(get: Callable[[], Any]) -> Any:
+def _refusing(get: Callable[[], _T]) -> _T:
     """Call `get`; what cannot be right in the configuration fails the test with a sentence only."""
     from hoox_tasks.errors import HooxError
 

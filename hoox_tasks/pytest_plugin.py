@@ -124,7 +124,13 @@ def pytest_collection_modifyitems(
         for item in used:
             chosen(item)
         _check_defaults(config)
-    import sqlite_utils  # noqa: F401 - the time that it takes is nobody's test's
+    # Imports belong to collection: the time that they take is no test's. sqlite-utils looks for plugins of
+    # its own with its first database.
+    import sqlite_utils
+
+    import hoox_tasks.testing  # noqa: F401
+
+    sqlite_utils.Database(memory=True).close()
 
 
 @pytest.hookimpl(wrapper=True)

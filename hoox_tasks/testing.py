@@ -273,12 +273,20 @@ class QueryRecorder:
     ) -> Iterator[Queries]:
         """Record a block's SQL; the test fails where other than `exactly`, or more than `at_most`, ran."""
         __tracebackhide__ = True
-        connection: sqlite3.Connection = getattr(database, "conn", database) or self._default()
+        if database is None:
+            connection = self._default()
+        else:
+            connection = database if isinstance(database, sqlite3.Connection) else database.conn
         queries = Queries()
         active = self._active.setdefault(id(connection), [])
         active.append(queries)
+
+        def note(statement: str) -> None:
+            for each in active:
+                each.note(statement)
+
         # SQLite keeps one callback for a connection, and blocks may be inside each other.
-        connection.set_trace_callback(lambda statement: [each.note(statement) for each in active])
+        connection.set_trace_callback(note)
         try:
             yield queries
         finally:
@@ -286,10 +294,10 @@ class QueryRecorder:
             if not active:
                 with suppress(sqlite3.ProgrammingError):  # The test may have closed it.
                     connection.set_trace_callback(None)
-        wanted = f"exactly {exactly}" if exactly is not None else f"at most {at_most}"
-        few = exactly is None or queries.count == exactly
-        if not few or (at_most is not None and queries.count > at_most):
-            pytest.fail(f"{queries.count} statements ran, and {wanted} should have:\n{queries}")
+        if exactly is not None and queries.count != exactly:
+            pytest.fail(f"{queries.count} statements ran instead of {exactly}:\n{queries}")
+        if at_most is not None and queries.count > at_most:
+            pytest.fail(f"{queries.count} statements ran, more than {at_most}:\n{queries}")
 
 
 @dataclass(frozen=True, slots=True)
