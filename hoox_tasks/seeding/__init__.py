@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hoox_tasks.seeding.generator import GENERATOR_VERSION, counts, generate
+    from hoox_tasks.seeding.generator import counts, generate
     from hoox_tasks.seeding.provider import TradeProvider
-    from hoox_tasks.seeding.rows import TABLES, Batch
+    from hoox_tasks.seeding.rows import GENERATOR_VERSION, TABLES, Batch
     from hoox_tasks.seeding.scenario import Scenario, find_scenarios, load_scenario
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "GENERATOR_VERSION": "generator",
+    "GENERATOR_VERSION": "rows",
     "TABLES": "rows",
     "Batch": "rows",
     "Scenario": "scenario",

@@ -38,9 +38,6 @@ from hoox_tasks.seeding.pools import CHATTER, draw_pools
 from hoox_tasks.seeding.rows import TABLES, Batch, Cell
 from hoox_tasks.seeding.scenario import Scenario
 
-GENERATOR_VERSION = "1"
-"""Changes whenever the same scenario, seed and start would make other rows."""
-
 BATCH = 2_000
 """Rows of the fullest table at which all tables are handed over: enough to be fast, little to hold."""
 

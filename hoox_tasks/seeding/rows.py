@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+GENERATOR_VERSION = "1"
+"""Changes whenever the same scenario, seed and start would make other rows."""
+
 Cell: TypeAlias = int | float | str | None
 
 TABLES: dict[str, tuple[str, ...]] = {
