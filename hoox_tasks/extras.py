@@ -8,7 +8,7 @@ from hoox_tasks.errors import Refused
 
 
 def require(task: str, extra: str, *modules: str) -> None:
-    """Go on only where all of an extra's modules are installed; raises `Refused` with the line that does it."""
+    """Go on only with all modules of an extra installed; raises `Refused` with the line that does it."""
     for module in modules:
         if find_spec(module) is None:
             raise Refused(

@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
 
-from hoox_tasks.report.figures import Curve, Exposure, LogPeriod, Period, Symbol
+from hoox_tasks.report.figures import DAY, Curve, Exposure, LogPeriod, Period, Symbol
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ _VARIABLES = {
 }
 _WIDTH = 9.6
 """Inches of 72 pixels: the width of the page's column."""
-_DAY = 86_400
 _FEW = 30
 """Points of a curve up to which each is marked."""
 
@@ -164,7 +163,7 @@ def _drawing(height: float) -> Iterator[tuple[Axes, _Svg]]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "font.family": "sans-serif",
         "font.size": 10,
@@ -209,8 +208,9 @@ def _for_page(document: str) -> str:
     return re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
 
 
-def _time(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def _time(seconds: float) -> float:
+    """Give a time as matplotlib counts it: days since 1970."""
+    return seconds / DAY
 
 
 def _finite(value: float) -> float:
@@ -243,6 +243,7 @@ def _money(axes: Axes, name: str, unit: str) -> None:
 
 def _across(axes: Axes, name: str, unit: str) -> None:
     """Finish a chart of lying bars."""
+    axes.margins(x=0.03)
     axes.axvline(0, color=_MUTED, linewidth=0.8)
     axes.set_xlabel(f"{name} ({unit or 'quote currency'})")
     axes.xaxis.set_major_formatter(_short)
@@ -251,16 +252,8 @@ def _across(axes: Axes, name: str, unit: str) -> None:
     axes.set_ylim(axes.get_ylim()[1], axes.get_ylim()[0])
 
 
-def _bars(axes: Axes, starts: Sequence[int], values: Sequence[float], step: int, **style: object) -> None:
-    from datetime import timedelta
-
-    axes.bar(
-        [_time(start) for start in starts],  # type: ignore[arg-type]
-        values,
-        width=timedelta(seconds=0.88 * step),  # type: ignore[arg-type]
-        align="edge",
-        **style,  # type: ignore[arg-type]
-    )
+def _bars(axes: Axes, starts: Sequence[int], values: Sequence[float], step: int, **style: Any) -> None:
+    axes.bar([_time(start) for start in starts], values, width=_time(0.88 * step), align="edge", **style)
     _times(axes, starts[0], starts[-1] + step, shortest=10 * step)
 
 
@@ -270,7 +263,7 @@ def _times(axes: Axes, first: int, last: int, *, shortest: int = 3_600) -> None:
 
     missing = max(0, shortest - (last - first))
     around = missing // 2 + (last - first + missing) // 100
-    axes.set_xlim(_time(max(0, first - around)), _time(last + around))  # type: ignore[arg-type]
+    axes.set_xlim(_time(max(0, first - around)), _time(last + around))
     locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))

@@ -235,7 +235,9 @@ def read_figures(database: Database, *, since: int | None = None) -> Figures:
 
 def _check_columns(database: Database) -> None:
     tables = list(_REQUIRED)
-    query = " UNION ALL ".join(f"SELECT '{table}', name FROM pragma_table_info('{table}')" for table in tables)
+    query = " UNION ALL ".join(
+        f"SELECT '{table}', name FROM pragma_table_info('{table}')" for table in tables
+    )
     found = {(_text(table), _text(name)) for table, name in database.query(query)}
     for table in tables:
         missing = sorted(name for name in _REQUIRED[table] if (table, name) not in found)

@@ -33,15 +33,20 @@ def write_page(figures: Figures, *, written: datetime | None = None) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        money=_data(money), price=_data(price), count=_data(lambda value: f"{value:,.0f}"),
-        percent=_data(lambda value: signed(100 * value, 2) + "%"), part=_data(lambda value: f"{value:.1%}"),
-        points=_data(lambda value: signed(value, 2)), moment=moment, day=day,
-    )  # fmt: skip
+        money=_data(money),
+        change=_data(lambda value: ("+" if value > 0 else "") + money(value)),
+        price=_data(price),
+        count=_data(lambda value: f"{value:,.0f}"),
+        percent=_data(lambda value: f"{signed(100 * value, 2)}%"),
+        points=_data(lambda value: signed(value, 2)),
+        moment=moment,
+        day=day,
+    )
     return environment.get_template("page.html").render(
         figures=figures,
         pictures=_pictures(figures),
         bucket=_bucket_name(figures.step),
-        amount=f"{figures.unit or 'quote currency'}",
+        amount=figures.unit or "quote currency",
         written=written or datetime.now(UTC),
     )
 
@@ -93,14 +98,13 @@ def signed(value: float, decimals: int) -> str:
 
 def money(value: float) -> str:
     """Write an amount to the cent; one of less than a cent to eight places."""
-    if 0 < abs(value) < 0.005:
-        return signed(value, 8).rstrip("0").rstrip(".") or "0.00"
-    return signed(value, 2)
+    small = 0.000000005 <= abs(value) < 0.005
+    return signed(value, 8).rstrip("0") if small else signed(value, 2)
 
 
 def price(value: float) -> str:
-    """Write a price or a size in full, to ten significant digits and without an exponent."""
-    text = f"{Decimal(f'{abs(value):.10g}'):,f}"
+    """Write a price or a size in full, to eight significant digits and without an exponent."""
+    text = f"{Decimal(f'{abs(value):.8g}'):,f}"
     return f"{_MINUS}{text}" if value < 0 else text
 
 
