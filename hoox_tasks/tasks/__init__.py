@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, seed, serve
+from hoox_tasks.tasks import backups, ledger, look, seed, serve
 from hoox_tasks.tasks import migrate as migrate_tasks
 
 migrate = Collection(
@@ -23,6 +23,7 @@ db = Collection(
     seed.scenarios,
     backups.export,
     serve.serve,
+    look.report,
     migrate,
 )
 """The collection to add to a namespace of one's own."""
