@@ -36,6 +36,8 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
     JSON: database, applied [{name, seconds}], seeded {table: rows}, noted,
     version (the last migration's name), seconds. With --dry: pending [name].
     """
+    from hoox_tasks import ledger
+
     if command.dry and not command.settings.remote and not command.settings.path.exists():
         pending = [migration.name for migration in migrate.files(command)]
         for name in pending:
