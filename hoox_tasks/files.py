@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
 
-from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.errors import Refused
 
 
 def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
@@ -39,6 +39,9 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(
+            missing_ok=True
+        )  # In a container every run may have the number of one that was killed.
         file = temporary.open("xb")
     except OSError as error:
         raise Refused(
@@ -58,8 +61,8 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise HooxError(
-            f"{path} could not be written: {error.strerror}.", "Nothing was left of it."
+        raise Refused(
+            f"{path} could not be written: {error.strerror or error}.", "Nothing was left of it."
         ) from error
     except BaseException:
         with suppress(OSError):

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-
 VALUE_BYTES = 4 * 1024 * 1024
 """The largest value that is fetched at once, so that memory stays flat."""
 

@@ -32,12 +32,14 @@ class Entry:
     """One line of the status: a migration, what it is, and what to do where something is wrong.
 
     `applied_at` is as the history has it, UTC `YYYY-MM-DD HH:MM:SS`, empty where it was not applied.
+    `former` is the name under which a renamed one is recorded.
     """
 
     name: str
     state: State
     applied_at: str = ""
     advice: str = ""
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
                 f"It was applied as {former}: name it so again, or record the new name "
                 f"with `inv db.migrate.mark {migration.name}`."
             )
-            entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice))
+            entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice, former))
         elif order(migration.name) < last:
             advice = "Give it the next free number, or insist with --allow-out-of-order."
             entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
@@ -201,11 +203,9 @@ def mark(
     rows: list[str] = []
     done = f"Recorded {migration.name} as applied, without running it."
     if entry.state is State.RENAMED:
-        rows.append(
-            f"UPDATE {history} SET name = {quoted} WHERE name ="
-            f" (SELECT name FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}')"
-        )
-        rows.append(f"DELETE FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}'")
+        former = sql.quote_text(entry.former)
+        rows.append(f"UPDATE {history} SET name = {quoted} WHERE name = {former}")
+        rows.append(f"DELETE FROM {CHECKSUMS} WHERE name = {former}")
         done = f"Recorded {migration.name} under its new name."
     elif entry.state in {State.PENDING, State.OUT_OF_ORDER}:
         rows.append(f"INSERT INTO {history} (name) VALUES ({quoted})")
