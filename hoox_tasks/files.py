@@ -39,9 +39,7 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(
-            missing_ok=True
-        )  # In a container every run may have the number of one that was killed.
+        temporary.unlink(missing_ok=True)  # Of a killed run with this number, as in a container.
         file = temporary.open("xb")
     except OSError as error:
         raise Refused(

@@ -77,6 +77,7 @@ def reset(
 
     The database itself stays, with its id and its bindings. D1's own `_cf_*` tables are not touched.
     """
+    migrations.refuse_transactions(files)
     current = migrations.status(database, files, history)
     statements = [Statement(text) for text in drop_all(current.schema, strict=strict)]
     with closing(Model([], strict=strict)) as model:

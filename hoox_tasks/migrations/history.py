@@ -113,10 +113,11 @@ def _read_history(
     database: Database, table: str
 ) -> tuple[list[SchemaObject], list[tuple[str, str]], dict[str, str] | None]:
     """Read schema, history and checksums at one moment: one request where both tables exist."""
-    wanted = {
+    queries = {
         table: f"SELECT name, applied_at FROM {sql.quote_name(table)} ORDER BY id",
         CHECKSUMS: f"SELECT name, sha256 FROM {CHECKSUMS}",
     }
+    wanted = dict(queries)
     while True:
         try:
             results = database.batch(
@@ -130,8 +131,11 @@ def _read_history(
                 wanted.clear()
             wanted.pop(match.group(1), None)
             continue
-        break
-    schema = [SchemaObject(*(str(value) for value in row)) for row in results[0].rows]
+        schema = [SchemaObject(*(str(value) for value in row)) for row in results[0].rows]
+        made = {item.name for item in schema} - set(wanted)
+        if table not in made and (CHECKSUMS not in made or table not in wanted):
+            break
+        wanted = dict(queries)  # Another run has made them since they were missed.
     found = {name: list(rows.rows) for name, rows in zip(wanted, results[1:], strict=True)}
     history = [(str(name), str(applied_at)) for name, applied_at in found.get(table, [])]
     checksums = {str(name): str(digest) for name, digest in found[CHECKSUMS]} if CHECKSUMS in found else None
@@ -165,14 +169,19 @@ def plan(
     if to is not None:
         last = find(migrations, to)
         pending = [migration for migration in pending if order(migration.name) <= order(last.name)]
-    for migration in pending:
+    refuse_transactions(pending)
+    return pending
+
+
+def refuse_transactions(migrations: Sequence[Migration]) -> None:
+    """Raise `Refused` where a migration opens or closes a transaction."""
+    for migration in migrations:
         for piece in migration.pieces:
             if sql.is_transaction_control(piece.sql):
                 raise Refused(
                     f"Migration {migration.name} says {sql.first_word(piece.sql)} in line {piece.line}.",
                     "Remove it: each migration runs in a transaction of its own, together with its history.",
                 )
-    return pending
 
 
 def mark(
