@@ -1,7 +1,7 @@
 """Dump or load with the SQLite of `pysqlite3`, newer than the one that Python has; run as a script.
 
-    newer_sqlite.py PACKAGES load FILE < dump.sql
-    newer_sqlite.py PACKAGES dump FILE > dump.sql
+newer_sqlite.py PACKAGES load FILE < dump.sql
+newer_sqlite.py PACKAGES dump FILE > dump.sql
 """
 
 from __future__ import annotations
