@@ -38,6 +38,7 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # Of a killed run with this number, as in a container.
         file = temporary.open("xb")
     except OSError as error:
         raise Refused(
@@ -59,7 +60,9 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise Refused(f"{path} could not be written: {error.strerror}.", "Nothing was left of it.") from error
+        raise Refused(
+            f"{path} could not be written: {error.strerror or error}.", "Nothing was left of it."
+        ) from error
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -56,13 +56,12 @@ def describe(schema: Iterable[SchemaObject], history: str) -> str:
     """Write a ledger's schema in one fixed form and order, so that two of them can be compared in a diff.
 
     Tables come by name, each with its indexes, triggers and views by name; one column to a line. The tables
-    that only serve the tools are left out.
+    that only serve the tools, and those inside of virtual tables, are left out.
     """
-    objects = [
-        item
-        for item in schema
-        if item.table not in {history, CHECKSUMS} and item.name not in {history, CHECKSUMS}
-    ]
+    objects = list(schema)
+    with closing(Model(objects, strict=False)) as model:
+        hidden = {history, CHECKSUMS} | model.of_kind("shadow")
+    objects = [item for item in objects if item.table not in hidden and item.name not in hidden]
     ranks = ("table", "index", "trigger", "view")
     objects.sort(key=lambda item: (item.type == "view", item.table, ranks.index(item.type), item.name))
     blocks: list[str] = []
@@ -79,6 +78,7 @@ def reset(
 
     The database itself stays, with its id and its bindings. D1's own `_cf_*` tables are not touched.
     """
+    migrations.refuse_transactions(files)
     current = migrations.status(database, files, history)
     statements = [Statement(text) for text in drop_all(current.schema, strict=strict)]
     with closing(Model([], strict=strict)) as model:
@@ -97,7 +97,7 @@ def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str
     """Write the statements that drop every object of a schema, whatever refers to what."""
     with closing(Model(schema, strict=strict)) as model:
         parents = model.parents()
-        virtual = model.virtual()
+        virtual = model.of_kind("virtual")
     children: dict[str, set[str]] = {name: set() for name in parents}
     for child, referred in parents.items():
         for parent in referred:

@@ -134,7 +134,7 @@ def _end_of_statement(script: str, start: int) -> int:
 
 
 def _without_trailing_blank(sql: str) -> str:
-    if not sql.endswith((" ", "\t", "\n", "\r", "\f", "\ufeff")) and "--" not in sql and "*/" not in sql:
+    if not sql.endswith((" ", "\t", "\n", "\r", "\f", "\ufeff")) and "--" not in sql and "/*" not in sql:
         return sql
     end = 0
     for token in tokens(sql):
@@ -192,9 +192,17 @@ def quote_text(text: str) -> str:
     A carriage return would be lost in the `sqlite3` shell, a NUL ends the statement in SQLite, and lone
     surrogates cannot be written as UTF-8: such text travels as bytes in hexadecimal.
     """
-    if "\0" in text or "\r" in text:
+    if "\0" in text or "\r" in text or not _is_unicode(text):
         return f"CAST(X'{text.encode('utf-8', 'surrogateescape').hex().upper()}' AS TEXT)"
     return "'" + text.replace("'", "''") + "'"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quote_real(number: float) -> str:
@@ -304,7 +312,7 @@ def _spaced(pieces: list[Token], source: str) -> str:
 
 def excerpt(statement: str, offset: int | None, *, context: int = 2) -> str:
     """Show the lines of a statement around a character of it, with a caret below the place."""
-    lines = statement.splitlines() or [""]
+    lines = statement.replace("\t", " ").split("\n")
     at = statement.count("\n", 0, offset) if offset is not None else 0
     column = 0 if offset is None else offset - (statement.rfind("\n", 0, offset) + 1)
     start = max(0, column - 60)

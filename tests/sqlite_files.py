@@ -56,7 +56,10 @@ def load_with_shell(script: bytes, path: Path, *, foreign_keys: bool = False) ->
     keys = f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}"
     # A backslash-r in a file that is read on standard input is what a user's `sqlite3 db < dump.sql` meets.
     done = subprocess.run(
-        [shell, "-batch", "-bail", "-cmd", keys, str(path)], input=script, capture_output=True, timeout=SECONDS
+        [shell, "-batch", "-bail", "-cmd", keys, str(path)],
+        input=script,
+        capture_output=True,
+        timeout=SECONDS,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -85,7 +88,9 @@ def _cells(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
     columns = [quoted(row[1].decode()) for row in described if row[6] != 1]
     pairs = ", ".join(f"typeof({column}), {column}" for column in columns)
     rows = connection.execute(f"SELECT {pairs} FROM {quoted(table)}").fetchall()
-    exact = [tuple(struct.pack(">d", cell) if isinstance(cell, float) else cell for cell in row) for row in rows]
+    exact = [
+        tuple(struct.pack(">d", cell) if isinstance(cell, float) else cell for cell in row) for row in rows
+    ]
     return sorted(exact, key=repr)
 
 

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from hoox_tasks.database import Value
+from hoox_tasks.values import Value
 
 settings.register_profile(
     "hoox",
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
 )
 settings.load_profile("hoox")
 
@@ -63,8 +67,12 @@ integers = st.one_of(
 )
 doubles = st.one_of(
     st.floats(allow_nan=False),
-    st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1e308, 0.1]),
-    st.sampled_from([float("inf"), float("-inf"), 2.0**53, 1e15, 1e16, 9007199254740993.0, 4.35, 9.2233720368547758e18]),
+    st.sampled_from(
+        [0.0, -0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1e308, 0.1]
+    ),
+    st.sampled_from(
+        [float("inf"), float("-inf"), 2.0**53, 1e15, 1e16, 9007199254740993.0, 4.35, 9.2233720368547758e18]
+    ),
     st.binary(min_size=8, max_size=8)
     .map(lambda bits: float(struct.unpack("<d", bits)[0]))
     .filter(lambda number: number == number),
@@ -72,10 +80,13 @@ doubles = st.one_of(
 texts = st.one_of(
     st.text(st.characters(blacklist_categories=["Cs"]), max_size=20),
     st.text("ab'\"\n\r\0%\\;-/*` ", max_size=12),
-    st.sampled_from(["\r\n", "a\r\nb", "\0", "a\0b", "'", "''", "\ufeff", "/\n", "go\n", ".quit\n", "1", "1.0", "-0"]),
+    st.sampled_from(
+        ["\r\n", "a\r\nb", "\0", "a\0b", "'", "''", "\ufeff", "/\n", "go\n", ".quit\n", "1", "1.0", "-0"]
+    ),
 )
 raw_texts = st.one_of(
-    st.binary(max_size=12), st.sampled_from([b"\xff", b"a\xffb", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"])
+    st.binary(max_size=12),
+    st.sampled_from([b"\xff", b"a\xffb", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]),
 ).map(RawText)
 cells: st.SearchStrategy[Cell] = st.one_of(
     st.none(), integers, doubles, texts, raw_texts, st.binary(max_size=20)
@@ -104,14 +115,13 @@ class MadeLedger:
     def build(self, connection: sqlite3.Connection) -> None:
         """Make it in an empty database (in autocommit mode). Rows that a constraint refuses are left out."""
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("BEGIN")
+        connection.execute("PRAGMA synchronous = OFF")
         for table in self.tables:
             connection.execute(table.ddl)
         for table in self.tables:
             insert_rows(connection, table.name, table.columns, table.rows)
         for statement in self.later:
             connection.execute(statement)
-        connection.execute("COMMIT")
 
 
 def insert_rows(
@@ -128,7 +138,21 @@ def insert_rows(
             connection.execute(statement, values)
 
 
-_TYPES = ("", "INTEGER", "INT", "TEXT", "REAL", "BLOB", "NUMERIC", "VARCHAR(20)", "CHARINT", "FLOAT", "DATETIME", "ANY", "CLOB")
+_TYPES = (
+    "",
+    "INTEGER",
+    "INT",
+    "TEXT",
+    "REAL",
+    "BLOB",
+    "NUMERIC",
+    "VARCHAR(20)",
+    "CHARINT",
+    "FLOAT",
+    "DATETIME",
+    "ANY",
+    "CLOB",
+)
 _STRICT_TYPES = ("INTEGER", "REAL", "TEXT", "BLOB", "ANY")
 
 
@@ -137,13 +161,17 @@ def _table(draw: st.DrawFn, name: str, others: tuple[str, ...]) -> MadeTable:
     columns = draw(st.lists(names, min_size=1, max_size=6, unique_by=lambda name: name.casefold()))
     strict = draw(st.booleans())
     types = [draw(st.sampled_from(_STRICT_TYPES if strict else _TYPES)) for _ in columns]
-    key = draw(st.sampled_from(["none", "none", "rowid", "autoincrement", "any", "compound", "without rowid"]))
+    key = draw(
+        st.sampled_from(["none", "none", "rowid", "autoincrement", "any", "compound", "without rowid"])
+    )
     parts = []
     generated = set()
     for place, (column, declared) in enumerate(zip(columns, types, strict=True)):
         text = f"{quoted(column)} {declared}"
         if place == 0 and key in {"rowid", "autoincrement"}:
-            text = f"{quoted(column)} INTEGER PRIMARY KEY" + (" AUTOINCREMENT" if key == "autoincrement" else "")
+            text = f"{quoted(column)} INTEGER PRIMARY KEY" + (
+                " AUTOINCREMENT" if key == "autoincrement" else ""
+            )
         elif place == 0 and key == "any":
             text += " PRIMARY KEY" + draw(st.sampled_from([" DESC", ""]))
         elif place == 0 and key == "without rowid":
@@ -155,10 +183,16 @@ def _table(draw: st.DrawFn, name: str, others: tuple[str, ...]) -> MadeTable:
                 text = text.replace(f" {declared} ", " ANY ", 1)
             generated.add(column)
         elif others and draw(st.integers(0, 3)) == 0:
-            action = draw(st.sampled_from(["", " ON DELETE CASCADE", " ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED"]))
+            action = draw(
+                st.sampled_from(
+                    ["", " ON DELETE CASCADE", " ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED"]
+                )
+            )
             text += f" REFERENCES {quoted(draw(st.sampled_from(others)))}{action}"
         elif draw(st.integers(0, 4)) == 0:
-            text += draw(st.sampled_from([" DEFAULT 'it''s; --'", " COLLATE NOCASE", " DEFAULT (1 + 1)", " /* ; */"]))
+            text += draw(
+                st.sampled_from([" DEFAULT 'it''s; --'", " COLLATE NOCASE", " DEFAULT (1 + 1)", " /* ; */"])
+            )
         parts.append(text)
     if key == "compound":
         parts.append(f"PRIMARY KEY ({', '.join(map(quoted, columns[:2]))})")
@@ -179,7 +213,9 @@ def ledgers(draw: st.DrawFn) -> MadeLedger:
     later: list[str] = []
     taken = {name.casefold() for name in chosen}
     extra = draw(
-        st.lists(names.filter(lambda n: n.casefold() not in taken), max_size=4, unique_by=lambda n: n.casefold())
+        st.lists(
+            names.filter(lambda n: n.casefold() not in taken), max_size=4, unique_by=lambda n: n.casefold()
+        )
     )
     for number, name in enumerate(extra):
         table = draw(st.sampled_from(tables))

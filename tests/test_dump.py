@@ -21,9 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_tasks import dump
-from hoox_tasks.database import Row, Statement, local
+from hoox_tasks.database import Statement, local, reader
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import Refused
+from hoox_tasks.values import Row
 from tests import newer
 from tests.sqlite_files import ask, contents, dumped, execute, load_with_shell, opened, run_newer
 from tests.strategies import MadeLedger, doubles, examples, ledgers
@@ -121,7 +122,9 @@ def test_every_double_keeps_its_bits_in_both_versions(path: Path, newer_packages
 def test_the_literal_of_a_double_is_exact(number: float) -> None:
     """The SQL that writes a double's literal writes one that SQLite reads as the same bits."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        (literal,) = connection.execute(f"SELECT {dump.real_literal('x')} FROM (SELECT ? AS x)", [number]).fetchone()
+        (literal,) = connection.execute(
+            f"SELECT {dump.real_literal('x')} FROM (SELECT ? AS x)", [number]
+        ).fetchone()
         (read,) = connection.execute(f"SELECT {literal}").fetchone()
         assert struct.pack(">d", read) == struct.pack(">d", number)
 
@@ -150,7 +153,9 @@ def test_the_structure_is_the_runbooks(path: Path) -> None:
 
 def test_parents_come_first_in_any_capitals(path: Path) -> None:
     """A table that names its parent in other capitals is still written after it."""
-    execute(path, "CREATE TABLE child (p REFERENCES PARENT(id)); CREATE TABLE parent (id INTEGER PRIMARY KEY);")
+    execute(
+        path, "CREATE TABLE child (p REFERENCES PARENT(id)); CREATE TABLE parent (id INTEGER PRIMARY KEY);"
+    )
     assert [line.split()[5] for line in dumped(path).decode().splitlines() if line.startswith("CREATE")] == [
         "parent",
         "child",
@@ -174,7 +179,10 @@ def test_any_rowids_survive(path: Path, rowids: list[int]) -> None:
         awkward = ["plain", "a\r\nb", "a\0b", "it's", b"blob"]
         connection.executemany(
             "INSERT INTO t VALUES (?, ?)",
-            [(rowid, awkward[place % 5] if place % 977 < 5 else f"row {place}") for place, rowid in enumerate(rowids)],
+            [
+                (rowid, awkward[place % 5] if place % 977 < 5 else f"row {place}")
+                for place, rowid in enumerate(rowids)
+            ],
         )
         connection.execute("COMMIT")
     assert len(rowids) == round_trip(path).count(b"INSERT INTO t ")
@@ -200,7 +208,9 @@ def test_many_columns(path: Path) -> None:
     with opened(path) as connection:
         connection.execute(f"CREATE TABLE wide ({columns})")
         marks = ", ".join("?" * width)
-        connection.execute(f"INSERT INTO wide VALUES ({marks})", [f"{n}%s'" if n % 3 else n / 7 for n in range(width)])
+        connection.execute(
+            f"INSERT INTO wide VALUES ({marks})", [f"{n}%s'" if n % 3 else n / 7 for n in range(width)]
+        )
     round_trip(path)
 
 
@@ -209,7 +219,7 @@ def test_sequences_survive(path: Path) -> None:
     execute(
         path,
         'CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE "it\'s" (id INTEGER PRIMARY KEY'
-        " AUTOINCREMENT); INSERT INTO t VALUES (41, 1); DELETE FROM t; INSERT INTO \"it's\" VALUES (7);",
+        ' AUTOINCREMENT); INSERT INTO t VALUES (41, 1); DELETE FROM t; INSERT INTO "it\'s" VALUES (7);',
     )
     round_trip(path)
     loaded = path.with_name("loaded.sqlite")
@@ -343,14 +353,14 @@ def test_two_readers_write_what_one_does(path: Path, monkeypatch: pytest.MonkeyP
     large(path, 30_000)
     alone = dumped(path)
     started: list[str] = []
-    reader = local.ReaderProcess
+    second = reader.ReaderProcess
 
-    def start(uri: str, timeout: float) -> local.ReaderProcess:
+    def start(uri: str, timeout: float) -> reader.ReaderProcess:
         started.append(uri)
-        return reader(uri, timeout)
+        return second(uri, timeout)
 
     monkeypatch.setattr(local, "_WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(local, "ReaderProcess", start)
+    monkeypatch.setattr(reader, "ReaderProcess", start)
     assert dumped(path) == alone
     assert len(started) == 1
     assert alone.count(b"\nINSERT INTO trades VALUES(") == 30_000
@@ -380,7 +390,9 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 KIB = 1024
 LIMIT = 80 * 1024 * 1024
-needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Only Linux tells a peak of memory")
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="Only Linux tells a peak of memory"
+)
 
 
 @needs_proc
@@ -447,13 +459,13 @@ def test_an_interrupted_reader_is_told_as_an_error(path: Path, monkeypatch: pyte
     """When the second reader dies, the dump fails with a sentence instead of a part of the rows."""
     large(path, 20_000)
     monkeypatch.setattr(local, "_WORTH_A_PROCESS", 1)
-    original: Callable[..., list[Row] | None] = local.ReaderProcess.fetch
+    original: Callable[..., list[Row] | None] = reader.ReaderProcess.fetch
 
-    def dies(self: local.ReaderProcess, *statement: object) -> list[Row] | None:
+    def dies(self: reader.ReaderProcess, *statement: object) -> list[Row] | None:
         os.kill(self._process.pid, signal.SIGKILL)
         return original(self, *statement)
 
-    monkeypatch.setattr(local.ReaderProcess, "fetch", dies)
+    monkeypatch.setattr(reader.ReaderProcess, "fetch", dies)
     with pytest.raises(Exception, match=re.escape("the second reader of the ledger ended early")):
         dumped(path)
 

@@ -190,10 +190,14 @@ class LocalDatabase:
         self._connection.close()
 
     def _open(self, create: bool, *, shared: bool = False) -> sqlite3.Connection:
-        if self.path.is_dir():
-            raise Refused(f"{self.path} is a folder, not a ledger.", "Name the SQLite file itself.")
-        fresh = not self.path.exists() or self.path.stat().st_size == 0
-        if not self.path.exists():
+        try:
+            if self.path.is_dir():
+                raise Refused(f"{self.path} is a folder, not a ledger.", "Name the SQLite file itself.")
+            exists = self.path.exists()
+            fresh = not exists or self.path.stat().st_size == 0
+        except OSError as error:
+            raise self._unopened(error.strerror or str(error)) from error
+        if not exists:
             if not create:
                 raise Refused(
                     f"There is no ledger at {self.path}.",
@@ -218,9 +222,7 @@ class LocalDatabase:
             # Lets Python see Ctrl-C while SQLite is busy with one long statement.
             connection.set_progress_handler(lambda: 0, 100_000)
         except sqlite3.Error as error:
-            raise Refused(
-                f"The ledger {self.path} cannot be opened: {error}.", "Check its permissions."
-            ) from error
+            raise self._unopened(str(error)) from error
         try:
             with self._explained(None, ""):
                 connection.execute("PRAGMA foreign_keys = ON")
@@ -311,15 +313,17 @@ class LocalDatabase:
     @contextmanager
     def _stopped(self) -> Iterator[None]:
         """Keep writers out for a block, so that several readers begin at the same moment."""
-        try:
-            self._patiently(self._connection, "BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if "readonly" in str(error):
+        with self._explained(None, ""):
+            try:
+                self._patiently(self._connection, "BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) != sqlite3.SQLITE_READONLY:
+                    raise
                 # Others may write; then the one moment is that of the one connection.
                 self._stops_writers = False
-                yield
-                return
-            raise self._locked(error) from error
+        if not self._stops_writers:
+            yield
+            return
         try:
             yield
         finally:
@@ -333,26 +337,28 @@ class LocalDatabase:
         started = time.monotonic()
         try:
             yield
-        except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
-            text = str(error)
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
+            text, code = str(error), _primary_code(error)
             if text == "interrupted":
                 raise KeyboardInterrupt from error
-            if "is not a database" in text or ("malformed" in text and "JSON" not in text):
-                problem = "is not a SQLite database" if "not a" in text else "is damaged"
+            if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+                problem = "is not a SQLite database" if code == sqlite3.SQLITE_NOTADB else "is damaged"
                 raise Refused(
                     f"{self.path} {problem}.", "Name another file with --path, or restore a backup."
                 ) from error
-            if "locked" in text and "database" in text:
-                raise self._locked(error, time.monotonic() - started) from error
-            if "full" in text and "disk" in text:
+            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise self._locked(time.monotonic() - started) from error
+            if code == sqlite3.SQLITE_FULL:
                 raise Refused(
                     f"There is no room left on the disk for {self.path}.",
                     "Make room; the ledger is as it was.",
                 ) from error
-            if "readonly database" in text:
+            if code == sqlite3.SQLITE_READONLY:
                 raise Refused(
                     f"The ledger {self.path} can only be read.", "Check its permissions."
                 ) from error
+            if code == sqlite3.SQLITE_CANTOPEN:
+                raise self._unopened(text) from error
             if isinstance(error, sqlite3.Warning | OverflowError) or "one statement at a time" in text:
                 raise Refused(
                     f"The statement cannot be run: {text}.", "Run one statement at a time."
@@ -367,16 +373,17 @@ class LocalDatabase:
                 sql=statement,
                 offset=sql.locate_error(statement, text),
                 index=index,
-                remedy=rules.remedy(error),
+                remedy=rules.remedy(error) if isinstance(error, sqlite3.Error) else "",
             ) from error
 
-    def _locked(self, error: Exception, waited: float | None = None) -> Refused:
-        del error
-        seconds = self._busy_timeout if waited is None else waited
+    def _unopened(self, reason: str) -> Refused:
+        return Refused(f"The ledger {self.path} cannot be opened: {reason}.", "Check its permissions.")
+
+    def _locked(self, waited: float) -> Refused:
         holders = _lock_holders(self.path)
         who = f"by {', '.join(holders)}" if holders else "by another process"
         return Refused(
-            f"The ledger {self.path} is locked {who}; waited {seconds:.1f} s for it.",
+            f"The ledger {self.path} is locked {who}; waited {waited:.1f} s for it.",
             "Try again when that has ended, or wait longer with hoox.busy_timeout.",
         )
 
@@ -430,6 +437,11 @@ class _LocalSnapshot:
     def _fetch(self, statement: Statement) -> list[Row] | None:
         with self._using:
             return fetch(self._own, statement.sql, tuple(statement.params))
+
+
+def _primary_code(error: Exception) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _no_transactions(action: int, *_: str | None) -> int:

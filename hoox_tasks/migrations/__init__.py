@@ -19,6 +19,7 @@ from hoox_tasks.migrations.history import (
     mark,
     plan,
     record,
+    refuse_transactions,
     status,
 )
 from hoox_tasks.migrations.model import Model, build_schema, read_schema
@@ -45,6 +46,7 @@ __all__ = [
     "plan",
     "read_schema",
     "record",
+    "refuse_transactions",
     "status",
     "try_on",
 ]

@@ -32,12 +32,14 @@ class Entry:
     """One line of the status: a migration, what it is, and what to do where something is wrong.
 
     `applied_at` is as the history has it, UTC `YYYY-MM-DD HH:MM:SS`, empty where it was not applied.
+    `former` is the name under which a renamed one is recorded.
     """
 
     name: str
     state: State
     applied_at: str = ""
     advice: str = ""
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
                 f"It was applied as {former}: name it so again, or record the new name "
                 f"with `inv db.migrate.mark {migration.name}`."
             )
-            entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice))
+            entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice, former))
         elif order(migration.name) < last:
             advice = "Give it the next free number, or insist with --allow-out-of-order."
             entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
@@ -111,10 +113,11 @@ def _read_history(
     database: Database, table: str
 ) -> tuple[list[SchemaObject], list[tuple[str, str]], dict[str, str] | None]:
     """Read schema, history and checksums at one moment: one request where both tables exist."""
-    wanted = {
+    queries = {
         table: f"SELECT name, applied_at FROM {sql.quote_name(table)} ORDER BY id",
         CHECKSUMS: f"SELECT name, sha256 FROM {CHECKSUMS}",
     }
+    wanted = dict(queries)
     while True:
         try:
             results = database.batch(
@@ -128,8 +131,11 @@ def _read_history(
                 wanted.clear()
             wanted.pop(match.group(1), None)
             continue
-        break
-    schema = [SchemaObject(*(str(value) for value in row)) for row in results[0].rows]
+        schema = [SchemaObject(*(str(value) for value in row)) for row in results[0].rows]
+        made = {item.name for item in schema} - set(wanted)
+        if table not in made and (CHECKSUMS not in made or table not in wanted):
+            break
+        wanted = dict(queries)  # Another run has made them since they were missed.
     found = {name: list(rows.rows) for name, rows in zip(wanted, results[1:], strict=True)}
     history = [(str(name), str(applied_at)) for name, applied_at in found.get(table, [])]
     checksums = {str(name): str(digest) for name, digest in found[CHECKSUMS]} if CHECKSUMS in found else None
@@ -163,14 +169,19 @@ def plan(
     if to is not None:
         last = find(migrations, to)
         pending = [migration for migration in pending if order(migration.name) <= order(last.name)]
-    for migration in pending:
+    refuse_transactions(pending)
+    return pending
+
+
+def refuse_transactions(migrations: Sequence[Migration]) -> None:
+    """Raise `Refused` where a migration opens or closes a transaction."""
+    for migration in migrations:
         for piece in migration.pieces:
             if sql.is_transaction_control(piece.sql):
                 raise Refused(
                     f"Migration {migration.name} says {sql.first_word(piece.sql)} in line {piece.line}.",
                     "Remove it: each migration runs in a transaction of its own, together with its history.",
                 )
-    return pending
 
 
 def mark(
@@ -201,11 +212,9 @@ def mark(
     rows: list[str] = []
     done = f"Recorded {migration.name} as applied, without running it."
     if entry.state is State.RENAMED:
-        rows.append(
-            f"UPDATE {history} SET name = {quoted} WHERE name ="
-            f" (SELECT name FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}')"
-        )
-        rows.append(f"DELETE FROM {CHECKSUMS} WHERE sha256 = '{migration.checksum}'")
+        former = sql.quote_text(entry.former)
+        rows.append(f"UPDATE {history} SET name = {quoted} WHERE name = {former}")
+        rows.append(f"DELETE FROM {CHECKSUMS} WHERE name = {former}")
         done = f"Recorded {migration.name} under its new name."
     elif entry.state in {State.PENDING, State.OUT_OF_ORDER}:
         rows.append(f"INSERT INTO {history} (name) VALUES ({quoted})")

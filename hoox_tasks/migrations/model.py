@@ -20,39 +20,50 @@ class Model:
     def __init__(self, schema: Iterable[SchemaObject], *, strict: bool = True) -> None:
         self._strict = strict
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        self._connection.execute("PRAGMA foreign_keys = ON")
+        # Rows that a migration inserts may refer to rows that only the real ledger has.
+        self._connection.execute("PRAGMA foreign_keys = OFF")
         self.before = build_schema(self._connection, schema)
         self.after: list[SchemaObject] = list(self.before)
-        self.lineage: dict[str, str | None] = {name: name for name in self._roots()}
+        self.lineage: dict[str, str | None] = {name: name for name in self.tables()}
         self.checks_keys = self._has_foreign_keys()
         self.keys = self._key_columns()
 
     def run(self, pieces: Iterable[sql.Piece]) -> None:
-        """Run a migration's statements; raises `StatementError`, whose `index` is the piece's place."""
+        """Run a migration's statements; raises `StatementError`, whose `index` is the piece's place.
+
+        That a constraint fails is no error here, where the rows are not there that might satisfy it.
+        """
         connection = self._connection
         authorizer = rules.enforce(connection, read_only=False, strict=self._strict)
         with authorizer.trusted():
             connection.execute("BEGIN")
         try:
             for index, piece in enumerate(pieces):
-                roots = self._roots()
+                before = self.tables()
                 refusal = rules.shape_refusal(piece.sql) if self._strict else None
                 if refusal:
                     raise StatementError(refusal, sql=piece.sql, index=index)
                 try:
                     connection.execute(piece.sql).fetchall()
-                except (sqlite3.Error, sqlite3.Warning) as error:
-                    message = str(error)
-                    if isinstance(error, sqlite3.Error):
+                except sqlite3.IntegrityError as error:
+                    if not connection.in_transaction:  # As by INSERT OR ROLLBACK.
+                        raise StatementError(
+                            rules.explain(error, authorizer), sql=piece.sql, index=index
+                        ) from error
+                except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
+                    message, remedy = str(error), ""
+                    if not isinstance(error, sqlite3.Warning):
                         message = rules.explain(error, authorizer)
+                    if isinstance(error, sqlite3.Error):
+                        remedy = rules.remedy(error)
                     raise StatementError(
                         message,
                         sql=piece.sql,
                         offset=sql.locate_error(piece.sql, str(error)),
                         index=index,
-                        remedy=rules.remedy(error) if isinstance(error, sqlite3.Error) else "",
+                        remedy=remedy,
                     ) from error
-                self._follow(roots)
+                self._follow(before)
         finally:
             rules.release(connection)
         connection.execute("COMMIT")
@@ -69,12 +80,16 @@ class Model:
 
     def tables(self) -> list[str]:
         """Give the names of all tables that hold rows of their own, as they are now."""
-        return list(self._roots())
+        query = (
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')"
+            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name"
+        )
+        return [row[0] for row in self._connection.execute(query)]
 
-    def virtual(self) -> set[str]:
-        """Give the names of the virtual tables."""
-        query = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'"
-        return {row[0] for row in self._connection.execute(query)}
+    def of_kind(self, kind: str) -> set[str]:
+        """Give the names of the tables that are `virtual`, or the `shadow` of a virtual one."""
+        query = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = ?"
+        return {row[0] for row in self._connection.execute(query, (kind,))}
 
     def parents(self) -> dict[str, set[str]]:
         """Give, for every table, the tables that its foreign keys refer to."""
@@ -82,24 +97,17 @@ class Model:
             name: {
                 row[2] for row in self._connection.execute(f"PRAGMA foreign_key_list({sql.quote_name(name)})")
             }
-            for name in self._roots()
+            for name in self.tables()
         }
 
-    def _roots(self) -> dict[str, int]:
-        query = (
-            "SELECT s.name, s.rootpage FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name"
-            r" WHERE s.type = 'table' AND l.schema = 'main' AND l.type IN ('table', 'virtual')"
-            r" AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY s.name"
-        )
-        return dict(self._connection.execute(query).fetchall())
-
-    def _follow(self, roots: dict[str, int]) -> None:
-        now = self._roots()
-        vanished = {name: root for name, root in roots.items() if name not in now}
-        appeared = {root: name for name, root in now.items() if name not in roots and root}
-        for former, last in list(self.lineage.items()):
+    def _follow(self, before: list[str]) -> None:
+        """Note what a statement made of the tables; it drops, makes or renames one of them."""
+        now = self.tables()
+        vanished = set(before) - set(now)
+        appeared = next(iter(set(now) - set(before)), None)
+        for former, last in self.lineage.items():
             if last in vanished:
-                self.lineage[former] = appeared.get(vanished[last])
+                self.lineage[former] = appeared
 
     def _has_foreign_keys(self) -> bool:
         """Tell whether there are foreign keys that SQLite can check."""
@@ -114,7 +122,7 @@ class Model:
     def _key_columns(self) -> list[tuple[str, str, str | None]]:
         """Give (table, column, default) of every foreign key column; the default for SET DEFAULT only."""
         found = []
-        for table in self._roots():
+        for table in self.tables():
             quoted = sql.quote_name(table)
             defaults = {row[1]: row[4] for row in self._connection.execute(f"PRAGMA table_xinfo({quoted})")}
             for row in self._connection.execute(f"PRAGMA foreign_key_list({quoted})").fetchall():
@@ -125,13 +133,18 @@ class Model:
 
 def build_schema(connection: sqlite3.Connection, schema: Iterable[SchemaObject]) -> list[SchemaObject]:
     """Make the objects of `schema` in an empty database; virtual tables make their shadow tables."""
-    objects = list(schema)
     rules.supply_functions(connection)
-    for item in sorted(objects, key=lambda item: ("table", "index", "view", "trigger").index(item.type)):
+    for item in sorted(schema, key=_rank):
         exists = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (item.name,)).fetchone()
         if not exists:
             connection.execute(item.sql)
     return read_schema(connection)
+
+
+def _rank(item: SchemaObject) -> int:
+    # A virtual table must find none of its shadow tables, which come before it in a ledger after VACUUM.
+    virtual = item.sql.startswith("CREATE VIRTUAL")
+    return -1 if virtual else ("table", "index", "view", "trigger").index(item.type)
 
 
 def read_schema(connection: sqlite3.Connection) -> list[SchemaObject]:

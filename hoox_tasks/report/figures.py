@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from hoox_tasks.database import Database, Row, Statement, Value
+from hoox_tasks.database import Database, Statement
 from hoox_tasks.errors import Refused
+from hoox_tasks.values import Row, Value
 
 DAY = 86_400
 _STEPS = (300, 900, 3_600, 4 * 3_600, DAY, 7 * DAY, 28 * DAY, 364 * DAY)
