@@ -348,7 +348,7 @@ def _recipe(config: pytest.Config, migrations_dir: Path, fixtures_dir: Path, **c
         migrations_dir=folder,
         migrations_pattern=settings.migrations_pattern if own else "*.sql",
         migrations_table=settings.migrations_table if own else DEFAULT_MIGRATIONS_TABLE,
-        fixtures_dirs=(config.rootpath / fixtures_dir, settings.fixtures_dirs[-1]),
+        fixtures_dirs=tuple(dict.fromkeys((config.rootpath / fixtures_dir, settings.fixtures_dirs[-1]))),
         **choices,
     )
 
@@ -370,4 +370,4 @@ def _refusing(get: Callable[[], _T]) -> _T:
     try:
         return get()
     except (HooxError, pytest.UsageError) as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None

@@ -138,7 +138,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Say of a failed test which rows it had, and keep its ledgers where that was asked for."""
     report = yield
     factory = item.stash.get(LEDGERS, None)
-    if factory is not None and report.failed and report.when != "teardown":
+    if factory is not None and factory.ledgers and report.failed and report.when != "teardown":
         from hoox_tasks.testing import describe
 
         folder = item.config.cache.mkdir("hoox-kept") if item.config.getoption("hoox_keep") else None
