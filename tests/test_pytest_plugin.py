@@ -426,6 +426,16 @@ def test_ledgers_of_failed_tests_are_kept(suite: pytest.Pytester) -> None:
     assert "MINE" in done.stdout
 
 
+def test_it_does_without_a_cache(suite: pytest.Pytester) -> None:
+    """Without pytest's cache, templates and kept ledgers are in temporary folders."""
+    suite.makepyfile("def test_fails(hoox_db): assert not hoox_db.table_names()")
+    result = run(suite, "--hoox-keep", "-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    kept = next(line.removeprefix("kept: ") for line in result.outlines if line.startswith("kept: "))
+    assert Path(kept).is_file()
+    assert suite.path not in Path(kept).parents
+
+
 # -- migration tests ------------------------------------------------------------------------------
 
 RULES = ("test_numbering", "test_rules", "test_upgrade", "test_second_run", "test_schema_file")
