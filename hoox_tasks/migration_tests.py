@@ -44,7 +44,7 @@ def hoox_migrations(hoox_recipe: Recipe) -> list[Migration]:
     try:
         return migrations.discover(hoox_recipe.migrations_dir, hoox_recipe.migrations_pattern)
     except HooxError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_rules(hoox_recipe: Recipe, hoox_migrations: list[Migration]) -> None:
             try:
                 migrations.try_on(model, migration)
             except HooxError as error:
-                pytest.fail(f"D1 would not run it. {error}", pytrace=False)
+                raise pytest.fail.Exception(f"D1 would not run it. {error}", pytrace=False) from None
 
 
 def test_upgrade(
@@ -131,7 +131,8 @@ def test_schema_file(
         try:
             stated.run(sql.split(hoox_schema_file.read_text("utf-8-sig")))
         except HooxError as error:
-            pytest.fail(f"{hoox_schema_file} cannot be run: {error}", pytrace=False)
+            problem = f"{hoox_schema_file} cannot be run: {error}"
+            raise pytest.fail.Exception(problem, pytrace=False) from None
         texts = [ledger.describe(schema, history) for schema in (stated.after, made.schema())]
     if texts[0] != texts[1]:
         stated_lines, made_lines = (text.splitlines() for text in texts)

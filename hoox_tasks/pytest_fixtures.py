@@ -32,6 +32,7 @@ LEDGERS = pytest.StashKey["LedgerFactory"]()
 
 _WORKSPACE = pytest.StashKey["Settings"]()
 _TEMPLATES = pytest.StashKey["Templates"]()
+_USED = "hoox/used"
 
 
 # -- options and marker ---------------------------------------------------------------------------
@@ -101,16 +102,32 @@ def templates(config: pytest.Config) -> Templates:
     if _TEMPLATES not in config.stash:
         from hoox_tasks.templates import Templates
 
-        try:
-            folder = config.cache.mkdir("hoox")
-        except (AttributeError, OSError):
-            import tempfile
-
-            temporary = tempfile.TemporaryDirectory(prefix="hoox-templates-")
-            config.add_cleanup(temporary.cleanup)
-            folder = Path(temporary.name)
-        config.stash[_TEMPLATES] = Templates(folder)
+        config.stash[_TEMPLATES] = Templates(cache_folder(config, "hoox"))
+        if (cache := _cache(config)) is not None and not are_used(config):
+            cache.set(_USED, True)
     return config.stash[_TEMPLATES]
+
+
+def are_used(config: pytest.Config) -> bool:
+    """Tell whether an earlier run used the plugin."""
+    cache = _cache(config)
+    return cache is not None and bool(cache.get(_USED, False))
+
+
+def cache_folder(config: pytest.Config, name: str) -> Path:
+    """Give a folder of pytest's cache; where nothing can be kept, a temporary one."""
+    try:
+        if (cache := _cache(config)) is not None:
+            return cache.mkdir(name)
+    except OSError:
+        pass
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix=f"{name}-"))
+
+
+def _cache(config: pytest.Config) -> pytest.Cache | None:
+    return getattr(config, "cache", None)  # It is not there at all without its plugin.
 
 
 def chosen(item: pytest.Item) -> dict[str, Any]:
@@ -348,7 +365,7 @@ def _recipe(config: pytest.Config, migrations_dir: Path, fixtures_dir: Path, **c
         migrations_dir=folder,
         migrations_pattern=settings.migrations_pattern if own else "*.sql",
         migrations_table=settings.migrations_table if own else DEFAULT_MIGRATIONS_TABLE,
-        fixtures_dirs=(config.rootpath / fixtures_dir, settings.fixtures_dirs[-1]),
+        fixtures_dirs=tuple(dict.fromkeys((config.rootpath / fixtures_dir, settings.fixtures_dirs[-1]))),
         **choices,
     )
 
@@ -370,4 +387,4 @@ def _refusing(get: Callable[[], _T]) -> _T:
     try:
         return get()
     except (HooxError, pytest.UsageError) as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None

@@ -12,6 +12,8 @@ import pytest
 from hoox_tasks.pytest_fixtures import (
     DEFAULT_SCENARIO,
     LEDGERS,
+    are_used,
+    cache_folder,
     chosen,
     default_recipe,
     hoox_d1,
@@ -92,8 +94,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     """Tell scenario and seed, and whether the template of them is the one of the last run."""
     seed = seed_option(config)
     line = f"hoox: scenario {scenario_option(config)}, seed {'of the scenario' if seed is None else seed}"
-    cache = config.cache
-    if cache is None or not (cache._cachedir / "d" / "hoox").is_dir():
+    if not are_used(config):
         return line
     from hoox_tasks.errors import HooxError
 
@@ -138,10 +139,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Say of a failed test which rows it had, and keep its ledgers where that was asked for."""
     report = yield
     factory = item.stash.get(LEDGERS, None)
-    if factory is not None and report.failed and report.when != "teardown":
+    if factory is not None and factory.ledgers and report.failed and report.when != "teardown":
         from hoox_tasks.testing import describe
 
-        folder = item.config.cache.mkdir("hoox-kept") if item.config.getoption("hoox_keep") else None
+        folder = cache_folder(item.config, "hoox-kept") if item.config.getoption("hoox_keep") else None
         report.sections.append(("hoox ledgers", describe(factory.ledgers, folder, item.nodeid)))
     return report
 

@@ -191,7 +191,7 @@ class Templates:
 
     def _reason(self, kind: str, key: str, parts: Mapping[str, str]) -> str:
         """Say why a template has to be built."""
-        if self._path(key).exists():
+        if any((self._folder / f"{key}{suffix}").exists() for suffix in (".json", ".sqlite")):
             return "rebuilt: it was damaged"
         former = self._manifests(kind)
         return f"rebuilt: {_compare(former[0][1], parts)}" if former else "built"
@@ -233,7 +233,7 @@ def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     changes = [f"{name} changed" for name in now if name in before and before[name] != now[name]]
     changes += [f"{name} added" for name in now if name not in before]
     changes += [f"{name} removed" for name in before if name not in now]
-    return ", ".join(changes) or "its order changed"
+    return ", ".join(changes)
 
 
 def _digest(data: bytes) -> str:

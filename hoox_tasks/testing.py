@@ -132,7 +132,7 @@ class LedgerFactory:
         try:
             return self._templates.get(recipe)
         except HooxError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     def close(self) -> None:
         """Close the connections, whatever the test left open in them."""

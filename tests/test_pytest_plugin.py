@@ -9,13 +9,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import sqlite_utils  # noqa: F401
+
+# A suite that runs in this process forgets what it imported first; two copies of one class would not do.
+import hoox_tasks.migration_tests
+import hoox_tasks.server  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
 QUIET = ("-p", "no:faker", "-p", "no:hypothesispytest", "-p", "no:benchmark")
 """Other plugins, which take longer to start than the suites do to run."""
 
-SUITE = '''
+SUITE = """
 import os, sqlite3, subprocess, sys
 from datetime import datetime, UTC
 import httpx, pytest, sqlite_utils
@@ -46,8 +51,9 @@ def test_empty_db_has_tables_and_no_rows(hoox_empty_db, hoox_db):
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_path_is_a_file_of_ones_own(hoox_db_path, hoox_db, order):
-    count = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM trades').fetchone()[0])"
-    done = subprocess.run([sys.executable, "-c", count, str(hoox_db_path)], capture_output=True, text=True)
+    query = "connect(sys.argv[1]).execute('SELECT count(*) FROM trades').fetchone()[0]"
+    program = f"import sqlite3, sys; print(sqlite3.{query})"
+    done = subprocess.run([sys.executable, "-c", program, str(hoox_db_path)], capture_output=True, text=True)
     assert int(done.stdout) == hoox_db["trades"].count
     with sqlite3.connect(hoox_db_path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
@@ -142,7 +148,7 @@ class TestMarkers:
     def test_nearest_wins_argument_by_argument(self, hoox_db, hoox_db_factory):
         assert trades(hoox_db) == trades(hoox_db_factory(scenario="edge", seed=4, scale=2))
         assert trades(hoox_db) != trades(hoox_db_factory(scenario="edge", seed=3, scale=2))
-'''
+"""
 
 
 @pytest.fixture
@@ -186,22 +192,23 @@ def test_it_is_found_by_its_entry_point() -> None:
     assert found.value == "hoox_tasks.pytest_plugin"
 
 
+LOADING = """
+import sys, time
+import pytest
+import _pytest.config.argparsing
+began = time.perf_counter()
+import hoox_tasks.pytest_plugin
+took = time.perf_counter() - began
+known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+status = pytest.main(["-q", "-p", "hoox_tasks.pytest_plugin", *known])
+heavy = "faker httpx sqlite_utils invoke sqlite3 werkzeug filelock tomllib".split()
+print("imported", [name for name in heavy if name in sys.modules], "status", int(status), "ms", took * 1000)
+"""
+
+
 def test_loading_is_cheap(suite: pytest.Pytester) -> None:
     """A run that does not use the plugin pays less than 5 ms for it, and imports nothing for it."""
-    suite.makepyfile(
-        conftest="""
-        import sys, time
-        import pytest
-        began = time.perf_counter()
-        import hoox_tasks.pytest_plugin
-        took = time.perf_counter() - began
-
-        def pytest_unconfigure():
-            heavy = {"faker", "httpx", "sqlite_utils", "invoke", "sqlite3", "werkzeug", "filelock", "tomllib"}
-            print("imported", sorted(heavy & set(sys.modules)), "took", took * 1000)
-        """,
-        test_nothing="def test_nothing(): pass",
-    )
+    suite.makepyfile("def test_nothing(): pass")
     environment = {
         **os.environ,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -210,11 +217,282 @@ def test_loading_is_cheap(suite: pytest.Pytester) -> None:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     times = []
     for _ in range(4):
-        command = [sys.executable, "-m", "pytest", "-p", "hoox_tasks.pytest_plugin", "-s"]
-        early = [sys.executable, "-X", "importtime", *command[1:]]
-        del early
+        command = [sys.executable, "-c", LOADING]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-        line = next(line for line in done.stdout.splitlines() if line.startswith("imported"))
-        assert line.startswith("imported []")
-        times.append(float(line.split()[-1]))
+        said, took = done.stdout.splitlines()[-1].split(" ms ")
+        assert said == "imported [] status 0"
+        times.append(float(took))
     assert min(times) < 5
+
+
+# -- choosing -------------------------------------------------------------------------------------
+
+
+def test_the_command_line_wins_over_the_ini_file(suite: pytest.Pytester) -> None:
+    """--hoox-seed and --hoox-scenario win over the ini options, which win over faker_seed."""
+    suite.makeini("[pytest]\nhoox_seed = 5\nhoox_scenario = edge")
+    suite.makeconftest("""
+        import pytest
+        @pytest.fixture(scope="session", autouse=True)
+        def faker_seed(): return 7
+    """)
+    in_rows(suite, "own == read(hoox_db_factory(scenario='edge', seed=5)) != rows")
+    run(suite).assert_outcomes(passed=1)
+    in_rows(suite, "own == rows")
+    result = run(suite, "--hoox-scenario=quiet", "--hoox-seed=7")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["hoox: scenario quiet, seed 7*"])
+
+
+def test_fakers_own_seed_is_honoured(suite: pytest.Pytester) -> None:
+    """A suite that seeds Faker by `faker_seed` seeds its ledgers as well."""
+    suite.makeconftest("""
+        import pytest
+        @pytest.fixture(autouse=True)
+        def faker_seed(): return 7
+    """)
+    in_rows(suite, "own == rows")
+    run(suite).assert_outcomes(passed=1)
+
+
+def test_knobs_are_overridden_by_name(suite: pytest.Pytester) -> None:
+    """A suite that defines a knob's fixture decides for its tests; folders of its own are used."""
+    suite.mkdir("scenarios").joinpath("mine.toml").write_text('description = "No trades."\n')
+    suite.mkdir("sql").joinpath("0001_notes.sql").write_text("CREATE TABLE notes (text TEXT);")
+    suite.makeconftest("""
+        from pathlib import Path
+        import pytest
+        @pytest.fixture(scope="session")
+        def hoox_scenario(): return "mine"
+        @pytest.fixture(scope="session")
+        def hoox_fixtures_dir(): return Path("scenarios")
+        @pytest.fixture(scope="session")
+        def hoox_migrations_dir(): return Path("sql")
+    """)
+    suite.makepyfile("""
+        import pytest
+        def test_own(hoox_db, hoox_template):
+            assert "notes" in hoox_db.table_names() == hoox_template.table_names()
+            assert "trades" not in hoox_db.table_names()
+        class TestNearer:
+            @pytest.fixture
+            def hoox_scenario(self): return "quiet"
+            def test_bundled_scenarios_stay(self, hoox_db): assert hoox_db["notes"].count == 0
+    """)
+    run(suite).assert_outcomes(passed=2)
+
+
+def test_folders_come_from_the_ini_file_or_the_wrangler_config(suite: pytest.Pytester) -> None:
+    """Migrations and scenarios are found from rootdir as the tasks find them, or where ini options say."""
+    for folder in ("one", "two"):
+        suite.mkdir(folder).joinpath("0001_x.sql").write_text(f"CREATE TABLE {folder} (x);")
+    suite.mkdir("fixtures").joinpath("mine.toml").write_text('description = "No trades."\n')
+    binding = '{"binding": "DB", "database_name": "l", "database_id": "1", "migrations_dir": "one"}'
+    suite.path.joinpath("wrangler.jsonc").write_text(f'{{ /* mine */ "d1_databases": [{binding}] }}')
+    suite.makepyfile("""
+        import pytest
+        @pytest.mark.hoox(scenario="mine")
+        def test_tables(hoox_db, pytestconfig):
+            expected = pytestconfig.getini("hoox_migrations_dir") or "one"
+            assert expected in hoox_db.table_names()
+    """)
+    run(suite).assert_outcomes(passed=1)
+    suite.makeini("[pytest]\nhoox_migrations_dir = two\nhoox_fixtures_dir = fixtures")
+    run(suite).assert_outcomes(passed=1)
+
+
+# -- the header -----------------------------------------------------------------------------------
+
+
+def test_the_header_tells_what_became_of_the_template(suite: pytest.Pytester) -> None:
+    """The header has scenario and seed; template reused, or which file made it rebuilt."""
+    folder = suite.mkdir("migrations")
+    folder.joinpath("0001_first.sql").write_text("CREATE TABLE one (x);")
+    fees = folder / "0004_add_fees.sql"
+    fees.write_text("ALTER TABLE one ADD COLUMN fee;")
+    suite.makepyfile("def test_one(hoox_db): pass")
+
+    def header() -> str:
+        result = run(suite, "--hoox-seed=3")
+        result.assert_outcomes(passed=1)
+        return next(line for line in result.outlines if line.startswith("hoox: "))
+
+    plain = "hoox: scenario quiet, seed 3"
+    assert header() == plain
+    assert header() == f"{plain}, template reused"
+    fees.write_text("ALTER TABLE one ADD COLUMN charge;")
+    assert header() == f"{plain}, template rebuilt: 0004_add_fees.sql changed"
+    assert header() == f"{plain}, template reused"
+    (template,) = [
+        path
+        for path in suite.path.joinpath(".pytest_cache/d/hoox").glob("*.sqlite")
+        if b"charge" in path.read_bytes()
+    ]
+    template.write_bytes(template.read_bytes()[:-1])
+    assert header() == f"{plain}, template rebuilt: it was damaged"
+
+
+# -- mistakes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments", "words"),
+    [
+        ("hoox_seed = some", (), "hoox_seed is 'some'. Give a whole number, 0 or more."),
+        ("", ("--hoox-seed=-1",), "--hoox-seed is '-1'. Give a whole number, 0 or more."),
+        ("hoox_scenario = quite", (), "There is no scenario 'quite'. Choose one of: quiet, *"),
+        ("", ("--hoox-scenario=nope",), "There is no scenario 'nope'. Choose one of: *"),
+        ("hoox_migrations_dir = gone", (), "hoox_migrations_dir is gone, but there is no folder *gone."),
+        ("hoox_fixtures_dir = gone", (), "hoox_fixtures_dir is gone, but there is no folder *gone."),
+        ("", ("--deselect=nothing",), "The hoox marker of *test_one is wrong: it got an unexpected *'sede'*"),
+    ],
+)
+def test_mistakes_are_usage_errors(
+    suite: pytest.Pytester, ini: str, arguments: tuple[str, ...], words: str
+) -> None:
+    """What cannot be right is refused before any test runs, in one sentence, with pytest's exit code 4."""
+    suite.makeini(f"[pytest]\n{ini}")
+    suite.makepyfile("""
+        import pytest
+        @pytest.mark.hoox(sede=3)
+        def test_one(hoox_db): pass
+    """)
+    result = run(suite, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {words}"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_missing_folder_of_the_wrangler_config_is_a_usage_error(suite: pytest.Pytester) -> None:
+    """A migrations_dir that is not there is refused, but only where a test needs a ledger."""
+    binding = '{"binding": "DB", "migrations_dir": "gone"}'
+    suite.path.joinpath("wrangler.json").write_text(f'{{"d1_databases": [{binding}]}}')
+    suite.makepyfile("def test_one(): pass")
+    run(suite).assert_outcomes(passed=1)
+    suite.makepyfile("def test_one(hoox_db): pass")
+    result = run(suite)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: There is no migrations folder *gone*"])
+
+
+def test_mistakes_of_one_test_fail_that_test_without_a_traceback(suite: pytest.Pytester) -> None:
+    """Under xdist, and where only a fixture can tell, the test itself fails with the sentence."""
+    suite.makepyfile("""
+        import pytest
+        @pytest.mark.hoox(seed="seven")
+        def test_marker(hoox_db): pass
+        @pytest.mark.hoox(scenario="nope")
+        def test_scenario(hoox_db): pass
+        def test_factory(hoox_db_factory): hoox_db_factory(scenario="nope")
+        def test_no_seed(faker_seed, hoox_db): pass
+        def test_fine(hoox_db): pass
+        @pytest.fixture
+        def faker_seed(): return "seven"
+    """)
+    result = suite.runpytest_subprocess(*QUIET, "-n1")
+    result.assert_outcomes(errors=3, failed=1, passed=1)
+    text = result.stdout.str()
+    result.stdout.fnmatch_lines(["The hoox marker of test_*seed is 'seven'*"])
+    result.stdout.fnmatch_lines(["There is no scenario 'nope'. Choose one of: *"])
+    result.stdout.fnmatch_lines(["faker_seed is 'seven', and a ledger needs a whole number*"])
+    assert "pytest_fixtures.py" not in text
+    assert "testing.py" not in text
+
+
+# -- failed tests ---------------------------------------------------------------------------------
+
+
+def test_ledgers_of_failed_tests_are_kept(suite: pytest.Pytester) -> None:
+    """--hoox-keep leaves each ledger of a failed test as a file, and prints a line that asks it."""
+    suite.makepyfile("""
+        def test_fails(hoox_db, hoox_db_path):
+            hoox_db.conn.execute("BEGIN")
+            hoox_db.conn.execute("UPDATE trades SET symbol = 'MINE'")
+            assert False
+        def test_passes(hoox_db): pass
+    """)
+    suite.path.joinpath("tasks.py").write_text("from hoox_tasks import ns")
+    result = run(suite, "--hoox-seed=7")
+    result.stdout.fnmatch_lines(["*hoox ledgers*", "scenario quiet, seed 7", "--hoox-keep leaves it *"])
+    assert not list(suite.path.rglob("hoox-kept/*"))
+    result = run(suite, "--hoox-seed=7", "--hoox-keep")
+    result.assert_outcomes(passed=1, failed=1)
+    kept = [line.removeprefix("kept: ") for line in result.outlines if line.startswith("kept: ")]
+    assert sorted(kept) == sorted(map(str, suite.path.rglob("hoox-kept/*.sqlite")))
+    assert len(kept) == 2
+    line = next(line for line in result.outlines if line.startswith("inv db.query"))
+    command = f"{Path(sys.executable).parent / 'inv'}{line.removeprefix('inv')}"
+    done = subprocess.run(command, shell=True, cwd=suite.path, capture_output=True, text=True, check=True)
+    assert "MINE" in done.stdout
+
+
+def test_it_does_without_a_cache(suite: pytest.Pytester) -> None:
+    """Without pytest's cache, templates and kept ledgers are in temporary folders."""
+    suite.makepyfile("def test_fails(hoox_db): assert not hoox_db.table_names()")
+    result = run(suite, "--hoox-keep", "-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    kept = next(line.removeprefix("kept: ") for line in result.outlines if line.startswith("kept: "))
+    assert Path(kept).is_file()
+    assert suite.path not in Path(kept).parents
+
+
+# -- migration tests ------------------------------------------------------------------------------
+
+RULES = ("test_numbering", "test_rules", "test_upgrade", "test_second_run", "test_schema_file")
+
+
+@pytest.mark.parametrize("switch", ["option", "conftest"])
+def test_ready_made_migration_tests_run(suite: pytest.Pytester, switch: str) -> None:
+    """One option or one line in conftest.py adds the tests of the migrations, and sound ones pass."""
+    if switch == "conftest":
+        suite.makeconftest("pytest_plugins = ['hoox_tasks.migration_tests']")
+    suite.makepyfile("def test_own(): pass")
+    arguments = ["--hoox-test-migrations"] if switch == "option" else []
+    result = suite.runpytest_subprocess(*QUIET, "-rA", *arguments)
+    result.assert_outcomes(passed=len(RULES), skipped=1)
+    for name in RULES[:-1]:
+        result.stdout.fnmatch_lines([f"PASSED migrations::{name}"])
+    none = run(suite, "-k", "numbering", "--hoox-test-migrations")
+    none.assert_outcomes(passed=1, deselected=len(RULES))
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "failing", "words"),
+    [
+        (
+            "0004_gap.sql",
+            "SELECT 1",
+            "test_numbering",
+            "There is no migration 0003, though there is 0004_gap*",
+        ),
+        ("gap.sql", "SELECT 1", "test_numbering", "gap.sql should begin with a number*"),
+        ("0002_twice.sql", "SELECT 1", "all", "Migrations 0002_* and 0002_* have one number.*"),
+        ("0003_attach.sql", "SELECT 1; ATTACH ':memory:' AS m", "test_rules", "D1 would not run it.*line 1*"),
+        ("0003_loss.sql", "DELETE FROM trades", "test_upgrade", "Migration 0003_loss.sql would lose rows*"),
+        (
+            "0003_null.sql",
+            "UPDATE trades SET id = NULL; ALTER TABLE x ADD y",
+            "test_upgrade",
+            "*no such table*",
+        ),
+        ("0003_more.sql", "ALTER TABLE trades ADD COLUMN note", "test_schema_file", "*not what the migr*"),
+    ],
+)
+def test_ready_made_migration_tests_find(
+    suite: pytest.Pytester, name: str, sql: str, failing: str, words: str
+) -> None:
+    """Each kind of mistake in a migration fails its test, with a sentence about the file."""
+    bundled = Path(__file__).parent.parent / "migrations"
+    folder = suite.mkdir("migrations")
+    schema = ""
+    for file in sorted(bundled.glob("*.sql")):
+        folder.joinpath(file.name).write_bytes(file.read_bytes())
+        schema += file.read_text()
+    suite.path.joinpath("schema.sql").write_text(schema)
+    folder.joinpath(name).write_text(sql)
+    result = run(suite, "--hoox-test-migrations", "-rfE")
+    lines = [line for line in result.outlines if line.startswith(("FAILED", "ERROR"))]
+    if failing != "all":
+        assert any(f"migrations::{failing}" in line for line in lines)
+    result.stdout.fnmatch_lines([f"*{words}"])
+    assert "migration_tests.py:" not in result.stdout.str()
