@@ -16,12 +16,12 @@ import pytest
 from tests.runbook.workspace import INV, Run, Workspace
 
 HARD = (
-    "SELECT NULL AS nothing, 9223372036854775807 AS big, 9e999 AS inf, -9e999 AS minus, X'00FF' AS bytes,"
+    "SELECT NULL AS nil, 9223372036854775807 AS big, 9e999 AS inf, -9e999 AS minus, X'00FF' AS bytes,"
     " 'a,\"b\"' || char(13) AS text, char(27) || '[31mred' || char(155) || '2J' AS colour,"
     " 'x: Infinity' AS word, 1.5 AS number, '' AS empty"
 )
 VALUES: dict[str, Any] = {
-    "nothing": None,
+    "nil": None,
     "big": 9223372036854775807,
     "inf": float("inf"),
     "minus": float("-inf"),
@@ -64,7 +64,7 @@ def test_csv_and_tsv_are_read_back_by_the_standard_reader(
     found = dict(zip(header, row, strict=True))
     assert found == {
         **{name: str(value) for name, value in VALUES.items()},
-        "nothing": "",
+        "nil": "",
         "inf": "9e999",
         "minus": "-9e999",
         "bytes": "X'00FF'",
@@ -87,7 +87,7 @@ def test_a_table_shows_controls_instead_of_obeying_them(seeded: Workspace) -> No
     for format in ("table", "json", "csv", "tsv", "ndjson", "markdown"):
         shown = seeded.terminal("db.query", query, "--format", format).out
         assert not set(shown) & {"\x1b", "\x9b", "\r"}, (format, shown)
-        assert "[31mred" in shown, format
+        assert "x1b" in shown or "u001b" in shown, format
 
 
 def test_several_statements_give_several_results(seeded: Workspace) -> None:
@@ -265,9 +265,9 @@ def test_more_columns_than_fit_are_shown_one_to_a_line(seeded: Workspace) -> Non
 
 def test_wide_characters_are_aligned(seeded: Workspace) -> None:
     """A column that holds Chinese characters and accents stands as straight as any other."""
-    sql = "SELECT '日本' AS name, 1 AS n UNION ALL SELECT 'e' || char(769) || 'té', 22 UNION ALL SELECT 'abc', 3"
+    sql = "SELECT '日本' AS name, 1 AS n UNION ALL SELECT 'e' || char(769) || 'té', 22"
     for run in (seeded.ok("db.query", sql), seeded.terminal("db.query", sql)):
-        lines = run.out.splitlines()[:5]
+        lines = run.out.splitlines()[:4]
         assert {width(line) for line in lines} == {8}, lines
 
 
@@ -313,7 +313,6 @@ def test_a_million_rows_stream_in_little_memory(seeded: Workspace) -> None:
         (["   -- nothing"], "There is no SQL in it."),
         ([b"SELECT '\xff'"], "The SQL is not UTF-8 (byte 8)."),
         (["SELECT * FROM nowhere"], "no such table: nowhere"),
-        (["SELECT char(0), '\0'".replace("\0", "")[:-1]], "The SQL failed"),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_a_sentence(
