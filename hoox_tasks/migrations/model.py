@@ -20,6 +20,8 @@ class Model:
     def __init__(self, schema: Iterable[SchemaObject], *, strict: bool = True) -> None:
         self._strict = strict
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        # Lets Python see Ctrl-C while SQLite is busy with one long statement.
+        self._connection.set_progress_handler(lambda: 0, 100_000)
         self._connection.execute("PRAGMA foreign_keys = ON")
         self.before = build_schema(self._connection, schema)
         self.after: list[SchemaObject] = list(self.before)
@@ -43,6 +45,8 @@ class Model:
                     connection.execute(piece.sql).fetchall()
                 except (sqlite3.Error, sqlite3.Warning) as error:
                     message = str(error)
+                    if message == "interrupted":
+                        raise KeyboardInterrupt from error
                     if isinstance(error, sqlite3.Error):
                         message = rules.explain(error, authorizer)
                     raise StatementError(

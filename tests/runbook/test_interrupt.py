@@ -23,8 +23,9 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
     """Look until something is so, for as long as a process runs."""
     end = time.monotonic() + 30
     while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            pytest.fail(f"It never came to that: {process.communicate()}")
 
 
 def opened(path: Path, process: subprocess.Popen[bytes]) -> bool:
@@ -41,11 +42,20 @@ def opened(path: Path, process: subprocess.Popen[bytes]) -> bool:
     return path.resolve() in names
 
 
+def finished(process: subprocess.Popen[bytes]) -> bytes:
+    """Wait until a process has ended; returns what it said on standard error."""
+    try:
+        return process.communicate(timeout=20)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 def ends(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send the signal to the process alone, and expect the sentence soon."""
     sent = time.monotonic()
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    err = finished(process)
     assert err.decode().strip() == "Interrupted; nothing was left half done."
     assert process.returncode == 130
     assert time.monotonic() - sent < SOON

@@ -85,7 +85,11 @@ class Workspace:
         if raw is not None:
             how["stdin"] = subprocess.PIPE
         with self.start(*arguments, cwd=cwd, env=env, **how) as process:
-            out, err = process.communicate(raw, timeout=SECONDS)
+            try:
+                out, err = process.communicate(raw, timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         run = Run(process.returncode, (out or b"").decode(), (err or b"").decode())
         assert "Traceback" not in run.err, run.err
         if code is not None:
