@@ -66,7 +66,11 @@ class Workspace:
         **how: Any,
     ) -> subprocess.Popen[bytes]:
         """Start `inv` and do not wait for it."""
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+        streams: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        } | how
         return subprocess.Popen(
             [*INV, *arguments], cwd=cwd or self.root, env=self.environment(env), **streams
         )
