@@ -20,6 +20,8 @@ class Model:
     def __init__(self, schema: Iterable[SchemaObject], *, strict: bool = True) -> None:
         self._strict = strict
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        # Lets Python see Ctrl-C while SQLite is busy with one long statement.
+        self._connection.set_progress_handler(lambda: 0, 100_000)
         # Rows that a migration inserts may refer to rows that only the real ledger has.
         self._connection.execute("PRAGMA foreign_keys = OFF")
         self.before = build_schema(self._connection, schema)
@@ -52,6 +54,8 @@ class Model:
                         ) from error
                 except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
                     message, remedy = str(error), ""
+                    if message == "interrupted":
+                        raise KeyboardInterrupt from error
                     if not isinstance(error, sqlite3.Warning):
                         message = rules.explain(error, authorizer)
                     if isinstance(error, sqlite3.Error):
