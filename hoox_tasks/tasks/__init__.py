@@ -23,6 +23,7 @@ db = Collection(
     seed.scenarios,
     backups.export,
     serve.serve,
+    look.shell,
     look.report,
     migrate,
 )

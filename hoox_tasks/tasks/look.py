@@ -1,13 +1,40 @@
-"""`inv db.report`: a ledger to look at."""
+"""`inv db.shell` and `inv db.report`: a ledger to look at."""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hoox_tasks import extras, files
 from hoox_tasks.errors import Refused
+from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command, ledger_task
+
+
+@ledger_task({"write": "Let the SQL change the ledger, a transaction for each statement."}, without=("json",))
+def shell(command: Command, write: bool = False) -> None:
+    """Open a prompt: SQL with completion and history, .tables, .schema, .help, .quit.
+
+    Only reading is let through unless --write is given. From a pipe, statements are read up to the first
+    that fails.
+    """
+    from hoox_tasks.shell import Shell
+
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
+        extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
+    with command.ledger() as database:
+
+        def execute(text: str) -> None:
+            statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
+            ledger_tasks.run(database, statements, [], "table", write=write)
+
+        opened = Shell(database, execute, command.settings.migrations_table, mode=" (write)" if write else "")
+        if interactive:
+            opened.prompt()
+        else:
+            opened.read(sys.stdin)
 
 
 @ledger_task(
