@@ -38,7 +38,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
-    return quiet_environment({"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "xterm", **more})
+    # Nobody here tells where the cursor is, and the prompt would wait for it.
+    return quiet_environment(
+        {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **more}
+    )
 
 
 @contextmanager
@@ -118,6 +121,7 @@ def test_dot_commands(tmp_path: Path, path: Path) -> None:
         child.expect(r"There is no command \.nothing")
         child.send(".help\r")
         child.expect("leave, as Ctrl-D does")
+        child.expect(PROMPT)  # Before that, the terminal would take Ctrl-D for itself.
         child.sendeof()
         child.expect(pexpect.EOF)
         child.wait()
@@ -129,8 +133,10 @@ def test_a_mistake_does_not_end_the_shell(tmp_path: Path, path: Path) -> None:
     with terminal(tmp_path, "--path", str(path)) as child:
         child.send("SELEC 1;\r")
         child.expect("syntax error")
+        child.expect(PROMPT)
         child.send("SELECT 1 +")
         child.sendintr()
+        child.expect(PROMPT)
         child.send("SELECT 'still ' || 'here';\r")
         child.expect("still here")
         assert leave(child) == 0
