@@ -35,8 +35,8 @@ def write_reference(migrations: Sequence[Migration], dictionary: dict[str, Table
         names = [
             name
             for (name,) in connection.execute(
-                r"SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
-                " ORDER BY rowid"
+                "SELECT name FROM sqlite_schema WHERE type = 'table'"
+                r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid"
             )
         ]
         tables = {name: _columns(connection, name) for name in names}
@@ -65,7 +65,7 @@ def write_reference(migrations: Sequence[Migration], dictionary: dict[str, Table
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[_Stored]:
     rows = connection.execute(
-        "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk FROM pragma_table_xinfo(?) ORDER BY cid",
+        "SELECT name, type, [notnull], coalesce(dflt_value, ''), pk FROM pragma_table_xinfo(?) ORDER BY cid",
         (table,),
     )
     return [_Stored(name, kind, bool(required), default, key) for name, kind, required, default, key in rows]

@@ -24,6 +24,7 @@ db = Collection(
     backups.export,
     serve.serve,
     look.shell,
+    look.browse,
     look.report,
     migrate,
 )
