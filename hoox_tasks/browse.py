@@ -70,7 +70,7 @@ QUERIES: dict[str, dict[str, str]] = {
 
 def metadata(database: Database, dictionary: dict[str, Table], hidden: set[str]) -> dict[str, Any]:
     """Write Datasette's metadata: what each table and column means, the saved queries, and what to hide."""
-    tables: dict[str, Any] = {name: {"hidden": True} for name in sorted(hidden)}
+    tables: dict[str, Any] = {name: {"hidden": True} for name in sorted({*hidden, "sqlite_sequence"})}
     columns = (
         "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
         r" WHERE t.type = 'table' AND t.name NOT LIKE '\_cf\_%' ESCAPE '\'"
