@@ -1,9 +1,11 @@
 """The tasks of this repository. A workspace of yours needs one line: `from hoox_tasks import ns`."""
 
 import sys
+from pathlib import Path
 
 from invoke.collection import Collection
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from hoox_tasks import db
@@ -31,4 +33,25 @@ def bench(c: Context) -> None:
     c.run(f'{PYTHON} pytest tests/benchmarks -o addopts="--import-mode=importlib" -p no:xdist')
 
 
-ns = Collection(db, lint, test, bench)
+@task(help={"check": "Change nothing; fail where a document is stale."})
+def docs(c: Context, check: bool = False) -> None:
+    """Write the documents that are made from the sources: docs/schema.md."""
+    from hoox_tasks.dictionary import read_dictionary
+    from hoox_tasks.migrations import discover
+    from hoox_tasks.reference import write_reference
+
+    root = Path(__file__).parent
+    path = root / "docs/schema.md"
+    try:
+        text = write_reference(discover(root / "migrations"), read_dictionary(root / "migrations"))
+    except KeyError as error:
+        raise Exit(f"{error.args[0]} has no description. Add it to migrations/dictionary.toml.", 1) from None
+    if check:
+        if not path.is_file() or path.read_text("utf-8") != text:
+            raise Exit("docs/schema.md is stale. Run `inv docs`, and commit it.", 1)
+        return
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, "utf-8", newline="\n")
+
+
+ns = Collection(db, lint, test, bench, docs)

@@ -23,6 +23,8 @@ db = Collection(
     seed.scenarios,
     backups.export,
     serve.serve,
+    look.shell,
+    look.browse,
     look.report,
     migrate,
 )

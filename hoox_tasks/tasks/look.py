@@ -1,13 +1,74 @@
-"""`inv db.report`: a ledger to look at."""
+"""`inv db.shell`, `browse` and `report`: three ways to look at a ledger."""
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hoox_tasks import extras, files
+from hoox_tasks import console, extras, files
 from hoox_tasks.errors import Refused
+from hoox_tasks.migrations import CHECKSUMS
+from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command, ledger_task
+
+
+@ledger_task({"write": "Let the SQL change the ledger, a transaction for each statement."}, without=("json",))
+def shell(command: Command, write: bool = False) -> None:
+    """Open a prompt: SQL with completion and history, .tables, .schema, .help, .quit.
+
+    Only reading is let through unless --write is given. From a pipe, statements are read up to the first
+    that fails.
+    """
+    from hoox_tasks.shell import Shell
+
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
+        extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
+    with command.ledger() as database:
+
+        def execute(text: str) -> None:
+            statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
+            ledger_tasks.run(database, statements, [], "table", write=write)
+
+        opened = Shell(database, execute, command.settings.migrations_table, mode=" (write)" if write else "")
+        if interactive:
+            opened.prompt()
+        else:
+            opened.read(sys.stdin)
+
+
+@ledger_task(
+    {"port": "Listen on this port of loopback; 0 takes a free one."},
+    without=("json",),
+)
+def browse(command: Command, port: int = 8001) -> None:
+    """Open the ledger in Datasette: described tables, saved queries, only reading.
+
+    With --remote a copy is taken and checked first, and removed at the end. Ctrl-C ends it.
+    """
+    extras.require("db.browse", "browse", "datasette")
+    from hoox_tasks import browse as browser
+    from hoox_tasks.dictionary import read_dictionary
+
+    settings = command.settings
+    dictionary = read_dictionary(settings.migrations_dir)
+
+    def ready(address: str) -> None:
+        command.say(f"Browse it at {address}; Ctrl-C ends it.")
+        sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
+        with command.ledger() as database:
+            pages = browser.metadata(database, dictionary, {settings.migrations_table, CHECKSUMS})
+            path = settings.path
+            if settings.remote:
+                path = Path(folder) / "ledger.sqlite"
+                with console.progress("Copying") as progress:
+                    rows = browser.copy(database, path, progress=progress)
+                command.say(f"Copied {console.count(rows, 'row')} of {database.label}, all there.")
+        browser.serve(path, pages, dictionary, port=port, immutable=settings.remote, ready=ready)
 
 
 @ledger_task(
