@@ -202,7 +202,7 @@ def test_a_remote_ledger_in_a_terminal(tmp_path: Path, path: Path) -> None:
         child.expect("ces")
         child.send(";\r")
         child.expect(r"n\s+-+\s+5\s")
-        child.expect("rows read")
+        child.expect("D1 read")
         assert leave(child) == 0
 
 
@@ -230,7 +230,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path, path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("SELECT 'first'; \nSELEC 2;\nSELECT 'third';", 1, "syntax error"),
+        ("SELECT 'first'; \nSELEC 2;\nSELECT 'third';", 2, "syntax error"),
         ("SELECT 'first';\nDELETE FROM trades;\nSELECT 'third';", 2, "--write"),
         ("SELECT 'first';\n.nothing\nSELECT 'third';", 2, "no command .nothing"),
     ],

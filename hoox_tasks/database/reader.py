@@ -32,7 +32,11 @@ class ReaderProcess:
             # Ctrl-C is for the process that the user started; it ends this one by closing its input.
             start_new_session=True,
         )
-        self._check(self._receive())
+        try:
+            self._check(self._receive())
+        except BaseException:
+            self.close()
+            raise
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[Any] | None:
         """Run one statement and give its rows, None where they are too large to be held.

@@ -33,8 +33,8 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
     and a remote one only with --scenario; every ledger gets a row in
     system_logs for each migration.
 
-    JSON: database, applied [{name, seconds}], seeded {table: rows}, noted,
-    version (the last migration's name), seconds. With --dry: pending [name].
+    JSON: database, applied [{name, seconds}], seeded {table: rows}, version
+    (the last migration's name), seconds. With --dry: pending [name].
     """
     from hoox_tasks import ledger
 
@@ -51,12 +51,11 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
             return
         applied, status = migrate.apply_pending(command, database)
         seeded = seed_at_first(command, database, scenario, confirm=confirm) if seed else {}
-        noted = ledger.audit(database, command.settings.migrations_table) if seed else 0
+        if seed and (noted := ledger.audit(database, command.settings.migrations_table)):
+            seeded = {**seeded, "system_logs": seeded.get("system_logs", 0) + noted}
         parts = []
         if applied:
             parts.append(f"applied {console.count(len(applied), 'migration')}")
-        if noted:
-            parts.append(f"noted {console.count(noted, 'migration')} in system_logs")
         if seeded:
             parts.append(f"seeded {console.count(sum(seeded.values()), 'row')}")
         did = (
@@ -69,7 +68,6 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
             database=database.label,
             applied=[asdict(one) for one in applied],
             seeded=seeded,
-            noted=noted,
             version=status.version,
         )
 

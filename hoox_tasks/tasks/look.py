@@ -16,10 +16,10 @@ from hoox_tasks.tasks.command import Command, ledger_task
 
 @ledger_task({"write": "Let the SQL change the ledger, a transaction for each statement."}, without=("json",))
 def shell(command: Command, write: bool = False) -> None:
-    """Open a prompt: SQL with completion and history, .tables, .schema, .help, .quit.
+    """Open a prompt for SQL, with completion and history; .help tells the rest.
 
-    Only reading is let through unless --write is given. From a pipe, statements are read up to the first
-    that fails.
+    Only reading is let through unless --write is given. From a pipe,
+    statements are read up to the first that fails.
     """
     from hoox_tasks.shell import Shell
 
@@ -44,9 +44,10 @@ def shell(command: Command, write: bool = False) -> None:
     without=("json",),
 )
 def browse(command: Command, port: int = 8001) -> None:
-    """Open the ledger in Datasette: described tables, saved queries, only reading.
+    """Open the ledger in Datasette: described tables and saved queries.
 
-    With --remote a copy is taken and checked first, and removed at the end. Ctrl-C ends it.
+    Nothing can be changed there. With --remote a copy is taken and checked
+    first, and removed at the end. Ctrl-C ends it.
     """
     extras.require("db.browse", "browse", "datasette")
     from hoox_tasks import browse as browser
@@ -78,7 +79,7 @@ def browse(command: Command, port: int = 8001) -> None:
     }
 )
 def report(command: Command, output: str = "report.html", since: str | None = None) -> None:
-    """Write one HTML file with equity, drawdown, PnL, fees, exposure and errors in pictures.
+    """Write one HTML file: equity, drawdown, PnL, fees, exposure and errors.
 
     It holds everything it needs and asks no network. Times are UTC.
     """

@@ -49,7 +49,8 @@ def test_two_workspaces_are_seeded_alike(workspace: Workspace, applied: Path) ->
     """The seeded rows are the same on every machine."""
     workspace.ok("db.apply")
     for table in TABLES:
-        rows = f"SELECT * FROM {table} ORDER BY 1"
+        # What notes a migration says when it was applied here.
+        rows = f"SELECT * FROM {table} WHERE {'signal_id' if table == 'trade_signals' else 'id'} NOT LIKE 'schema-%' ORDER BY 1"
         assert workspace.sql(rows) == workspace.sql(rows, path=applied), table
 
 
@@ -135,7 +136,8 @@ def test_export_writes_the_runbooks_file(seeded: Workspace) -> None:
     copy = seeded.root / "copy.sqlite"
     load(path, copy)
     for table in TABLES:
-        rows = f"SELECT * FROM {table} ORDER BY 1"
+        # What notes a migration says when it was applied here.
+        rows = f"SELECT * FROM {table} WHERE {'signal_id' if table == 'trade_signals' else 'id'} NOT LIKE 'schema-%' ORDER BY 1"
         assert seeded.sql(rows, path=copy) == seeded.sql(rows), table
 
 
