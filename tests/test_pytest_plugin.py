@@ -39,10 +39,21 @@ def test_db_is_each_tests_own(hoox_db, order):
     hoox_db["trade_signals"].delete_where()
     hoox_db.conn.commit()
 
-def test_open_transactions_do_no_harm(hoox_db):
-    hoox_db.conn.execute("BEGIN")
-    hoox_db.conn.execute("DELETE FROM trades")
-    hoox_db.conn.execute("SELECT * FROM trade_signals")
+@pytest.fixture
+def after_teardown(request):
+    # Set up before the ledger, so torn down after it.
+    connections = []
+    yield connections
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+def test_connections_are_closed_whatever_is_open(after_teardown, hoox_db, hoox_db_factory, tmp_path):
+    for db in (hoox_db, hoox_db_factory(path=tmp_path / "l.sqlite")):
+        after_teardown.append(db.conn)
+        db.conn.execute("BEGIN")
+        db.conn.execute("DELETE FROM trades")
+        db.conn.execute("SELECT * FROM trade_signals")
 
 def test_empty_db_has_tables_and_no_rows(hoox_empty_db, hoox_db):
     assert hoox_empty_db["trades"].count == 0
