@@ -437,6 +437,24 @@ def test_ledgers_of_failed_tests_are_kept(suite: pytest.Pytester) -> None:
     assert "MINE" in done.stdout
 
 
+def test_a_locked_or_closed_ledger_is_not_waited_for(suite: pytest.Pytester) -> None:
+    """What cannot be kept is said to be so; the run goes on."""
+    suite.makepyfile("""
+        import sqlite3
+        def test_fails(hoox_db, hoox_db_path):
+            connection = sqlite3.connect(hoox_db_path, isolation_level=None)
+            connection.execute("BEGIN EXCLUSIVE")
+            hoox_db.conn.close()
+            assert False
+    """)
+    result = run(suite, "--hoox-keep")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["It could not be kept: Cannot operate on a closed*", "It could not be kept: database is locked"],
+        consecutive=False,
+    )
+
+
 def test_it_does_without_a_cache(suite: pytest.Pytester) -> None:
     """Without pytest's cache, templates and kept ledgers are in temporary folders."""
     suite.makepyfile("def test_fails(hoox_db): assert not hoox_db.table_names()")
