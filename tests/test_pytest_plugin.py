@@ -116,7 +116,7 @@ def test_diff_tells_rows(hoox_db, hoox_db_diff):
     hoox_db["trades"].delete(ids[0])
     hoox_db["trades"].update(ids[1], {"fee": 12.5})
     hoox_db["system_logs"].insert({"id": "x", "level": "INFO", "service": "s", "message": "m"}, pk="id")
-    hoox_db.conn.row_factory = sqlite3.Row
+    hoox_db.conn.row_factory = lambda cursor, row: dict(zip([c[0] for c in cursor.description], row))
     diff: LedgerDifference = hoox_db_diff()
     assert str(diff) == "system_logs +1 ~0 -0, trades +0 ~1 -1"
     assert [row["id"] for row in diff["trades"].removed] == [ids[0]]
