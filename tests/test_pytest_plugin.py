@@ -39,10 +39,21 @@ def test_db_is_each_tests_own(hoox_db, order):
     hoox_db["trade_signals"].delete_where()
     hoox_db.conn.commit()
 
-def test_open_transactions_do_no_harm(hoox_db):
-    hoox_db.conn.execute("BEGIN")
-    hoox_db.conn.execute("DELETE FROM trades")
-    hoox_db.conn.execute("SELECT * FROM trade_signals")
+@pytest.fixture
+def after_teardown(request):
+    # Set up before the ledger, so torn down after it.
+    connections = []
+    yield connections
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+def test_connections_are_closed_whatever_is_open(after_teardown, hoox_db, hoox_db_factory, tmp_path):
+    for db in (hoox_db, hoox_db_factory(path=tmp_path / "l.sqlite")):
+        after_teardown.append(db.conn)
+        db.conn.execute("BEGIN")
+        db.conn.execute("DELETE FROM trades")
+        db.conn.execute("SELECT * FROM trade_signals")
 
 def test_empty_db_has_tables_and_no_rows(hoox_empty_db, hoox_db):
     assert hoox_empty_db["trades"].count == 0
@@ -105,7 +116,7 @@ def test_diff_tells_rows(hoox_db, hoox_db_diff):
     hoox_db["trades"].delete(ids[0])
     hoox_db["trades"].update(ids[1], {"fee": 12.5})
     hoox_db["system_logs"].insert({"id": "x", "level": "INFO", "service": "s", "message": "m"}, pk="id")
-    hoox_db.conn.row_factory = sqlite3.Row
+    hoox_db.conn.row_factory = lambda cursor, row: dict(zip([c[0] for c in cursor.description], row))
     diff: LedgerDifference = hoox_db_diff()
     assert str(diff) == "system_logs +1 ~0 -0, trades +0 ~1 -1"
     assert [row["id"] for row in diff["trades"].removed] == [ids[0]]
@@ -424,6 +435,24 @@ def test_ledgers_of_failed_tests_are_kept(suite: pytest.Pytester) -> None:
     command = f"{Path(sys.executable).parent / 'inv'}{line.removeprefix('inv')}"
     done = subprocess.run(command, shell=True, cwd=suite.path, capture_output=True, text=True, check=True)
     assert "MINE" in done.stdout
+
+
+def test_a_locked_or_closed_ledger_is_not_waited_for(suite: pytest.Pytester) -> None:
+    """What cannot be kept is said to be so; the run goes on."""
+    suite.makepyfile("""
+        import sqlite3
+        def test_fails(hoox_db, hoox_db_path):
+            connection = sqlite3.connect(hoox_db_path, isolation_level=None)
+            connection.execute("BEGIN EXCLUSIVE")
+            hoox_db.conn.close()
+            assert False
+    """)
+    result = run(suite, "--hoox-keep")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["It could not be kept: Cannot operate on a closed*", "It could not be kept: database is locked"],
+        consecutive=False,
+    )
 
 
 def test_it_does_without_a_cache(suite: pytest.Pytester) -> None:
