@@ -218,9 +218,13 @@ def quote_real(number: float) -> str:
         return "9e999" if number > 0 else "-9e999"
     size = abs(number)
     if size > 1e100:
-        return quote_real(number / _SCALE) + f"*{_STEP}" * _STEPS
+        return _digits(number / _SCALE) + f"*{_STEP}" * _STEPS
     if 0 < size < 1e-100:
-        return quote_real(number * _SCALE) + f"/{_STEP}" * _STEPS
+        return _digits(number * _SCALE) + f"/{_STEP}" * _STEPS
+    return _digits(number)
+
+
+def _digits(number: float) -> str:
     text = f"{number:.17g}"
     return text if "." in text or "e" in text else f"{text}.0"
 
