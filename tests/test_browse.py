@@ -258,7 +258,9 @@ def test_datasette_in_a_browser(chromium: str, local: httpx.Client, tmp_path: Pa
     dom = look(chromium, f"{local.base_url.copy_with(path='/ledger/trades')}", "browse-trades", tmp_path)
     assert "What the exchange took for the fill" in dom
     assert "bybit" in dom
-    dom = look(chromium, f"{local.base_url.copy_with(path='/ledger/fees_by_exchange')}", "browse-fees", tmp_path)
+    dom = look(
+        chromium, f"{local.base_url.copy_with(path='/ledger/fees_by_exchange')}", "browse-fees", tmp_path
+    )
     assert "fees_bp" in dom
 
 
