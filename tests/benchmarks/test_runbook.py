@@ -51,9 +51,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
             INSERT INTO trades
                 (id, timestamp, exchange, symbol, action, quantity, price, leverage, status, raw_response,
                  created_at, fee, order_id, realized_pnl)
-            SELECT printf('%08x-%04x', i * 2654435761 % 4294967296, i % 65536), 1700000000 + i, 'bybit', 'BTCUSDT',
-                iif(i % 2, 'LONG', 'CLOSE_LONG'), (i * 7919 % 10007) / 1e3, 60000 + (i * 104729 % 999983) / 1e2,
-                5, 'EXECUTED', '{{"retCode": 0, "retMsg": "OK"}}', 1700000000 + i, i % 997 / 1e4,
+            SELECT printf('%08x-%04x', i * 2654435761 % 4294967296, i % 65536), 1700000000 + i, 'bybit',
+                'BTCUSDT', iif(i % 2, 'LONG', 'CLOSE_LONG'), (i * 7919 % 10007) / 1e3,
+                60000 + (i * 104729 % 999983) / 1e2, 5, 'EXECUTED', '{{"retCode": 0, "retMsg": "OK"}}',
+                1700000000 + i, i % 997 / 1e4,
                 printf('%019d', i), iif(i % 2, NULL, (i % 2003 - 1001) / 7.0)
             FROM n
             """
