@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from itertools import chain, islice
 from typing import Any, TextIO, TypeVar
 
@@ -141,21 +142,37 @@ def _write_markdown(results: Iterable[Rows], output: TextIO) -> int:
 def _separated(delimiter: str) -> Callable[[Iterable[Rows], TextIO], int]:
     def write(results: Iterable[Rows], output: TextIO) -> int:
         total = 0
-        clean = _printable_cell if output.isatty() else _plain
+        terminal = output.isatty()
         for result in _spaced(results, output):
-            # A cell with a carriage return is quoted only where the line's end has one.
-            lines: list[str] = []
-            writer = csv.writer(_Appending(lines), delimiter=delimiter, lineterminator="\r\n")
             if result.columns:
-                writer.writerow(map(clean, result.columns))
-            for block in chain([[]], _blocks(iter(result), _TABLE_ROWS)):
-                writer.writerows([clean(value) for value in row] for row in block)
-                output.write("".join([f"{line[:-2]}\n" for line in lines]))
-                lines.clear()
+                output.write(_csv([result.columns], delimiter, terminal))
+            for block in _blocks(iter(result), _TABLE_ROWS):
+                output.write(_csv(block, delimiter, terminal))
                 total += len(block)
         return total
 
     return write
+
+
+def _csv(rows: Sequence[Row], delimiter: str, terminal: bool) -> str:
+    cells: Sequence[Sequence[Any]] = rows
+    kinds = set(map(type, chain.from_iterable(rows)))
+    if terminal:
+        cells = [[_printable_cell(value) for value in row] for row in rows]
+    elif bytes in kinds or (float in kinds and _has_infinity(rows)):
+        cells = [[_plain(value) for value in row] for row in rows]
+    text = StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(cells)
+    if "\r" not in text.getvalue():
+        return text.getvalue()
+    # A cell with a carriage return is quoted only where the line's end has one.
+    lines: list[str] = []
+    csv.writer(_Appending(lines), delimiter=delimiter, lineterminator="\r\n").writerows(cells)
+    return "".join([f"{line[:-2]}\n" for line in lines])
+
+
+def _has_infinity(rows: Sequence[Row]) -> bool:
+    return any(math.inf in row or -math.inf in row for row in rows)
 
 
 class _Appending:
