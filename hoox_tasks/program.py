@@ -104,6 +104,8 @@ def _dotted(words: list[str], namespace: Collection) -> list[str]:
         return [f"--list={name}"]
     if wants_help:
         return [f"--help={name}"]
+    if isinstance(place, Collection) and place.default is None and not rest[0].startswith("-"):
+        return [f"{name}.{rest[0]}", *rest[1:]]  # There is none, and this is what Invoke should say.
     return [name, *rest]
 
 

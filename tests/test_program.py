@@ -157,7 +157,7 @@ def test_the_runbook_as_it_stands(workspace: Path, production: tuple[Path, dict[
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("hoox db nothing", "nothing"),
+        ("hoox db nothing", "'db.nothing'"),
         ("hoox db list --nothing", "--nothing"),
         ("hoox nothing", "nothing"),
         ("hoox --nothing", "--nothing"),
@@ -280,7 +280,8 @@ def test_completion_in_zsh(workspace: Path, env: dict[str, str]) -> None:
     try:
         # Like nearly every zsh: the words of the line are told by its newer completion only.
         child.sendline(
-            "autoload -U compinit && compinit -u -D; PS1='ready> '; source <(hoox --print-completion-script zsh)"
+            "autoload -U compinit && compinit -u -D; PS1='ready> ';"
+            " source <(hoox --print-completion-script zsh)"
         )
         child.expect("ready> ")
         child.expect("ready> ")
