@@ -18,9 +18,10 @@ from types import ModuleType
 from typing import Any
 
 from hoox_tasks import dump, sql
-from hoox_tasks.database import Database, Progress
+from hoox_tasks.database import Database
 from hoox_tasks.dictionary import TIME, Table
 from hoox_tasks.errors import HooxError
+from hoox_tasks.values import Progress
 
 HOST = "127.0.0.1"
 NAME = "ledger"

@@ -27,7 +27,18 @@ class HooxProgram(Program):
     def normalize_argv(self, argv: list[str] | None) -> None:
         """Take the command line apart, and join the words that name a task."""
         super().normalize_argv(argv)
-        self.argv = [self.argv[0], *_dotted(self.argv[1:], self.namespace)]
+        # The values of flags before the task, as in `hoox --config invoke.yaml db list`, name none.
+        valued = {
+            f"-{name}" if len(name) == 1 else f"--{name}"
+            for argument in self.core_args()
+            if argument.takes_value and not argument.optional
+            for name in argument.names
+        }
+        words = self.argv[1:]
+        start = 0
+        while start < len(words) and words[start].startswith("-"):
+            start += 2 if words[start] in valued else 1
+        self.argv = [self.argv[0], *words[:start], *_dotted(words[start:], self.namespace)]
 
     def parse_core(self, argv: list[str] | None) -> None:
         """Parse the flags before the task; misuse exits with 2."""
@@ -52,7 +63,10 @@ class HooxProgram(Program):
     def parse_cleanup(self) -> None:
         """Answer --list, --help and the shell's questions; completion offers one word at a time."""
         if self.args.complete.value:
-            words = shlex.split(self.core.remainder)[1:]
+            try:
+                words = shlex.split(self.core.remainder)[1:]
+            except ValueError:  # In the middle of a quotation there is nothing to complete.
+                raise Exit from None
             collection, rest = _walk(words, self.namespace)
             if isinstance(collection, Collection) and len(rest) <= 1:
                 names = [*collection.collections, *(name.split(".")[-1] for name in collection.tasks)]
@@ -80,18 +94,19 @@ def _dotted(words: list[str], namespace: Collection) -> list[str]:
 
     A task's --help is asked for in Invoke's way; a collection without a task of its own lists its tasks.
     """
-    first = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
-    place, rest = _walk(words[first:], namespace)
-    names = words[first : len(words) - len(rest)]
+    place, rest = _walk(words, namespace)
+    names = words[: len(words) - len(rest)]
     if not names:
         return words
     name = ".".join(names)
     wants_help = any(word in {"-h", "--help"} for word in rest)
     if isinstance(place, Collection) and place.default is None and (wants_help or not rest):
-        return [*words[:first], f"--list={name}"]
+        return [f"--list={name}"]
     if wants_help:
-        return [*words[:first], f"--help={name}"]
-    return [*words[:first], name, *rest]
+        return [f"--help={name}"]
+    if isinstance(place, Collection) and place.default is None and not rest[0].startswith("-"):
+        return [f"{name}.{rest[0]}", *rest[1:]]  # There is none, and this is what Invoke should say.
+    return [name, *rest]
 
 
 def main() -> None:

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from hoox_tasks import browse
+from hoox_tasks import browse, dump
 from hoox_tasks.dictionary import read_dictionary
 from hoox_tasks.errors import HooxError
 from hoox_tasks.report import read_figures, write_page
@@ -81,7 +82,7 @@ def rows(client: httpx.Client, query: str) -> list[dict[str, object]]:
     return found
 
 
-def ask(path: Path, sql: str) -> list[tuple[object, ...]]:
+def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(sql).fetchall()
 
@@ -198,12 +199,12 @@ def test_a_copy_is_the_ledger(tmp_path: Path) -> None:
 
 def test_a_copy_that_lacks_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy with fewer rows than were read is not shown."""
-    real = browse.dump.dump
+    real = dump.dump
 
-    def more(*arguments: object, **options: object) -> dict[str, int]:
-        return {name: rows + 1 for name, rows in real(*arguments, **options).items()}  # type: ignore[arg-type]
+    def more(*arguments: Any, **options: Any) -> dict[str, int]:
+        return {name: rows + 1 for name, rows in real(*arguments, **options).items()}
 
-    monkeypatch.setattr(browse.dump, "dump", more)
+    monkeypatch.setattr(dump, "dump", more)
     with (
         closing(make_ledger(tmp_path / "l.sqlite", "quiet")) as database,
         pytest.raises(HooxError, match="not complete"),
