@@ -786,7 +786,9 @@ class D1Client:
 
 T = TypeVar("T")
 
-_AMBIGUOUS = "It may have happened all the same: look at the ledger before repeating it."
+_AMBIGUOUS = (
+    "It may or may not have happened: look at the ledger, as with `inv db.query`, before you repeat it."
+)
 
 
 @dataclass(frozen=True, slots=True)

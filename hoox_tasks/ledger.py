@@ -10,7 +10,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from hoox_tasks import migrations, seeding, sql
-from hoox_tasks.database import Batch, Database, SchemaObject, Statement
+from hoox_tasks.database import Batch, Database, Rows, SchemaObject, Statement
+from hoox_tasks.database.lost import settle
+from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import CHECKSUMS, Migration, Model
 from hoox_tasks.values import Progress
 
@@ -34,9 +36,10 @@ def list_tables(database: Database, history: str, *, internal: bool = False) -> 
     """Give the ledger's tables with their row counts, by name.
 
     `history` is the migrations table. With `internal` the tables that serve tools and engine are listed too.
+    On D1 it costs two requests, and one more for every further 80 tables.
     """
     query = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'view' ORDER BY name"
-    found = [(str(name), str(kind)) for name, kind in database.query(query)]
+    found = [(str(name), str(kind)) for name, kind in _read(database, query)]
     tables = []
     for name, kind in found:
         serves = kind == "shadow" or name in {history, CHECKSUMS} or name.startswith(("sqlite_", "_cf_"))
@@ -47,7 +50,7 @@ def list_tables(database: Database, history: str, *, internal: bool = False) -> 
     for start in range(0, len(readable), _COUNTS):
         names = readable[start : start + _COUNTS]
         selected = ", ".join(f"(SELECT count(*) FROM {sql.quote_name(name)})" for name in names)
-        row = next(iter(database.query(f"SELECT {selected}")))
+        row = next(iter(_read(database, f"SELECT {selected}")))
         counts.update(zip(names, (int(str(number)) for number in row), strict=True))
     return [TableCount(name, counts.get(name), serves) for name, serves in tables]
 
@@ -76,7 +79,9 @@ def reset(
 ) -> migrations.Status:
     """Wipe the ledger and apply every migration anew, all in one transaction; gives the status after.
 
-    The database itself stays, with its id and its bindings. D1's own `_cf_*` tables are not touched.
+    The database itself stays, with its id and its bindings. D1's own `_cf_*` tables are not touched. On D1
+    it costs three requests, more where a migration has a trigger. Where the answer was lost, the history
+    tells whether it happened; raises `RemoteError` where that cannot be told.
     """
     migrations.refuse_transactions(files)
     current = migrations.status(database, files, history)
@@ -89,8 +94,30 @@ def reset(
     for migration in files:
         statements += [Statement(piece.sql) for piece in migration.pieces]
         statements += migrations.record(migration, history)
-    database.batch(statements)
-    return migrations.status(database, files, history)
+    names = [migration.name for migration in files]
+
+    def wiped() -> bool:
+        found = migrations.status(database, files, history).history
+        return [name for name, _ in found] == names and found != current.history
+
+    try:
+        database.batch(statements)
+    except RemoteError as error:
+        settle(
+            error,
+            f"{database.name} was wiped",
+            wiped,
+            "Look with `inv db.list` whether the rows are still there before you repeat it.",
+        )
+    try:
+        after = migrations.status(database, files, history)
+    except RemoteError as error:
+        problem = f"{database.name} was wiped and migrated, but not looked at again: {error.problem}"
+    else:
+        if [name for name, _ in after.history] == names:
+            return after
+        problem = f"{database.name} was wiped and migrated, and somebody changed its history since."
+    raise HooxError(problem, "Look with `inv db.migrate.status`.")
 
 
 def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str]:
@@ -130,12 +157,23 @@ def audit(database: Database, history: str) -> int:
         " SELECT 'schema-' || name, unixepoch(applied_at), 'INFO', 'hoox_tasks', 'Schema migrated: ' || name,"
         f" json_object('migration', name) FROM {sql.quote_name(history)} WHERE true ON CONFLICT DO NOTHING"
     )
+    try:
+        return database.batch([Statement(insert)])[0].meta.changes
+    except RemoteError as error:
+        if not error.ambiguous:
+            raise
+    # What is noted already is left alone, so that repeating it does no harm.
     return database.batch([Statement(insert)])[0].meta.changes
+
+
+def _read(database: Database, query: str) -> Rows:
+    """Run a query of ours, which needs no check before it is sent: one request on D1."""
+    return database.batch([Statement(query)], write=False)[0]
 
 
 def holds_trades(database: Database) -> bool:
     """Tell whether there is any trade in the ledger."""
-    return bool(list(database.query("SELECT 1 FROM trades LIMIT 1")))
+    return bool(list(_read(database, "SELECT 1 FROM trades LIMIT 1")))
 
 
 def seed(
@@ -149,22 +187,46 @@ def seed(
 ) -> dict[str, int]:
     """Fill a ledger with the rows of a scenario, all or none; returns how many went into each table.
 
-    Columns that the ledger does not have (yet) are left out.
+    Columns that the ledger does not have (yet) are left out. On D1 it costs two requests, or five where
+    there are more rows than one request takes. Where the answer was lost, the rows tell whether it
+    happened; raises `RemoteError` where that cannot be told.
     """
-    columns = {table: _columns(database, table) for table in seeding.TABLES}
-    rows = seeding.generate(scenario, seed=seed, start=start, scale=scale, columns=columns)
-    return database.insert(_counted(rows, progress))
+    tables = list(seeding.TABLES)
+    found = database.batch(
+        [Statement(f"SELECT name FROM pragma_table_info({sql.quote_text(table)})") for table in tables],
+        write=False,
+    )
+    columns = {table: [str(row[0]) for row in rows] for table, rows in zip(tables, found, strict=True)}
+    sent = _Sent(seeding.generate(scenario, seed=seed, start=start, scale=scale, columns=columns), progress)
+    try:
+        return database.insert(sent)
+    except RemoteError as error:
+        settle(
+            error,
+            "the rows were inserted",
+            lambda: bool(list(_read(database, sent.first))),
+            "Look with `inv db.list`; where they are not there, run it again: they never go in twice.",
+        )
+    return sent.counts
 
 
-def _columns(database: Database, table: str) -> list[str]:
-    query = f"SELECT name FROM pragma_table_info({sql.quote_text(table)})"
-    return [str(row[0]) for row in database.query(query)]
+class _Sent:
+    """Batches on their way to a ledger: how many rows of each table, and how to ask for the first."""
 
+    def __init__(self, batches: Iterable[Batch], progress: Progress | None) -> None:
+        self._batches = batches
+        self._progress = progress
+        self.counts: dict[str, int] = {}
+        self.first = "SELECT 1 WHERE 0"
 
-def _counted(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Batch]:
-    done = 0
-    for batch in batches:
-        yield batch
-        done += len(batch[2])
-        if progress:
-            progress("rows", done, None)
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            table, columns, rows = batch
+            if rows and not self.counts:
+                # The first column is the table's key.
+                key = f"{sql.quote_name(columns[0])} = {sql.quote_value(rows[0][0])}"
+                self.first = f"SELECT 1 FROM {sql.quote_name(table)} WHERE {key}"
+            yield batch
+            self.counts[table] = self.counts.get(table, 0) + len(rows)
+            if self._progress:
+                self._progress("rows", sum(self.counts.values()), None)

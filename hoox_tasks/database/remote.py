@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 _SCRIPT_BYTES = 1_000_000
 """What goes as one request's SQL; more is imported. D1 names no limit, and answers within 30 seconds."""
+_BATCH_BYTES = 8_000_000
+"""What goes as one request where a value has to be bound, because it is too long for a literal."""
 _INSERT_BYTES = 90_000
+_LITERAL_BYTES = 1_000
+"""In a row that is too long for one statement, longer texts and blobs are bound."""
 _INSERT_CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
 _QUERIES = 50
@@ -79,13 +83,22 @@ class RemoteDatabase:
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
         """Run statements in one request and one transaction: all of them happen, or none does.
 
-        What goes through D1's import answers no rows. D1 does not tell which statement failed.
+        What goes through D1's import answers no rows. D1 does not tell which statement failed; the unit is
+        tried on an empty ledger then, where most of them fail again.
         """
         unit = list(statements)
         if not unit:
             return []
-        if write:
-            self._forget_schema()
+        if not write:
+            return self._send(unit, write=False)
+        self._forget_schema()
+        try:
+            return self._send(unit, write=True)
+        except StatementError as error:
+            problem = error
+        raise self._located(problem, unit)
+
+    def _send(self, unit: Sequence[Statement], *, write: bool) -> list[Rows]:
         try:
             texts = [check_statement(_inlined(statement), index) for index, statement in enumerate(unit)]
         except (Refused, _CannotInline):  # Values too long for a literal, or numbered marks.
@@ -98,16 +111,48 @@ class RemoteDatabase:
         results = self.client.raw_script(script, write=write)
         return [_rows(result) for result in results]
 
+    def _located(self, error: StatementError, unit: Sequence[Statement]) -> StatementError:
+        """Give the error with the statement that it is about, where an empty ledger tells."""
+        if error.index is not None:
+            return error
+        with suppress(HooxError), closing(_Model(self.schema(), strict=self._strict)) as model:
+            found = model.failure(unit)
+            if found is not None and _words(found) == _words(error):
+                return StatementError(
+                    error.message, sql=found.sql, offset=found.offset, index=found.index, remedy=error.remedy
+                )
+        return error
+
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
-        """Insert rows into tables, all or none; returns how many went into each."""
+        """Insert rows into tables, all or none; returns how many went into each.
+
+        One request, or four where it is large. Raises `Refused`, and has sent nothing, where a row is too
+        long for a statement and all rows together are too long for one request.
+        """
         counts: dict[str, int] = {}
+        held: list[Statement] = []
+        size = longest = 0
         with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
             script = Path(folder) / "insert.sql"
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 for table, columns, rows in batches:
-                    file.writelines(f"{insert};\n" for insert in _inserts(table, columns, rows))
+                    for insert in _inserts(table, columns, rows):
+                        size += (length := sum(map(_length, (insert.sql, *insert.params))))
+                        if insert.params:
+                            longest = max(longest, length)
+                        if size <= _BATCH_BYTES:
+                            held.append(insert)
+                        file.write(f"{insert.sql};\n")
                     counts[table] = counts.get(table, 0) + len(rows)
-            if script.stat().st_size > _SCRIPT_BYTES:
+            if longest and size > _BATCH_BYTES:
+                raise Refused(
+                    f"A row is {longest:,} bytes long, which D1's import does not take, and all rows together"
+                    f" are {size:,}, which is too much for one request.",
+                    "Insert such rows by themselves.",
+                )
+            if longest:
+                self.client.raw_batch(held, write=True)
+            elif script.stat().st_size > _SCRIPT_BYTES:
                 self.client.import_file(script)
             elif script.stat().st_size:
                 self.client.raw_script(script.read_text(encoding="utf-8"), write=True)
@@ -246,6 +291,14 @@ class _Model:
             return
         raise found
 
+    def failure(self, unit: Iterable[Statement]) -> StatementError | None:
+        """Run a unit, and give the error of the statement that fails in it."""
+        try:
+            self._ledger.batch(unit)
+        except StatementError as error:
+            return error
+        return None
+
     def has_virtual_tables(self) -> bool:
         """Whether a table is made by a module."""
         query = "SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'"
@@ -267,10 +320,15 @@ class _WireSnapshot:
     def __init__(self, client: D1Client) -> None:
         self._client = client
 
-    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row]]:
-        """Run statements one after the other, and yield their rows."""
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
+        """Run statements one after the other, and yield their rows; None where D1 gives no value so long."""
         for statement in statements:
-            yield list(self.stream(statement))
+            try:
+                yield list(self.stream(statement))
+            except StatementError as error:
+                if "SQLITE_TOOBIG" not in error.message:
+                    raise
+                yield None
 
     def stream(self, statement: Statement) -> Iterator[Row]:
         """Run one statement and yield its rows; text as its bytes."""
@@ -319,8 +377,8 @@ def _inlined(statement: Statement) -> str:
     return "".join([*parts, statement.sql[position:]])
 
 
-def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    """Yield INSERT statements for rows, as many to a statement as D1 takes."""
+def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[Statement]:
+    """Yield INSERT statements for rows, as many to a statement as D1 takes; only a long row binds values."""
     head = f"INSERT INTO {sql.quote_name(table)} ({', '.join(map(sql.quote_name, columns))}) VALUES\n"
     most = max(1, _INSERT_CELLS // max(1, len(columns)))
     packed: list[str] = []
@@ -329,12 +387,34 @@ def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterato
         text = f"({','.join(map(sql.quote_value, row))})"
         length = len(text.encode()) + 2
         if packed and (size + length > _INSERT_BYTES or len(packed) == most):
-            yield head + ",\n".join(packed)
+            yield Statement(head + ",\n".join(packed))
             packed, size = [], 0
+        if len(head.encode()) + length > rules.STATEMENT_BYTES:
+            parts, params = zip(*map(_bound, row), strict=True)
+            yield Statement(f"{head}({','.join(parts)})", [text for text in params if text is not None])
+            continue
         packed.append(text)
         size += length
     if packed:
-        yield head + ",\n".join(packed)
+        yield Statement(head + ",\n".join(packed))
+
+
+def _bound(value: Value) -> tuple[str, str | None]:
+    """Write a value as SQL, with the text that is bound to it where it is long."""
+    if isinstance(value, str) and len(value) > _LITERAL_BYTES:
+        return "?", value
+    if isinstance(value, bytes) and len(value) > _LITERAL_BYTES:
+        return "unhex(?)", value.hex()
+    return sql.quote_value(value), None
+
+
+def _length(text: Value) -> int:
+    return len(str(text).encode("utf-8", "surrogatepass"))
+
+
+def _words(error: StatementError) -> str:
+    """The engine's own words, without the place and the code that not every engine tells."""
+    return error.message.split(" at offset ")[0].split(": SQLITE_")[0].rstrip(".")
 
 
 def _rows(result: Result) -> Rows:

@@ -9,7 +9,8 @@ from enum import Enum
 
 from hoox_tasks import sql
 from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Statement
-from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.database.lost import settle
+from hoox_tasks.errors import Refused, RemoteError, StatementError
 from hoox_tasks.migrations.files import Migration, find, order
 
 CHECKSUMS = "hoox_checksums"
@@ -204,7 +205,14 @@ def mark(
         statements = [f"DELETE FROM {history} WHERE name = {sql.quote_text(name)}"]
         if current.has_checksums:
             statements.append(f"DELETE FROM {CHECKSUMS} WHERE name = {sql.quote_text(name)}")
-        database.batch(Statement(text) for text in statements)
+
+        def forgotten() -> bool:
+            return name not in dict(status(database, migrations, table).history)
+
+        try:
+            database.batch(Statement(text) for text in statements)
+        except RemoteError as error:
+            settle(error, f"{name} was forgotten", forgotten, _LOOK)
         return f"Forgot {name}."
     migration = find(migrations, name)
     entry = next(entry for entry in current.entries if entry.name == migration.name)
@@ -223,8 +231,19 @@ def mark(
     else:
         done = f"{migration.name} was recorded as applied already."
     changes = [Statement(text) for text in rows]
-    database.batch([*history_tables(table), *changes, _remember(migration)])
+
+    def recorded() -> bool:
+        entries = status(database, migrations, table).entries
+        return Entry(migration.name, State.APPLIED) in [Entry(entry.name, entry.state) for entry in entries]
+
+    try:
+        database.batch([*history_tables(table), *changes, _remember(migration)])
+    except RemoteError as error:
+        settle(error, f"{migration.name} was recorded", recorded, _LOOK)
     return done
+
+
+_LOOK = "Look with `inv db.migrate.status` before you repeat it."
 
 
 def history_tables(table: str) -> list[Statement]:

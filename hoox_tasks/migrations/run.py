@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.database import Database, SchemaObject, Statement
+from hoox_tasks.database.lost import settle
 from hoox_tasks.errors import HooxError, RemoteError, StatementError
 from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.history import CHECKSUMS, Status, history_tables, plan, record, status
@@ -35,6 +36,8 @@ class Applied:
 
 class MigrationFailed(HooxError):
     """A migration failed; the ledger is as it was before it. `applied` are those before it, which stay.
+
+    Where D1 could not be reached any more, the message says what is known.
 
     `file` is the migration, `line` where in it the failing statement stumbled (0 where no single one did).
     """
@@ -94,22 +97,53 @@ def apply(
                     *_loss(migration, *words.groups()), migration.path, 0, applied
                 ) from error
             except RemoteError as error:
-                if not error.ambiguous:
-                    raise
-                # The answer was lost. The history tells whether the unit happened: it is part of it.
-                after = status(database, migrations, table)
-                if migration.name not in dict(after.history):
-                    raise
+                _look(database, migrations, table, migration, error, applied)
             applied.append(Applied(migration.name, time.perf_counter() - started))
             current = _advanced(current, migration, model.after)
         if pending or overtaken:
-            current = _verified(database, migrations, table, current, overtaken)
+            try:
+                current = _verified(database, migrations, table, current, overtaken)
+            except RemoteError as error:
+                raise MigrationFailed(
+                    f"What was applied could not be looked at again: {error.problem}",
+                    "Look with `inv db.migrate.status`.",
+                    pending[-1].path,
+                    0,
+                    applied,
+                ) from error
         if not overtaken:
             return applied, current
     raise HooxError(
         f"The history of {database.name} changed {attempts} times while migrations were applied.",
         "Let the other runs end, then look with `inv db.migrate.status`.",
     )
+
+
+def _look(
+    database: Database,
+    migrations: Sequence[Migration],
+    table: str,
+    migration: Migration,
+    error: RemoteError,
+    applied: Sequence[Applied],
+) -> None:
+    """Look whether a migration whose answer was lost is in the history; raises `MigrationFailed` if not."""
+
+    def recorded() -> bool:
+        return migration.name in dict(status(database, migrations, table).history)
+
+    try:
+        settle(
+            error,
+            f"{migration.name} was applied",
+            recorded,
+            "Run this again: what was applied is not applied twice.",
+        )
+    except RemoteError as failure:
+        problem = failure.problem
+        if not failure.ambiguous:
+            problem = f"Migration {migration.name} was not applied: {problem}"
+        raise MigrationFailed(problem, failure.remedy, migration.path, 0, applied) from failure
 
 
 def _advanced(current: Status, migration: Migration, schema: Sequence[SchemaObject]) -> Status:

@@ -26,6 +26,9 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 """What a shell makes of a program that SIGINT or SIGPIPE ended: 128 and the signal's number."""
 
+# As in the client: a made-up token of a few characters may be part of any word.
+_SECRET = 12
+
 _SHARED = {
     "path": (None, "Use this SQLite file as the local ledger."),
     "database": (None, "Use this D1 database of the wrangler config, by its name or binding."),
@@ -192,7 +195,8 @@ def _reported(message: str) -> str:
     with suppress(OSError):
         sys.stdout.flush()
     for name in ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"):
-        if token := os.environ.get(name):
+        token = os.environ.get(name, "")
+        if len(token) >= _SECRET:
             message = message.replace(token, "…")
     return console.printable(message, lines=True)
 

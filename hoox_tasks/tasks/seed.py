@@ -22,13 +22,13 @@ def seed_at_first(
     """
     from hoox_tasks import ledger, seeding
 
+    if command.settings.remote and scenario is None:
+        return {}
     if ledger.holds_trades(database):
         if scenario:
             raise Refused(
                 f"{database.label} holds trades already.", "Leave --scenario out, or reset it first."
             )
-        return {}
-    if command.settings.remote and scenario is None:
         return {}
     if command.settings.remote:
         console.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
