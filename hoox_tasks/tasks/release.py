@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks import console
 from hoox_tasks.errors import HooxError
-from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
     from hoox_tasks.release import Receipt
@@ -61,7 +61,7 @@ def release(
         with command.ledger() as database:
             course = Release(
                 database,
-                migrate.files(command),
+                migration_files(command),
                 settings.migrations_table,
                 folder,
                 smoke=smoke or (),
