@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @ledger_task(
     {
         "backups": "Keep the backup in this folder instead of backups/.",
-        "smoke": "A query that must run before and after (repeatable), beside the runbook's.",
+        "smoke": "A query that must run on the migrated copy and afterwards (repeatable), beside the runbook's.",
         "summary": "Append the receipt as Markdown to this file; $GITHUB_STEP_SUMMARY where that is set.",
         "artifact": "What a workflow calls the place where it keeps the backup, for the receipt.",
         "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
