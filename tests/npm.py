@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from filelock import FileLock
@@ -37,7 +37,7 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(f"The real D1 engine cannot run here: {reason}.")
 
 
-def cache() -> Path:
+def cache(package: Mapping[str, Any] = PACKAGE) -> Path:
     """Where the packages are kept: `HOOX_TESTS_NPM`, else a folder in the user's cache."""
     if override := os.environ.get("HOOX_TESTS_NPM"):
         return Path(override)
@@ -47,11 +47,11 @@ def cache() -> Path:
         root = Path.home() / "Library/Caches"
     else:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    wanted = hashlib.sha256(json.dumps(PACKAGE).encode()).hexdigest()[:12]
+    wanted = hashlib.sha256(json.dumps(package).encode()).hexdigest()[:12]
     return root / "hoox-tasks-tests" / f"npm-{wanted}"
 
 
-def install() -> Path:
+def install(package: Mapping[str, Any] = PACKAGE) -> Path:
     """The folder that holds `node_modules`, filled on the first call on a machine (some 200 MB).
 
     It is filled beside its place and then renamed, so a folder that is there is whole; many test
@@ -60,14 +60,14 @@ def install() -> Path:
     npm = shutil.which("npm")
     if shutil.which("node") is None or npm is None:
         unavailable("there is no node and npm on the path")
-    folder = cache()
+    folder = cache(package)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             partial = folder.with_name(f"{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            (partial / "package.json").write_text(json.dumps(PACKAGE), encoding="utf-8")
+            (partial / "package.json").write_text(json.dumps(package), encoding="utf-8")
             quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
             try:
                 subprocess.run(

@@ -7,6 +7,7 @@ from invoke.collection import Collection
 from hoox_tasks.config import DEFAULTS
 from hoox_tasks.tasks import backups, ledger, look, seed, serve
 from hoox_tasks.tasks import migrate as migrate_tasks
+from hoox_tasks.tasks import release as release_tasks
 
 migrate = Collection(
     "migrate", migrate_tasks.apply, migrate_tasks.status, migrate_tasks.new, migrate_tasks.mark
@@ -22,6 +23,7 @@ db = Collection(
     seed.seed,
     seed.scenarios,
     backups.export,
+    release_tasks.release,
     serve.serve,
     look.shell,
     look.browse,

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ class Command:
             yield database
         finally:
             database.close()
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags that chose this ledger, for a command that means the same one."""
+        words = []
+        for flag, value in asdict(self._target).items():
+            words += [f"--{flag}"] if value is True else [f"--{flag}", value] if value else []
+        return words
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,465 @@
+"""A release: every pending migration on a ledger, tried on a copy first, with a receipt and a way back.
+
+The steps are plan, backup, rehearsal, migrate, check and smoke. Nothing real is touched before the
+rehearsal has gone well from its first statement to its last query, on a copy made from the backup itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hoox_tasks import backups, ledger, migrations, sql
+from hoox_tasks.database import Database
+from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.migrations import CHECKSUMS, Applied, Migration, MigrationFailed, Model
+from hoox_tasks.values import Value
+
+RUNBOOK = {
+    "trades": (
+        "SELECT COUNT(*) FROM trades",
+        "SELECT created_at, symbol, action, price, quantity FROM trades ORDER BY created_at DESC LIMIT 5",
+    ),
+    "positions": ("SELECT symbol, side, size, entry_price FROM positions WHERE size > 0",),
+}
+"""The runbook's queries by the table that they ask; one that a ledger does not have is not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The export that was kept, with the number of rows in it; `bytes` and `sha256` are of the file."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many rows a table had and has; None where there was or is no such table."""
+
+    table: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """A query that ran, how many rows it gave, and its value where that is a single one."""
+
+    sql: str
+    rows: int
+    value: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that ended well, and how long it took in seconds."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a release.
+
+    `outcome` is released, rehearsed (a dry run), nothing pending, or failed; then `failed_in` is the step,
+    and `problem`, `detail` and `remedy` are its error. `version` is the migration applied last. `pending`
+    are the migrations that were planned, `applied` those of them that are in the ledger now, `not_applied`
+    the others; `uncertain` says that the ledger could not be asked for them. `rehearsal` are the tables of
+    the copy that gained or lost rows; `extra` is what the ledger has besides the migrations; `tables` are
+    its row counts after it all. `way_back` are commands.
+    """
+
+    database: str
+    outcome: str
+    version: str = ""
+    pending: tuple[str, ...] = ()
+    applied: tuple[Applied, ...] = ()
+    not_applied: tuple[str, ...] = ()
+    uncertain: bool = False
+    backup: Backup | None = None
+    artifact: str = ""
+    rehearsal: tuple[Change, ...] = ()
+    extra: tuple[str, ...] = ()
+    tables: dict[str, int | None] = field(default_factory=dict)
+    smoke: tuple[Smoke, ...] = ()
+    way_back: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    failed_in: str = ""
+    problem: str = ""
+    detail: str = ""
+    remedy: str = ""
+
+
+class Release:
+    """One release: what is to be done, and, as it goes on, what has been."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Sequence[Migration],
+        table: str,
+        folder: Path,
+        *,
+        smoke: Sequence[str] = (),
+        restore: Callable[[Path], Sequence[str]] = lambda path: (),
+        tell: Callable[[str], None] = lambda text: None,
+        dry: bool = False,
+        allow_out_of_order: bool = False,
+        allow_data_loss: bool = False,
+        strict: bool = True,
+    ) -> None:
+        """`table` is the migrations table, `folder` where the backup is kept, `smoke` queries of one's own.
+
+        `restore` makes the commands of the way back from the backup's path; `tell` is told each step's end.
+        With `dry` it ends with the rehearsal and keeps nothing.
+        """
+        self._database = database
+        self._files = files
+        self._table = table
+        self._folder = folder
+        self._queries = smoke
+        self._restore = restore
+        self._tell = tell
+        self._dry = dry
+        self._allow_out_of_order = allow_out_of_order
+        self._allow_data_loss = allow_data_loss
+        self._strict = strict
+        self._steps: list[Step] = []
+        self._pending: list[Migration] = []
+        self._applied: list[Applied] = []
+        self._receipt = Receipt(database.label, "failed")
+
+    @property
+    def receipt(self) -> Receipt:
+        """What has become of it so far."""
+        done = {one.name for one in self._applied}
+        pending = tuple(migration.name for migration in self._pending)
+        return replace(
+            self._receipt,
+            pending=pending,
+            applied=tuple(self._applied),
+            not_applied=tuple(name for name in pending if name not in done),
+            steps=tuple(self._steps),
+        )
+
+    def run(self) -> Receipt:
+        """Do it all; raises `Refused` where the plan does not fit, and `HooxError` where a step fails.
+
+        `receipt` tells what became of it in either case. Where nothing is pending, the ledger is only
+        looked at.
+        """
+        with self._taking("plan"):
+            current = migrations.status(self._database, self._files, self._table)
+            self._note(version=current.version)
+            self._pending = migrations.plan(current, self._files, allow_out_of_order=self._allow_out_of_order)
+        if not self._pending:
+            self._tell(f"Nothing is pending on {self._database.label}.")
+            self._look(self._database)
+            return self._ended("nothing pending")
+        self._tell(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
+        with TemporaryDirectory(prefix="hoox-") as scratch, ExitStack() as closing_copy:
+            with self._taking("backup"):
+                folder = Path(scratch) if self._dry else self._folder
+                copy = self._back_up(backups.default_path(folder, compressed=True), Path(scratch))
+                closing_copy.callback(copy.close)
+            with self._taking("rehearsal"):
+                self._rehearse(copy)
+        if self._dry:
+            return self._ended("rehearsed")
+        with self._taking("migrate"):
+            self._migrate()
+        self._look(self._database)
+        return self._ended("released")
+
+    def _back_up(self, path: Path, scratch: Path) -> LocalDatabase:
+        """Keep a backup, and give the copy that proves it."""
+        exported = backups.export(self._database, path, compressed=True)
+        copy = _loaded(path, scratch / "copy.sqlite", exported.tables, self._strict)
+        if not self._dry:
+            backup = Backup(str(path), path.stat().st_size, _digest(path), exported.total)
+            self._note(backup=backup, way_back=tuple(self._restore(path)))
+            self._tell(
+                f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, loaded and counted."
+            )
+        return copy
+
+    def _rehearse(self, copy: LocalDatabase) -> None:
+        """Do on the copy all that is going to be done, to the last query."""
+        before = _counts(copy, self._table)
+        applied = self._apply(copy)
+        problems = [str(row[0]) for row in copy.connection.execute("PRAGMA integrity_check(10)")]
+        if problems != ["ok"]:
+            raise HooxError("The rehearsal left a damaged copy.", "Do not release this.", detail=problems[0])
+        check(copy, self._files, self._table)
+        smoke(copy, self._queries)
+        after = _counts(copy, self._table)
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        changes = tuple(Change(name, before.get(name), after.get(name)) for name in sorted(changed))
+        self._note(rehearsal=changes)
+        took = sum(one.seconds for one in applied)
+        self._tell(f"Rehearsed on a copy: {len(applied)} applied in {took:.2f} s, checked and queried.")
+
+    def _apply(self, database: Database) -> list[Applied]:
+        applied, _ = migrations.apply(
+            database,
+            self._files,
+            self._table,
+            allow_out_of_order=self._allow_out_of_order,
+            allow_data_loss=self._allow_data_loss,
+            strict=self._strict,
+        )
+        return applied
+
+    def _migrate(self) -> None:
+        try:
+            self._applied = self._apply(self._database)
+        except BaseException as error:
+            self._applied = error.applied if isinstance(error, MigrationFailed) else self._found_applied()
+            raise
+        finally:
+            if self._applied:
+                self._note(version=self._applied[-1].name)
+                self._tell(f"Applied {', '.join(one.name for one in self._applied)}.")
+
+    def _found_applied(self) -> list[Applied]:
+        """Ask the ledger which of the planned migrations are in its history, after a failure of the way."""
+        try:
+            history = migrations.status(self._database, self._files, self._table).history
+        except HooxError:
+            self._note(uncertain=True)
+            return []
+        names = {name for name, _ in history}
+        return [Applied(migration.name, 0.0) for migration in self._pending if migration.name in names]
+
+    def _look(self, database: Database) -> None:
+        """Check the ledger and query it, as it is in the end."""
+        with self._taking("check"):
+            extra = check(database, self._files, self._table)
+            self._note(extra=extra)
+            also = f"; it has besides: {', '.join(extra)}" if extra else ""
+            self._tell(f"Checked: {database.label} is what the migrations say{also}.")
+        with self._taking("smoke"):
+            self._note(tables=_counts(database, self._table), smoke=smoke(database, self._queries))
+            self._tell(f"Queried: {len(self._receipt.smoke)} queries ran.")
+
+    def _ended(self, outcome: str) -> Receipt:
+        self._note(outcome=outcome, failed_in="")
+        return self.receipt
+
+    def _note(self, **fields: Any) -> None:
+        self._receipt = replace(self._receipt, **fields)
+
+    @contextmanager
+    def _taking(self, name: str) -> Iterator[None]:
+        """Remember how long a step takes, or that it failed. Only a plan is refused; the rest fails."""
+        started = time.perf_counter()
+        self._note(failed_in=name)
+        try:
+            yield
+        except Refused as error:
+            if name == "plan":
+                raise
+            raise HooxError(error.problem, error.remedy, detail=error.detail) from error
+        self._steps.append(Step(name, time.perf_counter() - started))
+
+
+def check(database: Database, files: Sequence[Migration], history: str) -> tuple[str, ...]:
+    """Compare a ledger with what the migrations make of an empty one; gives the objects it has besides.
+
+    Raises `HooxError` naming every table, column, index, trigger and view that it lacks.
+    """
+    with closing(Model([])) as model:
+        for migration in files:
+            migrations.try_on(model, migration)
+        wanted = _named(model, history)
+    with closing(Model(database.schema(), strict=False)) as model:
+        found = _named(model, history)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise HooxError(
+            f"{database.label} lacks what the migrations say: {', '.join(missing)}.",
+            "Look at both with `inv db.schema` and `inv db.migrate.status`.",
+        )
+    return tuple(name for name in found if name not in wanted)
+
+
+def smoke(database: Database, queries: Sequence[str]) -> tuple[Smoke, ...]:
+    """Run the runbook's queries on a ledger, and then `queries`; none of them may write."""
+    tables = {item.name for item in database.schema() if item.type == "table"}
+    chosen = [query for table, own in RUNBOOK.items() if table in tables for query in own]
+    results = []
+    for query in [*chosen, *queries]:
+        try:
+            rows = list(database.query(query))
+        except HooxError as error:
+            raise HooxError(f"The query {query} does not run: {error.problem}", error.remedy) from error
+        single = len(rows) == 1 and len(rows[0]) == 1
+        results.append(Smoke(query, len(rows), _shown(rows[0][0]) if single else None))
+    return tuple(results)
+
+
+def markdown(receipt: Receipt) -> str:
+    """Write a receipt as the summary of a job."""
+    title = {"released": "Released", "rehearsed": "Rehearsed", "nothing pending": "Nothing to release"}
+    lines = [f"## {title.get(receipt.outcome, 'Release failed')}: {_code(receipt.database)}", ""]
+    if receipt.problem:
+        lines += [
+            f"**Failed in {receipt.failed_in}.** {_text(receipt.problem)}",
+            "",
+            _text(receipt.remedy),
+            "",
+        ]
+        if receipt.detail:
+            lines += [_fence(receipt.detail), ""]
+    if receipt.uncertain:
+        lines += ["The history could not be read afterwards. Look with `inv db.migrate.status`.", ""]
+    if receipt.pending:
+        lines += ["| migration | |", "| --- | --- |"]
+        seconds = {one.name: one.seconds for one in receipt.applied}
+        for name in receipt.pending:
+            rest = "would be applied" if receipt.outcome == "rehearsed" else "not applied"
+            took = f"applied ({seconds[name] * 1000:.0f} ms)" if seconds.get(name) else "applied"
+            lines.append(f"| {_code(name)} | {took if name in seconds else rest} |")
+        lines.append("")
+    lines += [f"Version: {_code(receipt.version or 'none')}", ""]
+    if receipt.rehearsal:
+        lines += ["| rows in the rehearsal | before | after |", "| --- | ---: | ---: |"]
+        lines += [
+            f"| {_code(one.table)} | {_number(one.before)} | {_number(one.after)} |"
+            for one in receipt.rehearsal
+        ]
+        lines.append("")
+    if receipt.tables:
+        lines += ["| table | rows |", "| --- | ---: |"]
+        lines += [f"| {_code(name)} | {_number(rows)} |" for name, rows in receipt.tables.items()]
+        lines.append("")
+    if receipt.smoke:
+        lines += ["| query | rows | value |", "| --- | ---: | --- |"]
+        lines += [
+            f"| {_code(one.sql)} | {one.rows:,} | {'' if one.value is None else _code(str(one.value))} |"
+            for one in receipt.smoke
+        ]
+        lines.append("")
+    if receipt.extra:
+        lines += [f"Besides what the migrations make: {', '.join(map(_code, receipt.extra))}", ""]
+    if receipt.backup:
+        kept = f" (artifact {_code(receipt.artifact)})" if receipt.artifact else ""
+        lines += [
+            f"Backup: {_code(Path(receipt.backup.path).name)}{kept}, {receipt.backup.rows:,} rows,"
+            f" SHA-256 {_code(receipt.backup.sha256)}",
+            "",
+        ]
+    if receipt.way_back:
+        lines += [
+            "The way back, which loses what was written since:",
+            "",
+            _fence("\n".join(receipt.way_back)),
+            "",
+        ]
+    lines.append(" · ".join(f"{step.name} {step.seconds:.1f} s" for step in receipt.steps))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def annotation(error: HooxError, workspace: Path) -> str:
+    """Write an error as GitHub's command that puts it beside the line of the file at fault.
+
+    `workspace` is the folder of the checkout
+    (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands).
+    """
+    place = ""
+    if isinstance(error, MigrationFailed):
+        file = error.file.resolve()
+        if file.is_relative_to(workspace.resolve()):
+            place = f" file={_property(file.relative_to(workspace.resolve()).as_posix())}"
+            place += f",line={max(error.line, 1)}"
+    return f"::error{place}::{_message(str(error))}"
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _loaded(export: Path, path: Path, counts: dict[str, int], strict: bool) -> LocalDatabase:
+    """Load a backup into a file of its own; raises `HooxError` where not every row has arrived."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(gzip.decompress(export.read_bytes()).decode("utf-8", "surrogateescape"))
+        for table, rows in counts.items():
+            (there,) = connection.execute(f"SELECT count(*) FROM {sql.quote_name(table)}").fetchone()
+            if there != rows:
+                raise HooxError(
+                    f"The backup {export} holds {there:,} of {rows:,} rows of {table}.", "Release nothing."
+                )
+    return LocalDatabase(path, strict=strict)
+
+
+def _named(model: Model, history: str) -> list[str]:
+    """Give the names of a model's objects and columns, but for those of the history."""
+    names = []
+    for item in model.after:
+        if item.table in {history, CHECKSUMS}:
+            continue
+        names.append(f"{item.type} {item.name}")
+        if item.type == "table":
+            names += [f"column {item.name}.{column}" for column in model.columns(item.name)]
+    return names
+
+
+def _counts(database: Database, history: str) -> dict[str, int | None]:
+    return {table.name: table.rows for table in ledger.list_tables(database, history)}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shown(value: Value) -> Value:
+    return sql.quote_value(value) if isinstance(value, bytes) else value
+
+
+def _number(rows: int | None) -> str:
+    return "" if rows is None else f"{rows:,}"
+
+
+def _code(text: str) -> str:
+    """Put a text into a code span of one line, whatever is in it; it may stand in a table."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    marks = "`" * (longest + 1)
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{marks}{space}{line}{space}{marks}"
+
+
+def _text(text: str) -> str:
+    """Let nothing in a sentence be markup but its own code spans."""
+    parts = " ".join(text.split()).split("`")
+    spans = len(parts) % 2  # A mark too many would turn them inside out.
+    escaped = [
+        part if spans and place % 2 else re.sub(r"([\\*\[\]<>|])", r"\\\1", part)
+        for place, part in enumerate(parts)
+    ]
+    return "`".join(escaped)
+
+
+def _fence(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    marks = "`" * max(3, longest + 1)
+    return f"{marks}text\n{text}\n{marks}"

@@ -1,0 +1,129 @@
+"""`inv db.release`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hoox_tasks import console
+from hoox_tasks.errors import HooxError
+from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.migrate import files as migration_files
+
+if TYPE_CHECKING:
+    from hoox_tasks.release import Receipt
+
+
+@ledger_task(
+    {
+        "backups": "Keep the backup in this folder instead of backups/.",
+        "smoke": "A query that must run on the migrated copy and afterwards (repeatable), beside the runbook's.",
+        "summary": "Append the receipt as Markdown to this file; $GITHUB_STEP_SUMMARY where that is set.",
+        "artifact": "What a workflow calls the place where it keeps the backup, for the receipt.",
+        "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
+        "allow-data-loss": "Let a migration lose rows, where otherwise it would be undone.",
+    },
+    iterable=("smoke",),
+)
+def release(
+    command: Command,
+    backups: str | None = None,
+    smoke: list[str] | None = None,
+    summary: str | None = None,
+    artifact: str = "",
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+) -> None:
+    """Migrate as a release does: back up, rehearse on a copy, apply, check, query.
+
+    Nothing is touched before the rehearsal went well. Where nothing is pending,
+    the ledger is only checked and queried. With Invoke's own --dry
+    (`inv --dry db.release`) it ends with the rehearsal and keeps no backup.
+
+    JSON: the receipt: database, outcome (released, rehearsed, nothing pending,
+    failed), version, pending [name], applied [{name, seconds}], not_applied
+    [name], uncertain, backup {path, bytes, sha256, rows}, artifact, rehearsal
+    [{table, before, after}], extra [object], tables {name: rows}, smoke [{sql,
+    rows, value}], way_back [command], steps [{name, seconds}], failed_in,
+    problem, detail, remedy, seconds.
+    """
+    from hoox_tasks.release import Receipt, Release
+
+    receipt = Receipt("the ledger", "failed", failed_in="plan")
+    error: BaseException | None = None
+    try:
+        settings = command.settings
+        folder = Path(backups).expanduser().absolute() if backups else settings.backups_dir
+        with command.ledger() as database:
+            course = Release(
+                database,
+                migration_files(command),
+                settings.migrations_table,
+                folder,
+                smoke=smoke or (),
+                restore=_restore(command),
+                tell=console.note if command.json else command.say,
+                dry=command.dry,
+                allow_out_of_order=allow_out_of_order,
+                allow_data_loss=allow_data_loss,
+                strict=settings.strict,
+            )
+            receipt = course.receipt
+            try:
+                course.run()
+            finally:
+                receipt = replace(course.receipt, artifact=artifact)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        _tell(command, _with(receipt, error), error, summary or os.environ.get("GITHUB_STEP_SUMMARY"))
+
+
+def _with(receipt: Receipt, error: BaseException | None) -> Receipt:
+    if error is None:
+        return receipt
+    if isinstance(error, HooxError):
+        return replace(receipt, problem=error.problem, detail=error.detail, remedy=error.remedy)
+    return replace(receipt, problem=f"It was ended ({type(error).__name__}).")
+
+
+def _restore(command: Command) -> Callable[[Path], list[str]]:
+    """Write the commands of the way back, for the ledger that this task was given."""
+    flags = shlex.join(command.flags)
+    return lambda path: [f"inv db.restore {shlex.quote(command.shown(path))} {flags}".rstrip()]
+
+
+def _tell(command: Command, receipt: Receipt, error: BaseException | None, summary: str | None) -> None:
+    """Give the receipt to everybody who reads it: people, programs, GitHub."""
+    from hoox_tasks import release as course
+
+    if os.environ.get("GITHUB_ACTIONS") == "true" and isinstance(error, HooxError):
+        workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
+        console.note(course.annotation(error, workspace))
+    if summary:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(course.markdown(receipt))
+        except OSError as problem:
+            console.note(f"The summary {summary} cannot be written: {problem.strerror}.")
+    if command.json:
+        console.document({**asdict(receipt), "seconds": round(command.seconds, 6)})
+        return
+    if error is not None:
+        applied = ", ".join(one.name for one in receipt.applied) or "nothing"
+        command.say(f"Failed in {receipt.failed_in}. Applied: {applied}.")
+        if receipt.not_applied:
+            command.say(f"Not applied: {', '.join(receipt.not_applied)}.")
+    if receipt.backup:
+        kept = f" (artifact {receipt.artifact})" if receipt.artifact else ""
+        command.say(f"Backup: {command.shown(Path(receipt.backup.path))}{kept}.")
+    for line in receipt.way_back:
+        command.say(f"The way back, which loses what was written since: {line}")
+    if error is None:
+        did = {"rehearsed": "Rehearsed a release of", "nothing pending": "Nothing to release on"}
+        command.done(f"{did.get(receipt.outcome, 'Released')} {receipt.database}")

