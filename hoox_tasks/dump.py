@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from hoox_tasks import sql
-from hoox_tasks.database import Database, Snapshot, Statement
+from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress, Row, Value
 
@@ -81,23 +81,38 @@ def dump(
     `tables` are the tables to write, all where it is empty. Raises `Refused` for a table that is not there.
     """
     with database.snapshot(online=online, progress=progress) as snapshot:
-        found = read_tables(snapshot)
-        chosen = _chosen(found, tables)
-        counts = _counts(snapshot, chosen) if data else {}
-        write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
-        if schema:
-            for table in chosen:
-                if table.kind != "shadow":
-                    write(_closed(table.sql))
-        if data:
-            _write_rows(snapshot, chosen, counts, write, progress)
-            _write_sequences(snapshot, chosen, bool(tables), write)
-        if schema:
-            names = {table.name.lower() for table in chosen}
-            for item in _rest(snapshot):
-                if not tables or item.table.lower() in names:
-                    write(_closed(item.sql))
-        write(b"COMMIT;\n")
+        chosen = choose(read_tables(snapshot), tables)
+        return write_tables(
+            snapshot, chosen, write, whole=not tables, schema=schema, data=data, progress=progress
+        )
+
+
+def write_tables(
+    snapshot: Snapshot,
+    chosen: list[Table],
+    write: Write,
+    *,
+    whole: bool = True,
+    schema: bool = True,
+    data: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Write tables of a snapshot as SQL; returns the number of rows of each. `whole` says they are all."""
+    counts = _counts(snapshot, chosen) if data else {}
+    write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
+    if schema:
+        for table in chosen:
+            if table.kind != "shadow":
+                write(_closed(table.sql))
+    if data:
+        _write_rows(snapshot, chosen, counts, write, progress)
+        _write_sequences(snapshot, chosen, not whole, write)
+    if schema:
+        names = {table.name.lower() for table in chosen}
+        for item in _rest(snapshot):
+            if whole or item.table.lower() in names:
+                write(_closed(item.sql))
+    write(b"COMMIT;\n")
     return {table.name: counts[table.name] for table in chosen if table.name in counts}
 
 
@@ -137,6 +152,11 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
+def read_schema(snapshot: Snapshot) -> list[SchemaObject]:
+    """Give all objects but the engine's own, as `Database.schema` does, at the snapshot's moment."""
+    return [SchemaObject(*map(_text, row)) for row in snapshot.stream(Statement(SCHEMA_QUERY))]
+
+
 def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
     columns, textual, key, taken, hidden = [], set(), {}, set(), False
     described = snapshot.stream(
@@ -174,7 +194,8 @@ def _text(value: Value) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
-def _chosen(found: list[Table], names: Collection[str]) -> list[Table]:
+def choose(found: list[Table], names: Collection[str]) -> list[Table]:
+    """Give the tables that are meant, with their shadow tables; raises `Refused` for an unknown one."""
     if not names:
         return found
     known = {table.name.lower(): table for table in found if table.kind != "shadow"}
@@ -407,7 +428,7 @@ def _virtual_rows(
             assert isinstance(plain, bytes)
             assert isinstance(hexadecimal, bytes)
             yield plain if _is_utf8(plain) else hexadecimal
-    elif table.module == "fts5" and _is_contentless(table):
+    elif table.module == "fts5" and is_contentless(table):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:
             if shadow.name in {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}:
@@ -417,7 +438,8 @@ def _virtual_rows(
         yield f"INSERT INTO {name}({name}) VALUES('rebuild');\n".encode()
 
 
-def _is_contentless(table: Table) -> bool:
+def is_contentless(table: Table) -> bool:
+    """Tell whether an FTS5 table keeps its index only, and no text."""
     words = [token.text for token in sql.tokens(table.sql)]
     return any(
         words[place].lower() == "content" and words[place + 1] == "=" and words[place + 2] in {"''", '""'}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, look, seed, serve
+from hoox_tasks.tasks import backups, ledger, look, recovery, seed, serve
 from hoox_tasks.tasks import migrate as migrate_tasks
 
 migrate = Collection(
@@ -22,6 +22,11 @@ db = Collection(
     seed.seed,
     seed.scenarios,
     backups.export,
+    backups.verify,
+    backups.list_backups,
+    backups.restore,
+    recovery.undo,
+    recovery.history,
     serve.serve,
     look.report,
     migrate,
