@@ -9,7 +9,7 @@ passes text on and two connections can work at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -54,6 +54,12 @@ class Table:
             return ""
         words = [token.text.lower() for token in sql.tokens(self.sql)]
         return words[words.index("using") + 1]
+
+
+SEQUENCES = Table(
+    "sqlite_sequence", "", "table", ("name", "seq"), frozenset(), False, "rowid", (), frozenset()
+)
+"""Where SQLite keeps the last numbers of AUTOINCREMENT, in a ledger that has such a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +373,21 @@ def _row(table: Table, text: Callable[[str], str] | None, extra: str = "") -> st
         template = ("," if start else head) + ",".join(marks[start:end])
         parts.append(f"format({', '.join([sql.quote_text(template), *values[start:end]])})")
     return f"({' || '.join(parts)} || ');' || char(10))"
+
+
+def literals(columns: Sequence[str], *, hexadecimal: bool = False) -> str:
+    """Write the SQL expression that makes a row's literals: `(1,2.5,'text')`.
+
+    With `hexadecimal` text is written as its bytes, which need not be UTF-8.
+    """
+    text = _hex_text if hexadecimal else _guarded_text
+    parts = []
+    for start in range(0, len(columns), _FORMAT_VALUES):
+        chosen = columns[start : start + _FORMAT_VALUES]
+        marks = ",".join(["%s"] * len(chosen))
+        template = sql.quote_text(f"{',' if start else '('}{marks}")
+        parts.append(f"format({', '.join([template, *(_literal(column, text) for column in chosen)])})")
+    return f"({' || '.join(parts)} || ')')"
 
 
 def _literal(column: str, text: Callable[[str], str]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hoox_tasks.config import Settings
+    from hoox_tasks.dump import Table
 
 Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
 """Rows to insert: the table, its columns, and rows in the order of the columns."""
@@ -97,8 +98,8 @@ class Snapshot(Protocol):
     def stream(self, statement: Statement) -> Iterator[Row]:
         """Run one statement and yield its rows one by one, holding few of them at once."""
 
-    def exact(self, table: str, columns: Sequence[str]) -> Iterator[list[Row]]:
-        """Yield all rows of a table in blocks, with every value exactly as it is stored.
+    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield all rows of a table in blocks, with every value of `columns` exactly as it is stored.
 
         Text comes as `str`, bytes in it that are not UTF-8 as lone surrogates (`surrogateescape`).
         """

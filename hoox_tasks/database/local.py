@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import sqlite_utils
 
     from hoox_tasks.database.reader import ReaderProcess
+    from hoox_tasks.dump import Table
 
 _BREATH = 0.1
 """Seconds that SQLite may wait for a lock before Python has a look whether it should go on."""
@@ -496,10 +497,10 @@ class _LocalSnapshot:
                 return
             yield row
 
-    def exact(self, table: str, columns: Sequence[str]) -> Iterator[list[Row]]:
+    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
         """Yield all rows of a table in blocks, with every value as it is stored."""
         listed = ", ".join(map(sql.quote_name, columns))
-        query = f"SELECT {listed} FROM {sql.quote_name(table)}"
+        query = f"SELECT {listed} FROM {sql.quote_name(table.name)}"
         taken = 0
         for read_text in (str, _escaped):
             cursor = self._own.execute(f"{query} LIMIT -1 OFFSET {taken}" if taken else query)
