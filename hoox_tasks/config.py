@@ -77,6 +77,7 @@ class Settings:
     migrations_table: str
     fixtures_dirs: tuple[Path, ...]
     backups_dir: Path
+    snapshots_dir: Path
     strict: bool
     busy_timeout: float
     keep_snapshots: int
@@ -156,6 +157,7 @@ def load_settings(
         migrations_table=binding.migrations_table if binding else DEFAULT_MIGRATIONS_TABLE,
         fixtures_dirs=tuple(folder for folder in (own_fixtures, bundled("fixtures")) if folder.is_dir()),
         backups_dir=root / (values["backups"] or "backups"),
+        snapshots_dir=root / ".hoox" / "snapshots",
         strict=bool(values["strict"]),
         busy_timeout=_number("busy_timeout", values["busy_timeout"]),
         keep_snapshots=int(_number("keep_snapshots", values["keep_snapshots"])),

@@ -202,6 +202,7 @@ class D1Client:
         loopback = _check_address(self.base_url)
         self._token = token
         self._sleep = sleep
+        self._transport = transport
         self._http = httpx.Client(
             headers={
                 "Authorization": f"Bearer {token}",
@@ -236,6 +237,17 @@ class D1Client:
                 "Put the id that `wrangler d1 list` shows into database_id of the wrangler config.",
             )
         self.database_id = database_id
+
+    def for_database(self, database_id: str) -> D1Client:
+        """Give a client like this one for another database of the account."""
+        return D1Client(
+            self.account_id,
+            self._token,
+            database_id=database_id,
+            base_url=self.base_url,
+            transport=self._transport,
+            sleep=self._sleep,
+        )
 
     # -- statements -------------------------------------------------------------------------------
 

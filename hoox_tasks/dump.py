@@ -9,13 +9,13 @@ passes text on and two connections can work at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from hoox_tasks import sql
-from hoox_tasks.database import Database, Snapshot, Statement
+from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress, Row, Value
 
@@ -56,6 +56,12 @@ class Table:
         return words[words.index("using") + 1]
 
 
+SEQUENCES = Table(
+    "sqlite_sequence", "", "table", ("name", "seq"), frozenset(), False, "rowid", (), frozenset()
+)
+"""Where SQLite keeps the last numbers of AUTOINCREMENT, in a ledger that has such a column."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Object:
     type: str
@@ -81,23 +87,38 @@ def dump(
     `tables` are the tables to write, all where it is empty. Raises `Refused` for a table that is not there.
     """
     with database.snapshot(online=online, progress=progress) as snapshot:
-        found = read_tables(snapshot)
-        chosen = _chosen(found, tables)
-        counts = _counts(snapshot, chosen) if data else {}
-        write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
-        if schema:
-            for table in chosen:
-                if table.kind != "shadow":
-                    write(_closed(table.sql))
-        if data:
-            _write_rows(snapshot, chosen, counts, write, progress)
-            _write_sequences(snapshot, chosen, bool(tables), write)
-        if schema:
-            names = {table.name.lower() for table in chosen}
-            for item in _rest(snapshot):
-                if not tables or item.table.lower() in names:
-                    write(_closed(item.sql))
-        write(b"COMMIT;\n")
+        chosen = choose(read_tables(snapshot), tables)
+        return write_tables(
+            snapshot, chosen, write, whole=not tables, schema=schema, data=data, progress=progress
+        )
+
+
+def write_tables(
+    snapshot: Snapshot,
+    chosen: list[Table],
+    write: Write,
+    *,
+    whole: bool = True,
+    schema: bool = True,
+    data: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Write tables of a snapshot as SQL; returns the number of rows of each. `whole` says they are all."""
+    counts = _counts(snapshot, chosen) if data else {}
+    write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
+    if schema:
+        for table in chosen:
+            if table.kind != "shadow":
+                write(_closed(table.sql))
+    if data:
+        _write_rows(snapshot, chosen, counts, write, progress)
+        _write_sequences(snapshot, chosen, not whole, write)
+    if schema:
+        names = {table.name.lower() for table in chosen}
+        for item in _rest(snapshot):
+            if whole or item.table.lower() in names:
+                write(_closed(item.sql))
+    write(b"COMMIT;\n")
     return {table.name: counts[table.name] for table in chosen if table.name in counts}
 
 
@@ -137,6 +158,11 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
+def read_schema(snapshot: Snapshot) -> list[SchemaObject]:
+    """Give all objects but the engine's own, as `Database.schema` does, at the snapshot's moment."""
+    return [SchemaObject(*map(_text, row)) for row in snapshot.stream(Statement(SCHEMA_QUERY))]
+
+
 def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
     columns, textual, key, taken, hidden = [], set(), {}, set(), False
     described = snapshot.stream(
@@ -174,7 +200,8 @@ def _text(value: Value) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
-def _chosen(found: list[Table], names: Collection[str]) -> list[Table]:
+def choose(found: list[Table], names: Collection[str]) -> list[Table]:
+    """Give the tables that are meant, with their shadow tables; raises `Refused` for an unknown one."""
     if not names:
         return found
     known = {table.name.lower(): table for table in found if table.kind != "shadow"}
@@ -348,6 +375,21 @@ def _row(table: Table, text: Callable[[str], str] | None, extra: str = "") -> st
     return f"({' || '.join(parts)} || ');' || char(10))"
 
 
+def literals(columns: Sequence[str], *, hexadecimal: bool = False) -> str:
+    """Write the SQL expression that makes a row's literals: `(1,2.5,'text')`.
+
+    With `hexadecimal` text is written as its bytes, which need not be UTF-8.
+    """
+    text = _hex_text if hexadecimal else _guarded_text
+    parts = []
+    for start in range(0, len(columns), _FORMAT_VALUES):
+        chosen = columns[start : start + _FORMAT_VALUES]
+        marks = ",".join(["%s"] * len(chosen))
+        template = sql.quote_text(f"{',' if start else '('}{marks}")
+        parts.append(f"format({', '.join([template, *(_literal(column, text) for column in chosen)])})")
+    return f"({' || '.join(parts)} || ')')"
+
+
 def _literal(column: str, text: Callable[[str], str]) -> str:
     name = sql.quote_name(column)
     return (
@@ -407,7 +449,7 @@ def _virtual_rows(
             assert isinstance(plain, bytes)
             assert isinstance(hexadecimal, bytes)
             yield plain if _is_utf8(plain) else hexadecimal
-    elif table.module == "fts5" and _is_contentless(table):
+    elif table.module == "fts5" and is_contentless(table):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:
             if shadow.name in {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}:
@@ -417,7 +459,8 @@ def _virtual_rows(
         yield f"INSERT INTO {name}({name}) VALUES('rebuild');\n".encode()
 
 
-def _is_contentless(table: Table) -> bool:
+def is_contentless(table: Table) -> bool:
+    """Tell whether an FTS5 table keeps its index only, and no text."""
     words = [token.text for token in sql.tokens(table.sql)]
     return any(
         words[place].lower() == "content" and words[place + 1] == "=" and words[place + 2] in {"''", '""'}

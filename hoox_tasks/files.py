@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,10 +28,13 @@ def free_path(path: Path) -> Path:
 
 
 @contextmanager
-def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]]:
+def written_whole(
+    path: Path, *, compressed: bool = False, check: Callable[[Path], None] | None = None
+) -> Iterator[IO[bytes]]:
     """Open a file to write, under a temporary name beside `path`; it gets its name when the block ends well.
 
-    Nothing is left where the block raises. Raises `Refused` where `path` cannot be written.
+    `check` is called with the temporary file, complete, before it gets its name, and may raise. Nothing is
+    left where the block raises. Raises `Refused` where `path` cannot be written.
     """
     if path.is_dir():
         raise Refused(f"{path} is a folder.", "Name a file in it.")
@@ -56,6 +59,8 @@ def written_whole(path: Path, *, compressed: bool = False) -> Iterator[IO[bytes]
                 yield file
             file.flush()
             os.fsync(file.fileno())
+        if check:
+            check(temporary)
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -6,7 +6,7 @@ they were given. When one of them would have to, this interface is missing somet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from hoox_tasks.values import Progress, Row, Value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hoox_tasks.config import Settings
+    from hoox_tasks.dump import Table
 
 Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
 """Rows to insert: the table, its columns, and rows in the order of the columns."""
@@ -79,8 +82,11 @@ class Snapshot(Protocol):
     """One moment of a ledger: what is read through it is not touched by writes meanwhile.
 
     Statements are ours, outside D1's rules, and only read. Text comes as its bytes in UTF-8, whether they
-    are valid or not.
+    are valid or not. `bookmark` is D1's name of the moment; None where it has none.
     """
+
+    @property
+    def bookmark(self) -> str | None: ...
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run statements, several at a time where the home allows, and yield their rows in order.
@@ -91,6 +97,12 @@ class Snapshot(Protocol):
 
     def stream(self, statement: Statement) -> Iterator[Row]:
         """Run one statement and yield its rows one by one, holding few of them at once."""
+
+    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield all rows of a table in blocks, with every value of `columns` exactly as it is stored.
+
+        Text comes as `str`, bytes in it that are not UTF-8 as lone surrogates (`surrogateescape`).
+        """
 
 
 class Database(Protocol):
@@ -139,6 +151,30 @@ class Database(Protocol):
 
     def schema(self) -> list[SchemaObject]:
         """All objects but the engine's own (`_cf_*`, `sqlite_*`), in the order they were made."""
+
+    def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
+        """Make the ledger what a SQLite file is, all or nothing; the engine's own tables stay.
+
+        With `tables`, only the rows of those are replaced, and each keeps the definition that it has.
+        """
+
+    def beside(self, name: str) -> Database:
+        """Make a new, empty ledger: a file in the same folder, or a database of the same account.
+
+        Raises `Refused` where there is one of that name.
+        """
+
+    def remove(self) -> None:
+        """Delete the ledger itself, and close it."""
+
+    def recovery_point(self, folder: Path, name: str) -> str:
+        """Keep this moment of the ledger; returns the mark by which `recover` finds it.
+
+        A local ledger is copied to a file `name` in `folder`; D1 keeps its own moments.
+        """
+
+    def recover(self, folder: Path, mark: str) -> None:
+        """Bring the ledger back to the moment of a mark, all or nothing."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -6,19 +6,29 @@ shared with a running `wrangler dev`: it is changed by SQL only, never replaced.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from hoox_tasks import rules, sql
-from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement
+from hoox_tasks.database import (
+    SCHEMA_QUERY,
+    Batch,
+    Meta,
+    Rows,
+    SchemaObject,
+    Snapshot,
+    Statement,
+    replacement,
+)
 from hoox_tasks.database.reader import fetch, prepare
-from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.values import Progress, Row, Value
 
 if TYPE_CHECKING:
@@ -27,11 +37,14 @@ if TYPE_CHECKING:
     import sqlite_utils
 
     from hoox_tasks.database.reader import ReaderProcess
+    from hoox_tasks.dump import Table
 
 _BREATH = 0.1
 """Seconds that SQLite may wait for a lock before Python has a look whether it should go on."""
 _WORTH_A_PROCESS = 16 * 1024 * 1024
 """Bytes of a ledger from which a second reader pays for its start."""
+_BLOCK = 1000
+"""Rows that are held at once where a whole table is read."""
 
 
 class LocalDatabase:
@@ -184,6 +197,68 @@ class LocalDatabase:
                         stack.enter_context(closing(helper))
             with self._explained(None, ""):
                 yield _LocalSnapshot(own, helper)
+
+    def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
+        """Make the ledger what a SQLite file is, in one transaction; the engine's own tables stay.
+
+        The file itself is never replaced: a running `wrangler dev` would go on with the old one.
+        """
+        connection = self._connection
+        with self._explained(None, ""):
+            connection.execute(f"ATTACH DATABASE ? AS {replacement.COPY}", (copy.resolve().as_uri(),))
+            connection.execute("PRAGMA foreign_keys = OFF")
+            try:
+                with self.transaction():
+                    if tables:
+                        replacement.replace_rows(connection, tables)
+                    else:
+                        replacement.replace_all(connection)
+            finally:
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"DETACH DATABASE {replacement.COPY}")
+
+    def beside(self, name: str) -> LocalDatabase:
+        """Make a new, empty ledger: the file `name` in the same folder."""
+        path = self.path.parent / name
+        if path.exists():
+            raise Refused(f"There is a {path} already.", "Choose another name.")
+        return LocalDatabase(path, create=True, strict=self._strict, busy_timeout=self._busy_timeout)
+
+    def remove(self) -> None:
+        """Delete the file, and close it."""
+        self.close()
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self.path}{end}").unlink(missing_ok=True)
+
+    def recovery_point(self, folder: Path, name: str) -> str:
+        """Copy the ledger as it is at this moment to a file `name` in `folder`; gives the file's name."""
+        target = folder / f"{name}.sqlite"
+        temporary = folder / f".{name}.{os.getpid()}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._explained(None, ""), closing(sqlite3.connect(temporary)) as copy:
+                copy.execute("PRAGMA synchronous = OFF")
+                # In one step: another process that writes meanwhile would make it begin again.
+                self._connection.backup(copy, pages=-1)
+                copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            raise HooxError(
+                f"The recovery point {target} cannot be written: {error.strerror}.",
+                "Make room for it, or switch recovery points off with hoox.keep_snapshots: 0.",
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target.name
+
+    def recover(self, folder: Path, mark: str) -> None:
+        """Bring the ledger back to what a recovery point's file holds."""
+        file = folder / mark
+        if not file.is_file():
+            raise Refused(f"The recovery point {file} is gone.", "See the others with `inv db.history`.")
+        self.replace(file)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -391,6 +466,8 @@ class LocalDatabase:
 class _LocalSnapshot:
     """One moment of a ledger, read by a connection and perhaps a second process; satisfies `Snapshot`."""
 
+    bookmark: str | None = None
+
     def __init__(self, own: sqlite3.Connection, helper: ReaderProcess | None) -> None:
         self._own = own
         self._using = Lock()
@@ -427,6 +504,28 @@ class _LocalSnapshot:
                 return
             yield row
 
+    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield all rows of a table in blocks, with every value as it is stored."""
+        listed = ", ".join(map(sql.quote_name, columns))
+        query = f"SELECT {listed} FROM {sql.quote_name(table.name)}"
+        taken = 0
+        for read_text in (str, _escaped):
+            cursor = self._own.execute(f"{query} LIMIT -1 OFFSET {taken}" if taken else query)
+            while True:
+                self._own.text_factory = read_text
+                try:
+                    block = cursor.fetchmany(_BLOCK)
+                except sqlite3.OperationalError as error:
+                    if "decode" not in str(error) or read_text is _escaped:
+                        raise
+                    break  # The slow way, for this block and those behind it.
+                finally:
+                    self._own.text_factory = bytes
+                if not block:
+                    return
+                taken += len(block)
+                yield block
+
     def _read(self, statement: Statement) -> list[Row] | None:
         fetcher = self._fetchers.popleft()  # There are as many threads as fetchers.
         try:
@@ -444,6 +543,10 @@ def _primary_code(error: Exception) -> int | None:
     return None if code is None else code & 0xFF
 
 
+def _escaped(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
 def _no_transactions(action: int, *_: str | None) -> int:
     closes = action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
     return sqlite3.SQLITE_DENY if closes else sqlite3.SQLITE_OK
@@ -458,8 +561,6 @@ def _checked(statement: str, strict: bool) -> str:
 
 def _lock_holders(path: Path) -> list[str]:
     """Name the processes that hold a lock on the ledger, where the system tells (Linux)."""
-    import os
-
     try:
         inodes = {
             file.stat().st_ino for file in (path, Path(f"{path}-shm"), Path(f"{path}-wal")) if file.exists()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from hoox_tasks import rules, sql
+from hoox_tasks import dump, rules, sql
 from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_parameters, check_statement
-from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement
+from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement, carriage
 from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused, StatementError
@@ -37,6 +37,7 @@ _INSERT_CELLS = 10_000
 _QUERIES = 50
 """How many questions go into one request."""
 _EXPLAIN = "EXPLAIN "
+_HAS_SEQUENCES = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'"
 
 
 class RemoteDatabase:
@@ -169,7 +170,7 @@ class RemoteDatabase:
         schema = [] if online else self.schema()
         if online or not self._exports_exactly(schema):
             before = self.client.bookmark()
-            yield _WireSnapshot(self.client)
+            yield _WireSnapshot(self.client, before)
             if self.client.bookmark() != before:
                 raise HooxError(
                     f"{self._name} was changed while it was read.", "Run it again when nobody writes to it."
@@ -218,6 +219,95 @@ class RemoteDatabase:
         """All objects but the engine's own, in the order they were made."""
         result = self.client.raw(SCHEMA_QUERY)
         return [SchemaObject(*(str(cell) for cell in row)) for row in result.rows]
+
+    def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
+        """Make the ledger what a SQLite file is, through D1's import; whatever fails is taken back.
+
+        While it is imported D1 answers no other queries. Time Travel takes a failure back, and with it what
+        others wrote meanwhile.
+        """
+        self._forget_schema()
+        with (
+            tempfile.TemporaryDirectory(prefix="hoox-") as folder,
+            closing(LocalDatabase(copy, strict=False)) as source,
+            source.snapshot() as snapshot,
+        ):
+            script = Path(folder) / "replace.sql"
+            found = dump.read_tables(snapshot)
+            with script.open("w", encoding="utf-8", newline="\n") as file:
+                chosen = dump.choose(found, tables)
+                long = self._write_replacement(snapshot, found, chosen, bool(tables), file)
+            before = self.client.bookmark()
+            try:
+                self.client.import_file(script)
+                for table, places in long:
+                    for statement in carriage.long_rows(snapshot, table, places):
+                        self.client.raw(*statement, write=True)
+                self._check_counts(snapshot, chosen)
+            except BaseException:
+                self.client.restore(before)
+                raise
+
+    def _write_replacement(
+        self,
+        snapshot: Snapshot,
+        found: list[dump.Table],
+        chosen: list[dump.Table],
+        partly: bool,
+        file: IO[str],
+    ) -> list[tuple[dump.Table, list[int]]]:
+        """Write the script that replaces the ledger's content; gives the rows that are too long for it."""
+        here = self.schema()
+        rest: Sequence[SchemaObject]
+        if partly:
+            names = {table.name for table in chosen}
+            present = {item.name for item in here if item.type == "table"}
+            if names - present:
+                raise Refused(f"The ledger has no table {min(names - present)}.", "Restore the whole file.")
+            rest = [item for item in here if item.type == "trigger" and item.table in names]
+            file.write("PRAGMA defer_foreign_keys=TRUE;\n")
+            file.writelines(f"DROP TRIGGER {sql.quote_name(item.name)};\n" for item in rest)
+            file.writelines(f"DELETE FROM {sql.quote_name(name)};\n" for name in sorted(names))
+        else:
+            rest = dump.read_schema(snapshot)
+            carriage.write_drops(dump.read_tables(_WireSnapshot(self.client)), here, file)
+            carriage.write_schema(found, file)
+        long = [(table, carriage.write_rows(snapshot, table, file)) for table in chosen]
+        if not partly and list(snapshot.stream(Statement(_HAS_SEQUENCES))):
+            file.write("DELETE FROM sqlite_sequence;\n")
+            carriage.write_rows(snapshot, dump.SEQUENCES, file)
+        carriage.write_rest(rest, file)
+        return [(table, places) for table, places in long if places]
+
+    def _check_counts(self, snapshot: Snapshot, tables: Sequence[dump.Table]) -> None:
+        counted = [table.name for table in tables if table.kind == "table"]
+        queries = [f"SELECT count(*) FROM {sql.quote_name(name)}" for name in counted]
+        for name, query, result in zip(counted, queries, self._each(queries), strict=True):
+            there = next(iter(result.rows))[0]
+            here = next(iter(snapshot.stream(Statement(query))))[0]
+            if there != here:
+                raise HooxError(f"{there!r} of {here!r} rows of {name} arrived.", "The ledger is as it was.")
+
+    def beside(self, name: str) -> RemoteDatabase:
+        """Make a new, empty database on the same account."""
+        if any(found.name == name for found in self.client.list_databases(name)):
+            raise Refused(f"The account has a database {name} already.", "Choose another name.")
+        client = self.client.for_database(self.client.create_database(name).uuid)
+        return RemoteDatabase(client, name, strict=self._strict)
+
+    def remove(self) -> None:
+        """Delete the database, and close the connection."""
+        self.client.delete_database()
+        self.close()
+
+    def recovery_point(self, folder: Path, name: str) -> str:
+        """Give the Time Travel bookmark of this moment; nothing needs to be kept here."""
+        return self.client.bookmark()
+
+    def recover(self, folder: Path, mark: str) -> None:
+        """Bring the ledger back to a bookmark, by Time Travel."""
+        self._forget_schema()
+        self.client.restore(mark)
 
     def close(self) -> None:
         """Close the connection."""
@@ -317,8 +407,9 @@ class _Model:
 class _WireSnapshot:
     """The ledger itself, read by queries, as long as nobody changes it; satisfies `Snapshot`."""
 
-    def __init__(self, client: D1Client) -> None:
+    def __init__(self, client: D1Client, bookmark: str | None = None) -> None:
         self._client = client
+        self.bookmark = bookmark
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run statements one after the other, and yield their rows; None where D1 gives no value so long."""
@@ -334,6 +425,10 @@ class _WireSnapshot:
         """Run one statement and yield its rows; text as its bytes."""
         for row in self._client.raw(*_carried(statement)).rows:
             yield tuple(cell.encode() if isinstance(cell, str) else cell for cell in row)
+
+    def exact(self, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield all rows of a table, page by page, as literals that are read here."""
+        return carriage.exact_rows(self, table, columns)
 
 
 def _carried(statement: Statement) -> tuple[str, Sequence[Value]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, look, seed, serve
+from hoox_tasks.tasks import backups, ledger, look, recovery, seed, serve
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -24,6 +24,11 @@ db = Collection(
     seed.scenarios,
     backups.export,
     release_tasks.release,
+    backups.verify,
+    backups.list_backups,
+    backups.restore,
+    recovery.undo,
+    recovery.history,
     serve.serve,
     look.shell,
     look.browse,

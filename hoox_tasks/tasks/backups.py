@@ -1,12 +1,14 @@
-"""`inv db.export`."""
+"""`inv db.export`, `verify`, `backups` and `restore`."""
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-from hoox_tasks import backups, console
+from hoox_tasks import console
 from hoox_tasks.errors import Refused
+from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command, ledger_task
 
 
@@ -17,6 +19,9 @@ from hoox_tasks.tasks.command import Command, ledger_task
         "data": "Export the rows.",
         "schema": "Export the tables' definitions.",
         "gzip": "Compress the file.",
+        "online": "Do not stop a remote ledger meanwhile: read it in pages, by queries.",
+        "verify": "Load the file again and compare it with the ledger before it gets its name.",
+        "keep": "Then remove all but this many backups in the folder; the last verified one always stays.",
     },
     iterable=("table",),
 )
@@ -27,13 +32,20 @@ def export(
     data: bool = True,
     schema: bool = True,
     gzip: bool = False,
+    online: bool = False,
+    verify: bool = True,
+    keep: int | None = None,
 ) -> None:
-    """Write the ledger as SQL to backups/db-backup-YYYY-MM-DD-HHMMSS.sql (UTC), lossless."""
+    """Write the ledger as SQL to backups/db-backup-YYYY-MM-DD-HHMMSS.sql (UTC), lossless and verified."""
+    from hoox_tasks import backups
+
     if not data and not schema:
         raise Refused("--no-data and --no-schema together leave nothing.", "Give one of them.")
+    keep = None if keep is None else _at_least_one("keep", keep)
     if output == "-":
-        if command.json:
-            raise Refused("--json and --output - would both print to standard output.", "Give one of them.")
+        if command.json or keep:
+            other = "--json" if command.json else "--keep"
+            raise Refused(f"{other} and --output - do not go together.", "Give one of them.")
         path = None
     elif output:
         path = Path(output).expanduser().absolute()
@@ -52,9 +64,11 @@ def export(
                 schema=schema,
                 data=data,
                 compressed=gzip,
+                online=online,
+                verify=verify,
+                history=command.settings.migrations_table,
                 progress=progress,
             )
-        size = path.stat().st_size if path else 0
         if path is None:
             sys.stdout.flush()
             console.note(
@@ -62,11 +76,195 @@ def export(
                 f" in {console.duration(command.seconds)}."
             )
             return
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        size = path.stat().st_size
+        removed = _prune(command, path.parent, keep=keep) if keep else []
+        kind = "verified" if written.verified else "not verified"
         command.done(
-            f"Exported {console.count(written.total, 'row')} of {database.label} to {shown} ({size:,} bytes)",
+            f"Exported {console.count(written.total, 'row')} of {database.label} to {command.shown(path)}"
+            f" ({size:,} bytes, {kind})",
             database=database.label,
             path=str(path),
             bytes=size,
+            verified=written.verified,
             tables=written.tables,
+            removed=removed,
         )
+
+
+@ledger_task(
+    {
+        "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
+        "live": "Compare it with the ledger as it is now; with --remote that goes without saying.",
+    },
+    positional=("file",),
+)
+def verify(command: Command, file: str, live: bool = False) -> None:
+    """Prove a backup: hold it against its manifest, load it, and check what was loaded.
+
+    Exits with 1 or 2 where anything is wrong; the ledger is not touched.
+    """
+    from hoox_tasks import backups
+
+    path = Path(file).expanduser().absolute()
+    settings = command.settings
+    with console.progress("Verifying") as progress:
+        checked = backups.checked(path, migrate.files(command), settings.migrations_table, progress=progress)
+        with checked as backup:
+            against = "its manifest" if backup.manifest and backup.manifest.verified else ""
+            if live or settings.remote:
+                with command.ledger() as database:
+                    backups.compare_with(backup, database)
+                    against = " and ".join(filter(None, (against, database.label)))
+            if backup.scratch.violations:
+                console.note(f"{console.count(backup.scratch.violations, 'row')} in it refer to nothing.")
+            command.done(
+                f"{command.shown(path)} is sound: {console.count(backup.scratch.rows, 'row')},"
+                f" schema {backup.version or 'without history'}, "
+                + (f"equal to {against}; verified" if against else "no manifest to compare it with; loaded"),
+                file=str(path),
+                rows=backup.scratch.rows,
+                version=backup.version,
+                manifest=backup.manifest is not None,
+                equal_to=against,
+                violations=backup.scratch.violations,
+            )
+
+
+@ledger_task(
+    {
+        "prune": "Remove what --keep and --days leave over; the last verified one of each ledger stays.",
+        "keep": "With --prune, keep this many of the newest.",
+        "days": "With --prune, keep those that are younger than this.",
+    },
+    name="backups",
+    without=("path", "database", "remote", "preview"),
+)
+def list_backups(
+    command: Command, prune: bool = False, keep: int | None = None, days: int | None = None
+) -> None:
+    """List the backups in backups/, the newest first."""
+    from hoox_tasks import backups
+
+    folder = command.settings.backups_dir
+    if not prune and (keep is not None or days is not None):
+        raise Refused("--keep and --days only say what --prune removes.", "Give --prune as well.")
+    if prune:
+        if keep is None and days is None:
+            raise Refused("--prune needs to know what to keep.", "Give --keep or --days.")
+        keep = None if keep is None else _at_least_one("keep", keep)
+        days = None if days is None else _at_least_one("days", days)
+        removed = _prune(command, folder, keep=keep, days=days)
+        did = "Would remove" if command.dry else "Removed"
+        command.done(f"{did} {console.count(len(removed), 'backup')} from {folder}", removed=removed)
+        return
+    found = backups.find(folder)
+    now = datetime.now(UTC)
+    if command.json:
+        console.document(
+            [
+                {
+                    "path": str(one.path),
+                    "taken": one.taken.isoformat(timespec="seconds"),
+                    "bytes": one.bytes,
+                    "source": one.manifest.source if one.manifest else None,
+                    "version": one.manifest.schema_version if one.manifest else None,
+                    "verified": one.verified,
+                }
+                for one in found
+            ]
+        )
+        return
+    rows = [
+        (
+            one.path.name,
+            _age((now - one.taken).total_seconds()),
+            one.bytes,
+            one.manifest.source if one.manifest else "-",
+            (one.manifest.schema_version or "-") if one.manifest else "-",
+            "yes" if one.verified else "no",
+        )
+        for one in found
+    ]
+    console.table(("backup", "age", "bytes", "source", "schema", "verified"), rows, sys.stdout)
+    console.note(f"{console.count(len(found), 'backup')} in {folder}")
+
+
+@ledger_task(
+    {
+        "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
+        "confirm": "Do it without asking.",
+        "into": "Restore into a new ledger of this name beside this one, which is left alone.",
+        "tables": "Restore the rows of these tables only, separated by commas.",
+    },
+    positional=("file",),
+)
+def restore(
+    command: Command, file: str, confirm: bool = False, into: str | None = None, tables: str | None = None
+) -> None:
+    """Make the ledger what a backup holds: loaded and checked first, then brought in as a whole.
+
+    A backup that does not fit its manifest, was cut off, or is of a newer schema is refused, and nothing is
+    touched.
+    """
+    from hoox_tasks import backups
+
+    path = Path(file).expanduser().absolute()
+    names = [name.strip() for name in (tables or "").split(",") if name.strip()]
+    if into and names:
+        raise Refused("--into and --tables cannot be used together.", "Give one of them.")
+    settings = command.settings
+    with console.progress("Loading") as progress:
+        checked = backups.checked(path, migrate.files(command), settings.migrations_table, progress=progress)
+        with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
+            if backup.manifest is None:
+                console.note(
+                    f"{command.shown(path)} has no manifest: it was loaded, and compared with nothing."
+                )
+            if command.dry:
+                command.done(f"Would restore {command.shown(path)} into {into or database.label}; planned")
+                return
+            what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
+            if into:
+                database = backups.restore_beside(database, backup, into)
+            else:
+                console.confirm(database.name, f"This replaces {what}.", confirmed=confirm)
+                command.keep_way_back(database, "db.restore")
+                backups.restore(database, backup, names)
+            rows = sum(
+                content.rows for name, content in backup.scratch.tables.items() if not names or name in names
+            )
+            command.done(
+                f"Restored {console.count(rows, 'row')} of {command.shown(path)} into {database.label}",
+                database=database.label,
+                file=str(path),
+                rows=rows,
+                version=backup.version,
+            )
+
+
+def _prune(command: Command, folder: Path, *, keep: int | None = None, days: int | None = None) -> list[str]:
+    from hoox_tasks import backups
+
+    surplus = backups.surplus(backups.find(folder), keep=keep, days=days)
+    if not command.dry:
+        backups.remove(surplus)
+    for one in surplus:
+        command.say(f"{'Would remove' if command.dry else 'Removed'} {one.path.name}")
+    return [str(one.path) for one in surplus]
+
+
+def _at_least_one(flag: str, number: int) -> int:
+    try:
+        number = int(number)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise Refused(f"--{flag} needs a whole number above 0.", f"For example --{flag} 30.")
+    return number
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

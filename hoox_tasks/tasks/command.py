@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -22,6 +22,9 @@ from hoox_tasks import console
 from hoox_tasks.config import Settings, Target, load_settings
 from hoox_tasks.database import Database, open_database
 from hoox_tasks.errors import HooxError
+
+if TYPE_CHECKING:
+    from hoox_tasks.recovery import RecoveryPoint
 
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
@@ -49,6 +52,7 @@ class Command:
         self._target = target
         self._configured = dict(context.config.get("hoox", {}))
         self._settings: Settings | None = None
+        self.way_back: RecoveryPoint | None = None
         self._started = time.perf_counter()
 
     @property
@@ -87,12 +91,25 @@ class Command:
         if not self.json:
             sys.stdout.write(f"{text}\n")
 
+    def keep_way_back(self, database: Database, cause: str) -> None:
+        """Take a recovery point before this task changes the ledger; the receipt will name it."""
+        from hoox_tasks import recovery
+
+        if self.way_back is None:
+            settings = self.settings
+            self.way_back = recovery.take(
+                database, settings.snapshots_dir, cause, keep=settings.keep_snapshots
+            )
+
     def done(self, text: str, **fields: Any) -> None:
-        """End with the receipt: what was done, to which ledger, in what time."""
+        """End with the receipt: what was done, to which ledger, in what time, and how it is taken back."""
         if self.json:
-            console.document({**fields, "seconds": round(self.seconds, 6)})
-        else:
-            self.say(f"{text} ({console.duration(self.seconds)}).")
+            point = {"recovery_point": self.way_back.id} if self.way_back else {}
+            console.document({**fields, **point, "seconds": round(self.seconds, 6)})
+            return
+        self.say(f"{text} ({console.duration(self.seconds)}).")
+        if self.way_back:
+            self.say(self.way_back.advice)
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""

@@ -128,7 +128,11 @@ def query(
         if command.dry and write:
             console.note(f"Would run {console.count(len(statements), 'statement')} on {database.label}.")
             return
+        if write:
+            command.keep_way_back(database, "db.query --write")
         run(database, statements, params, format, write=write)
+        if command.way_back:
+            console.note(command.way_back.advice)
 
 
 def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
@@ -271,6 +275,7 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
             path = backups.default_path(command.settings.backups_dir)
             written = backups.export(database, path)
             command.say(f"Exported {console.count(written.total, 'row')} to {command.shown(path)}")
+        command.keep_way_back(database, "db.reset")
         status = ledger.reset(
             database, files, command.settings.migrations_table, strict=command.settings.strict
         )

@@ -40,10 +40,14 @@ def apply_pending(
     """Apply what is pending and tell each one; those before a failing one are told as well."""
     from hoox_tasks import migrations
 
+    found = files(command)
+    current = migrations.status(database, found, command.settings.migrations_table)
+    if migrations.plan(current, found, to=to, allow_out_of_order=allow_out_of_order):
+        command.keep_way_back(database, "db.migrate")
     try:
         applied, status = migrations.apply(
             database,
-            files(command),
+            found,
             command.settings.migrations_table,
             to=to,
             allow_out_of_order=allow_out_of_order,

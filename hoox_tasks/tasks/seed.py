@@ -33,6 +33,7 @@ def seed_at_first(
     if command.settings.remote:
         console.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
     loaded = seeding.load_scenario(scenario or _AT_FIRST, command.settings.fixtures_dirs)
+    command.keep_way_back(database, "db.apply")
     with console.progress("Seeding") as progress:
         return ledger.seed(database, loaded, progress=progress)
 
@@ -80,6 +81,7 @@ def seed(
             console.confirm(
                 database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm
             )
+        command.keep_way_back(database, "db.seed")
         with console.progress("Seeding") as progress:
             counts = ledger.seed(database, loaded, seed=seed, start=moment, scale=factor, progress=progress)
         command.done(

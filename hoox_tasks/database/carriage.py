@@ -1,0 +1,165 @@
+"""A ledger's content on its way to D1 and back, exact.
+
+D1 answers in JSON, which rounds; so SQL writes each row as literals, which SQLite reads again here. To D1
+goes a script in the order in which it can be run with foreign keys on. What is too long for a statement
+there goes behind it as bound text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import IO
+
+from hoox_tasks import dump, sql
+from hoox_tasks.database import SchemaObject, Snapshot, Statement
+from hoox_tasks.errors import Refused
+from hoox_tasks.values import Row, Value
+
+_PAGE = 1000
+_STATEMENT_BYTES = 90_000
+_CELLS = 10_000
+"""A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
+_SHORT = 200
+"""Characters of a value that need not be bound."""
+
+
+def exact_rows(snapshot: Snapshot, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+    """Read a table's rows by queries, page by page, with every value as it is stored."""
+    name = sql.quote_name(table.name)
+    with closing(sqlite3.connect(":memory:")) as reader:
+        reader.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        last: int | None = None
+        while True:
+            query = f"SELECT {{}} FROM {name}"
+            selected = dump.literals(columns)
+            if table.rowid:
+                selected = f"{selected}, CAST({table.rowid} AS TEXT)"
+                after = f" WHERE {table.rowid} > {last}" if last is not None else ""
+                query += f"{after} ORDER BY {table.rowid} LIMIT {_PAGE}"
+            rows = list(snapshot.stream(Statement(query.format(selected))))
+            if any(b"\xef\xbf\xbd" in bytes(row[0]) for row in rows if isinstance(row[0], bytes)):
+                # Either a text has this character, or one is not UTF-8, which JSON cannot carry.
+                exact = query.format(
+                    selected.replace(dump.literals(columns), dump.literals(columns, hexadecimal=True))
+                )
+                rows = list(snapshot.stream(Statement(exact)))
+            if rows:
+                yield [_evaluated(reader, row[0]) for row in rows]
+            if not table.rowid or len(rows) < _PAGE:
+                return
+            last = int(rows[-1][1] or 0)
+
+
+def _evaluated(reader: sqlite3.Connection, literals: Value) -> Row:
+    text = literals.decode() if isinstance(literals, bytes) else str(literals)
+    row: Row = reader.execute(f"VALUES {text}").fetchone()
+    return row
+
+
+def write_drops(present: Sequence[dump.Table], schema: Sequence[SchemaObject], write: IO[str]) -> None:
+    """Write the statements that drop everything; `present` are the tables, parents first."""
+    write.write("PRAGMA defer_foreign_keys=TRUE;\n")
+    for kind in ("trigger", "view"):
+        for item in schema:
+            if item.type == kind:
+                write.write(f"DROP {kind.upper()} {sql.quote_name(item.name)};\n")
+    children_first = list(reversed(present))
+    for table in sorted(children_first, key=lambda table: table.kind != "virtual"):
+        if table.kind != "shadow":
+            write.write(f"DROP TABLE IF EXISTS {sql.quote_name(table.name)};\n")
+
+
+def write_schema(tables: Sequence[dump.Table], write: IO[str]) -> None:
+    """Write the definitions of all tables."""
+    for table in tables:
+        if table.kind == "virtual" and table.module == "fts5" and dump.is_contentless(table):
+            raise Refused(f"{table.name} keeps no text, so it cannot be brought to D1.", "Leave it out.")
+        if table.kind != "shadow":
+            write.write(f"{table.sql};\n")
+
+
+def write_rest(schema: Sequence[SchemaObject], write: IO[str]) -> None:
+    """Write indexes, views and triggers, in this order."""
+    for kind in ("index", "view", "trigger"):
+        write.write(sql.join(item.sql for item in schema if item.type == kind))
+
+
+def write_rows(snapshot: Snapshot, table: dump.Table, write: IO[str]) -> list[int]:
+    """Write a table's rows as INSERT statements; gives the places of rows that are too long for one."""
+    columns = _columns(snapshot, table)
+    if columns is None:
+        if table.kind == "virtual":
+            name = sql.quote_name(table.name)
+            write.write(f"INSERT INTO {name}({name}) VALUES('rebuild');\n")
+        return []
+    head = f"INSERT INTO {sql.quote_name(table.name)} ({', '.join(map(sql.quote_name, columns))}) VALUES"
+    long: list[int] = []
+    packed: list[str] = []
+    size, place = 0, 0
+    most = max(1, min(500, _CELLS // max(1, len(columns))))
+    for block in snapshot.exact(table, columns):
+        for row in block:
+            text = f"({','.join(map(_cell, row))})"
+            length = len(text.encode()) + 1
+            if length + len(head) > _STATEMENT_BYTES:
+                long.append(place)
+            else:
+                if packed and (size + length + len(head) > _STATEMENT_BYTES or len(packed) == most):
+                    write.write(f"{head}{','.join(packed)};\n")
+                    packed, size = [], 0
+                packed.append(text)
+                size += length
+            place += 1
+    if packed:
+        write.write(f"{head}{','.join(packed)};\n")
+    return long
+
+
+def long_rows(snapshot: Snapshot, table: dump.Table, places: Sequence[int]) -> Iterator[Statement]:
+    """Yield the statements for rows that `write_rows` left out, with their long values as bound text."""
+    columns = _columns(snapshot, table) or ()
+    wanted, place = set(places), 0
+    for block in snapshot.exact(table, columns):
+        for row in block:
+            if place in wanted:
+                cells, params = [], []
+                for value in row:
+                    literal = _cell(value)
+                    if len(literal) <= _SHORT or not isinstance(value, str | bytes):
+                        cells.append(literal)
+                    elif isinstance(value, str) and literal.startswith("'"):
+                        cells.append("?")
+                        params.append(value)
+                    else:
+                        raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+                        cells.append("unhex(?)" if isinstance(value, bytes) else "CAST(unhex(?) AS TEXT)")
+                        params.append(raw.hex())
+                listed = ", ".join(map(sql.quote_name, columns))
+                yield Statement(
+                    f"INSERT INTO {sql.quote_name(table.name)} ({listed}) VALUES ({','.join(cells)})", params
+                )
+            place += 1
+
+
+def _columns(snapshot: Snapshot, table: dump.Table) -> tuple[str, ...] | None:
+    """The columns to insert; None for a table whose rows follow from another's."""
+    if table.kind == "shadow":
+        return None
+    if table.kind == "virtual":
+        if table.module in {"rtree", "rtree_i32"}:
+            return table.columns
+        exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = ?", (f"{table.name}_content",))
+        return ("rowid", *table.columns) if list(snapshot.stream(exists)) else None
+    return table.columns
+
+
+def _cell(value: Value) -> str:
+    if isinstance(value, str):
+        raw = value.encode("utf-8", "surrogateescape")
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return f"CAST(X'{raw.hex()}' AS TEXT)"
+    return sql.quote_value(value)

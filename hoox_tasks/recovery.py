@@ -1,0 +1,137 @@
+"""The way back: recovery points taken before a ledger is changed, their history, and undo.
+
+A point is a JSON file in a folder of the workspace; beside it, for a local ledger, lies a copy of it. D1
+keeps its own moments, and the file remembers the bookmark. The JSON is written last, so that a point that
+is listed is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hoox_tasks import files, ledger
+from hoox_tasks.database import Database
+from hoox_tasks.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """A moment that a ledger can be brought back to.
+
+    `created_at` is UTC in ISO 8601. `cause` is the task before which it was taken. `mark` is a file's name
+    or a Time Travel bookmark. `tables` are the numbers of rows at that moment.
+    """
+
+    id: str
+    created_at: str
+    cause: str
+    ledger: str
+    mark: str
+    tables: dict[str, int]
+
+    @property
+    def advice(self) -> str:
+        """What to type to go back to it."""
+        return f"Take it back with `inv db.undo --to {self.id}`."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many rows a table has now, and had at a recovery point (None: there is no such table)."""
+
+    table: str
+    now: int | None
+    then: int | None
+
+
+def take(database: Database, folder: Path, cause: str, *, keep: int) -> RecoveryPoint | None:
+    """Take a recovery point before `cause` changes the ledger, and let go of all but the last `keep`.
+
+    None where the ledger is empty, or `keep` is 0.
+    """
+    if keep <= 0 or not database.schema():
+        return None
+    moment = datetime.now(UTC)
+    name = _free_name(folder, f"{moment:%Y%m%d-%H%M%S}")
+    mark = database.recovery_point(folder, name)
+    tables = {table.name: table.rows or 0 for table in ledger.list_tables(database, "")}
+    created_at = moment.isoformat(timespec="seconds")
+    point = RecoveryPoint(name, created_at, cause, database.address, mark, tables)
+    with files.written_whole(folder / f"{name}.json") as output:
+        output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
+    for old in history(database, folder)[keep:]:
+        _forget(folder, old)
+    return point
+
+
+def history(database: Database, folder: Path) -> list[RecoveryPoint]:
+    """Give the recovery points of a ledger, the newest first."""
+    found = []
+    for path in folder.glob("[0-9]*.json"):
+        try:
+            point = RecoveryPoint(**json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue  # Not one of ours.
+        if point.ledger == database.address:
+            found.append(point)
+    return sorted(found, key=lambda point: _order(point.id), reverse=True)
+
+
+def find(database: Database, folder: Path, wanted: str | None = None) -> RecoveryPoint:
+    """Give the recovery point `wanted`, or the last one; raises `Refused` where there is none."""
+    points = history(database, folder)
+    if not points:
+        raise Refused(
+            f"There is no recovery point of {database.label}.", "They are taken before a task changes it."
+        )
+    if wanted is None:
+        return points[0]
+    for point in points:
+        if point.id == wanted:
+            return point
+    raise Refused(
+        f"There is no recovery point {wanted} of {database.label}.", "See them with `inv db.history`."
+    )
+
+
+def changes(database: Database, point: RecoveryPoint) -> list[Change]:
+    """Compare the ledger's tables, by their numbers of rows, with a recovery point."""
+    now = {table.name: table.rows for table in ledger.list_tables(database, "")}
+    names = [name for name in {**now, **point.tables} if now.get(name) != point.tables.get(name)]
+    return [Change(name, now.get(name), point.tables.get(name)) for name in sorted(names)]
+
+
+def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -> RecoveryPoint | None:
+    """Bring the ledger back to a recovery point; gives the one taken before, by which this is undone.
+
+    Whatever happens, the ledger is as it was or as it was at the point, whole.
+    """
+    # The point must outlive the pruning that taking another brings.
+    before = take(database, folder, f"undo to {point.id}", keep=max(keep, len(history(database, folder)) + 1))
+    database.recover(folder, point.mark)
+    for old in history(database, folder)[max(keep, 2) :]:
+        if old.id != point.id:
+            _forget(folder, old)
+    return before
+
+
+def _free_name(folder: Path, name: str) -> str:
+    candidate, number = name, 2
+    while (folder / f"{candidate}.json").exists() or (folder / f"{candidate}.sqlite").exists():
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
+def _order(name: str) -> tuple[str, int]:
+    day, time, *number = name.split("-")
+    return f"{day}-{time}", int(number[0]) if number else 1
+
+
+def _forget(folder: Path, point: RecoveryPoint) -> None:
+    # First out of the list, so that what is listed is there.
+    (folder / f"{point.id}.json").unlink(missing_ok=True)
+    if point.mark.endswith(".sqlite"):
+        (folder / Path(point.mark).name).unlink(missing_ok=True)
