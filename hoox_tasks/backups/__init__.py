@@ -1,0 +1,31 @@
+"""Backups that are proven: exports checked before they get their name, restored after they were checked.
+
+Everything works on files in the formats that ledgers are carried in (`script`), by way of a scratch SQLite
+file that is loaded, checked and fingerprinted (`verification`) before anything else happens.
+"""
+
+from __future__ import annotations
+
+from hoox_tasks.backups.exporting import Export, default_path, export
+from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
+from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
+from hoox_tasks.backups.rotation import Backup, find, remove, surplus
+
+__all__ = [
+    "Backup",
+    "Checked",
+    "Content",
+    "Export",
+    "Manifest",
+    "checked",
+    "compare_with",
+    "default_path",
+    "export",
+    "find",
+    "manifest_path",
+    "read_manifest",
+    "remove",
+    "restore",
+    "restore_beside",
+    "surplus",
+]

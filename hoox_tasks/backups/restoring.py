@@ -1,0 +1,106 @@
+"""A ledger brought to what a backup holds: loaded and checked first, then in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hoox_tasks import dump, migrations, sql
+from hoox_tasks.backups import verification
+from hoox_tasks.backups.fingerprint import contents
+from hoox_tasks.backups.manifest import Manifest
+from hoox_tasks.database import Database
+from hoox_tasks.values import Progress
+from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.errors import Refused
+from hoox_tasks.migrations import Migration, Model
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A backup that was loaded and found whole: its scratch file, manifest and last migration."""
+
+    scratch: verification.Scratch
+    manifest: Manifest | None
+    version: str
+
+
+@contextmanager
+def checked(
+    source: Path,
+    files: Sequence[Migration],
+    history: str,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Checked]:
+    """Load a backup for the length of a block; nothing but a scratch file in `folder` is written.
+
+    Raises `Refused` or `HooxError` where the file does not fit its manifest, was cut off or does not load,
+    where it is of a newer schema than `files`, or of something else than a ledger.
+    """
+    manifest = verification.check_file(source)
+    whole = manifest is None or manifest.whole
+    with verification.loaded(source, folder=folder, sequences=whole, progress=progress) as scratch:
+        if manifest is not None and manifest.verified:
+            verification.check_content(scratch, manifest)
+        known = _expected_tables(files)
+        if not known & {item.name for item in scratch.schema if item.type == "table"}:
+            raise Refused(
+                f"{source} is no backup of a ledger: it has none of the tables {', '.join(sorted(known))}.",
+                "Name another file.",
+            )
+        names = _history(scratch.path, history)
+        unknown = [name for name in names if name not in {migration.name for migration in files}]
+        if unknown:
+            raise Refused(
+                f"{source} is of a newer schema: the migration {unknown[-1]} is not among yours.",
+                "Bring the migrations up to date, then restore.",
+            )
+        yield Checked(scratch, manifest, names[-1] if names else "")
+
+
+def restore(database: Database, backup: Checked, tables: Collection[str] = ()) -> None:
+    """Make the ledger what a checked backup holds, all or nothing; with `tables`, only their rows."""
+    database.replace(backup.scratch.path, tables)
+
+
+def restore_beside(database: Database, backup: Checked, name: str) -> Database:
+    """Make a new ledger `name` beside another, of a checked backup; nothing is left of it if that fails."""
+    beside = database.beside(name)
+    try:
+        beside.replace(backup.scratch.path)
+    except BaseException:
+        beside.remove()
+        raise
+    return beside
+
+
+def compare_with(backup: Checked, database: Database) -> None:
+    """Raise `HooxError` where a ledger does not hold now what a backup does."""
+    whole = backup.manifest is None or backup.manifest.whole
+    with database.snapshot() as snapshot:
+        tables = dump.read_tables(snapshot)
+        if not whole:
+            tables = [table for table in tables if table.name in backup.scratch.tables]
+        found = contents(snapshot, tables, sequences=whole)
+        verification.compare(backup.scratch, found, database.label)
+        if whole:
+            verification.compare_schema(backup.scratch, dump.read_schema(snapshot), database.label)
+
+
+def _expected_tables(files: Sequence[Migration]) -> set[str]:
+    with closing(Model([], strict=False)) as model:
+        for migration in files:
+            migrations.try_on(model, migration)
+        return set(model.tables())
+
+
+def _history(scratch: Path, table: str) -> list[str]:
+    with closing(LocalDatabase(scratch, strict=False)) as database:
+        if not any(item.name == table and item.type == "table" for item in database.schema()):
+            return []
+        query = f"SELECT name FROM {sql.quote_name(table)} ORDER BY id"
+        return [str(row[0]) for row in database.connection.execute(query)]

@@ -1,0 +1,255 @@
+"""A backup loaded into a scratch SQLite file: our exports, others' dumps, and SQLite databases.
+
+SQL comes from `sqlite3 .dump`, Python's `iterdump`, `wrangler d1 export` or ourselves, perhaps compressed
+with gzip. What those do that cannot be loaded as it is, is put right: transactions are one, pragmas are left
+out, foreign keys are off so that the order of tables does not matter, infinities may be bare words. Rows of
+one table that follow each other, one INSERT to a line, are handed to SQLite many at a time, which takes
+half the time. The script runs behind an authorizer that lets it reach no other file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, cast
+
+from hoox_tasks import rules, sql
+from hoox_tasks.values import Progress
+from hoox_tasks.errors import HooxError, Refused
+
+_ROWS = 60
+"""Rows that go into one statement."""
+_REPORT = 1024
+"""Statements between two reports of progress."""
+_SQLITE = b"SQLite format 3\0"
+_GZIP = b"\x1f\x8b"
+_NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_]*)'
+_HEAD = re.compile(rf"INSERT INTO {_NAME} ?(?:\({_NAME}(?:, ?{_NAME})*\) ?)?VALUES ?\(")
+_INFINITIES = {"infinity", "inf"}
+_PRAGMAS = re.compile(r"(?i)\s*PRAGMA\s+(writable_schema|encoding)\b")
+
+
+def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | None = None) -> None:
+    """Make the SQLite file `scratch` from a backup; `schema` is run before it.
+
+    Raises `Refused` where the file is no backup, was cut off, or does not load; it says where.
+    """
+    try:
+        with source.open("rb") as file:
+            start = file.read(len(_SQLITE))
+            file.seek(0)
+            if start == _SQLITE:
+                _copy(source, scratch)
+            elif start.startswith(_GZIP):
+                _load_script(cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, source, scratch, schema, progress)
+            else:
+                _load_script(file, file, source, scratch, schema, progress)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(f"{source} is damaged or was cut off: {error}.", "Take another backup.") from error
+    except OSError as error:
+        raise Refused(f"{source} cannot be read: {error.strerror or error}.", "Name another file.") from error
+
+
+def connect(scratch: Path) -> sqlite3.Connection:
+    """Open a scratch file that need not survive a crash: nothing waits for the disk, nothing is logged."""
+    connection = sqlite3.connect(scratch, isolation_level=None, cached_statements=0)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000", "foreign_keys = OFF"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    rules.supply_functions(connection)
+    return connection
+
+
+def _copy(source: Path, scratch: Path) -> None:
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as connection,
+            closing(sqlite3.connect(scratch)) as copy,
+        ):
+            connection.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except sqlite3.Error as error:
+        raise Refused(f"{source} is a damaged SQLite database: {error}.", "Take another backup.") from error
+
+
+def _load_script(
+    stream: IO[bytes], file: IO[bytes], source: Path, scratch: Path, schema: str, progress: Progress | None
+) -> None:
+    size = source.stat().st_size
+    with closing(connect(scratch)) as connection:
+        connection.create_function("unistr", 1, _unistr, deterministic=True)
+        for piece in sql.split(schema):
+            connection.execute(piece.sql)
+        connection.set_authorizer(_within_the_file)
+        loading = _Loading(connection, source)
+        with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            for number, (line, head, statement) in enumerate(_statements(lines, source)):
+                loading.take(line, head, statement)
+                if progress and number % _REPORT == 0:
+                    progress("bytes", file.tell(), size)
+        loading.finish()
+        connection.set_authorizer(None)
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield a script's statements, each with its first line's number.
+
+    One that inserts a row comes with its head, up to the opening parenthesis of its values.
+    """
+    head, number = "", 0
+    try:
+        for number, line in enumerate(lines, 1):
+            if head and line.startswith(head) and line.endswith(");\n") and not line.count("'") & 1:
+                yield number, head, line
+                continue
+            first, parts, quotes = number, [line], line.count("'")
+            ends = line.rstrip().endswith(";") and not quotes & 1 and sqlite3.complete_statement(line)
+            while not ends:
+                line = next(lines, "")
+                if not line:
+                    if sql.split("".join(parts)):
+                        raise _cut_off(source)
+                    return
+                number += 1
+                parts.append(line)
+                quotes += line.count("'")
+                # Inside a text, which the parity of quotes tells, there is no need to look at all of it.
+                ends = line.rstrip().endswith(";") and _complete(parts, quotes)
+            statement = "".join(parts)
+            match = _HEAD.match(statement)
+            head = match.group() if match and statement.endswith(");\n") else ""
+            yield first, head, statement
+    except ValueError as error:  # A NUL: SQLite's text has none.
+        raise Refused(
+            f"{source} is neither SQL nor a SQLite database ({error} in line {number:,}).", "Name another file."
+        ) from error
+
+
+def _complete(parts: list[str], quotes: int) -> bool:
+    if quotes & 1 and parts[0].startswith("INSERT"):
+        return False
+    return sqlite3.complete_statement("".join(parts))
+
+
+class _Loading:
+    """Runs a script's statements, rows of one table many at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, source: Path) -> None:
+        self._connection = connection
+        self._source = source
+        self._head = ""
+        self._rows: list[tuple[int, str]] = []
+        self._begun = False
+        self._ended = False
+
+    def take(self, line: int, head: str, statement: str) -> None:
+        """Take the next statement, which begins on a line of the script."""
+        if not head or head != self._head or len(self._rows) == _ROWS:
+            self._flush()
+        self._head = head
+        if head:
+            self._rows.append((line, statement))
+        else:
+            self._run(line, statement)
+
+    def finish(self) -> None:
+        """Run what is left; raises `Refused` where the script was cut off."""
+        self._flush()
+        if self._begun and not self._ended:
+            raise _cut_off(self._source)
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        if len(rows) > 1:
+            start = len(self._head) - 1
+            values = ",".join([statement[start:-2] for _, statement in rows])
+            # What does not run as one is taken one by one: that tells the line, or runs after all.
+            try:
+                self._connection.execute(f"{self._head[:-1]}{values}")
+            except sqlite3.IntegrityError as error:  # Some of the rows are in the scratch file now.
+                raise self._unloadable(rows[0][0], error) from error
+            except (sqlite3.Error, ValueError):
+                pass
+            else:
+                return
+        for line, statement in rows:
+            self._run(line, statement)
+
+    def _run(self, line: int, statement: str) -> None:
+        word = sql.first_word(statement)
+        if word in {"BEGIN", "SAVEPOINT"}:
+            self._begun = True
+            self._ended = False
+            return
+        if word in {"COMMIT", "END", "RELEASE"}:
+            self._ended = True
+            return
+        if word == "ROLLBACK":
+            raise Refused(
+                f"{self._source} ends with ROLLBACK: whoever wrote it met an error.", "Take another backup."
+            )
+        if not word and not sql.split(statement):
+            return
+        if word == "PRAGMA":
+            if _PRAGMAS.match(statement):
+                self._connection.execute(statement)
+            return
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN")
+        try:
+            self._connection.execute(statement)
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+            self._run_with_care(line, statement, error)
+
+    def _run_with_care(self, line: int, statement: str, error: Exception) -> None:
+        text = str(error)
+        if "one statement at a time" in text:
+            for piece in sql.split(statement):
+                self._run(line + piece.line - 1, f"{piece.sql};")
+            return
+        if "no such column: " in text and text.rpartition(" ")[2].lower() in _INFINITIES:
+            self._run(line, _with_infinities(statement))
+            return
+        raise self._unloadable(line, error) from error
+
+    def _unloadable(self, line: int, error: Exception) -> HooxError:
+        return Refused(
+            f"{self._source} does not load from line {line:,} on: {error}.",
+            "It is no backup of a ledger, or damaged.",
+        )
+
+
+def _cut_off(source: Path) -> Refused:
+    return Refused(f"{source} was cut off: its end is missing.", "Take another backup.")
+
+
+def _with_infinities(statement: str) -> str:
+    """Write the bare words that D1 and old versions of SQLite have for infinities as numbers."""
+    parts, position = [], 0
+    for token in sql.tokens(statement):
+        if token.kind == "word" and token.text.lower() in _INFINITIES:
+            parts += [statement[position : token.offset], "9e999"]
+            position = token.offset + len(token.text)
+    return "".join([*parts, statement[position:]])
+
+
+def _within_the_file(action: int, *_: str | None) -> int:
+    reaches_out = action in {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+    return sqlite3.SQLITE_DENY if reaches_out else sqlite3.SQLITE_OK
+
+
+def _unistr(text: str | None) -> str | None:
+    """SQLite's function of this name, in which newer shells write control characters."""
+    if text is None:
+        return None
+    escape = re.compile(r"\\(?:\\|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
+    return escape.sub(lambda match: chr(int(next(filter(None, match.groups())), 16)) if match.lastindex else "\\", text)
