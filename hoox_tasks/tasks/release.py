@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @ledger_task(
     {
         "backups": "Keep the backup in this folder instead of backups/.",
-        "smoke": "A query that must run on the migrated copy and afterwards (repeatable), beside the runbook's.",
+        "smoke": "A query that must run on the migrated copy and afterwards (repeatable).",
         "summary": "Append the receipt as Markdown to this file; $GITHUB_STEP_SUMMARY where that is set.",
         "artifact": "What a workflow calls the place where it keeps the backup, for the receipt.",
         "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
@@ -65,7 +65,7 @@ def release(
                 settings.migrations_table,
                 folder,
                 smoke=smoke or (),
-                restore=_restore(command),
+                restore=_restore(command, artifact),
                 tell=console.note if command.json else command.say,
                 dry=command.dry,
                 allow_out_of_order=allow_out_of_order,
@@ -92,10 +92,15 @@ def _with(receipt: Receipt, error: BaseException | None) -> Receipt:
     return replace(receipt, problem=f"It was ended ({type(error).__name__}).")
 
 
-def _restore(command: Command) -> Callable[[Path], list[str]]:
+def _restore(command: Command, artifact: str) -> Callable[[Path], list[str]]:
     """Write the commands of the way back, for the ledger that this task was given."""
-    flags = shlex.join(command.flags)
-    return lambda path: [f"inv db.restore {shlex.quote(command.shown(path))} {flags}".rstrip()]
+
+    def commands(path: Path) -> list[str]:
+        # The folder of a runner is gone with it; who restores has the artifact's file beside him.
+        file = path.name if artifact else command.shown(path)
+        return [shlex.join(["inv", "db.restore", file, *command.flags])]
+
+    return commands
 
 
 def _tell(command: Command, receipt: Receipt, error: BaseException | None, summary: str | None) -> None:

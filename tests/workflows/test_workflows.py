@@ -128,10 +128,10 @@ def test_a_good_migration_is_released(served: Served, file: Path) -> None:
     assert [one["value"] for one in receipt["smoke"]][-2:] == [0, 'a "b" $HOME']
     assert receipt["artifact"] == job.artifact
     assert job.summary.startswith("## Released: `D1 database hoox`\n")
-    for said in ("`0003_notes.sql`", job.artifact, "db restore", f"| `trades` | {trades[0]:,} |"):
+    (backup,) = (name for name in job.kept if name.endswith(".sql.gz"))
+    restoring = f"inv db.restore {backup} --database hoox --remote"
+    for said in ("`0003_notes.sql`", job.artifact, restoring, f"| `trades` | {trades[0]:,} |"):
         assert said in job.summary
-    (backup,) = (path for name, path in job.kept.items() if name.endswith(".sql.gz"))
-    assert backup.name in job.summary
     assert TOKEN not in job.output + job.summary + json.dumps(receipt)
     assert f"hoox-tasks=={__version__}" in job.output, "the pinned version is the one to install"
 

@@ -1,0 +1,283 @@
+"""Releases of a ledger in a file: each step going well, and each going wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoox_tasks import migrations
+from hoox_tasks.config import bundled
+from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.migrations import MigrationFailed
+from hoox_tasks.release import Receipt, Release, annotation, markdown
+
+TABLE = "d1_migrations"
+GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"
+
+
+class Workspace:
+    """A migrated ledger with three trades, and one migration of ours to come."""
+
+    def __init__(self, folder: Path, ledger: LocalDatabase) -> None:
+        self.folder = folder
+        self.ledger = ledger
+        shutil.copytree(bundled("migrations"), folder / "migrations")
+        migrations.apply(ledger, self.files, TABLE)
+        for number in range(3):
+            self.trade(number)
+
+    @property
+    def files(self) -> list[migrations.Migration]:
+        return migrations.discover(self.folder / "migrations")
+
+    @property
+    def backups(self) -> list[Path]:
+        return sorted((self.folder / "backups").glob("*"))
+
+    def trade(self, number: int, symbol: str = "BTCUSDT") -> None:
+        self.ledger.connection.execute(
+            "INSERT INTO trades (id, timestamp, exchange, symbol, action, status)"
+            " VALUES (?, 1, 'bybit', ?, 'LONG', 'EXECUTED')",
+            (f"t{number}", symbol),
+        )
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / "migrations" / name
+        path.write_text(text)
+        return path
+
+    def release(self, **options: Any) -> Release:
+        options = {"restore": lambda path: [f"restore {path.name}"], **options}
+        return Release(self.ledger, self.files, TABLE, self.folder / "backups", **options)
+
+    @property
+    def dump(self) -> list[str]:
+        """All that the ledger holds."""
+        return list(self.ledger.connection.iterdump())
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        yield Workspace(tmp_path, ledger)
+
+
+def test_a_release_migrates_and_keeps_what_was(workspace: Workspace) -> None:
+    """What is pending is in the ledger; the backup loads into a ledger as it was before."""
+    before = workspace.dump
+    workspace.write("0003_note.sql", GOOD)
+    receipt = workspace.release(smoke=["SELECT count(note) FROM trades"]).run()
+    assert (receipt.outcome, receipt.version, receipt.failed_in) == ("released", "0003_note.sql", "")
+    assert [one.name for one in receipt.applied] == ["0003_note.sql"]
+    assert receipt.tables["trades"] == 3
+    assert receipt.smoke[-1].value == 0
+    (backup,) = workspace.backups
+    assert receipt.way_back == (f"restore {backup.name}",)
+    with closing(sqlite3.connect(":memory:")) as loaded:
+        loaded.executescript(gzip.decompress(backup.read_bytes()).decode())
+        assert sorted(loaded.iterdump()) == sorted(
+            re.sub("^CREATE TABLE (?!IF)", "CREATE TABLE ", line) for line in before
+        )
+
+
+def test_nothing_pending_is_looked_at_only(workspace: Workspace) -> None:
+    """With nothing to apply nothing is written, no backup either, and the ledger is checked all the same."""
+    before = workspace.dump
+    receipt = workspace.release().run()
+    assert (receipt.outcome, workspace.backups, workspace.dump) == ("nothing pending", [], before)
+    assert [step.name for step in receipt.steps] == ["plan", "check", "smoke"]
+    workspace.ledger.connection.execute("ALTER TABLE balances DROP COLUMN equity")
+    workspace.ledger.connection.execute("DROP INDEX idx_trades_created_at")
+    release = workspace.release()
+    with pytest.raises(HooxError, match=r"lacks .*column balances\.equity.*idx_trades_created_at"):
+        release.run()
+    assert release.receipt.failed_in == "check"
+
+
+def test_a_dry_run_leaves_nothing(workspace: Workspace) -> None:
+    """A dry run tries it all on a copy; ledger and backups are as they were."""
+    before = workspace.dump
+    workspace.write(
+        "0003_more.sql", "INSERT INTO system_logs VALUES (1, 1, 1, 1, 1, 1);"
+    )
+    receipt = workspace.release(dry=True).run()
+    assert (receipt.outcome, receipt.not_applied) == ("rehearsed", ("0003_more.sql",))
+    (change,) = receipt.rehearsal
+    assert (change.table, change.before, change.after) == ("system_logs", 0, 1)
+    assert (workspace.backups, workspace.dump, receipt.way_back) == ([], before, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("SELECT 1;\n\nALTER TABLE nowhere ADD COLUMN x;", 3, "no such table: nowhere"),
+        ("DELETE FROM trades;", 0, "would lose rows"),
+        ("CREATE TABLE x (a);\nSELECT sqlite_version();", 2, "sqlite_version"),
+    ],
+)
+def test_what_fails_on_the_copy_is_not_tried_on_the_ledger(
+    workspace: Workspace, text: str, line: int, words: str
+) -> None:
+    """A migration that fails in the rehearsal, or good ones before it, touch nothing; the backup stays."""
+    before = workspace.dump
+    workspace.write("0003_note.sql", GOOD)
+    workspace.write("0004_bad.sql", text)
+    release = workspace.release()
+    with pytest.raises(MigrationFailed, match=words) as caught:
+        release.run()
+    assert (caught.value.file.name, caught.value.line) == ("0004_bad.sql", line)
+    assert workspace.dump == before
+    receipt = release.receipt
+    assert (receipt.failed_in, receipt.applied) == ("rehearsal", ())
+    assert receipt.not_applied == ("0003_note.sql", "0004_bad.sql")
+    assert len(workspace.backups) == 1
+
+
+def test_a_query_that_does_not_run_stops_the_release(workspace: Workspace) -> None:
+    """The queries run on the migrated copy first, so a wrong or a writing one comes to light in time."""
+    workspace.write("0003_note.sql", GOOD)
+    for query in ("SELECT no_such FROM trades", "DELETE FROM trades"):
+        before = workspace.dump
+        release = workspace.release(smoke=[query])
+        with pytest.raises(HooxError, match=query) as caught:
+            release.run()
+        assert (caught.value.exit_code, release.receipt.failed_in) == (1, "rehearsal")
+        assert workspace.dump == before
+
+
+def test_what_came_between_stops_it_half_way_and_is_told(workspace: Workspace) -> None:
+    """Rows that were written after the rehearsal fail one migration: those before it are told as applied."""
+    workspace.write("0003_note.sql", GOOD)
+    workspace.write("0004_one.sql", "CREATE UNIQUE INDEX one ON trades (symbol) WHERE symbol <> 'BTCUSDT';")
+
+    def meanwhile(told: str) -> None:
+        if told.startswith("Rehearsed"):
+            workspace.trade(8, "ETHUSDT")
+            workspace.trade(9, "ETHUSDT")
+
+    release = workspace.release(tell=meanwhile)
+    with pytest.raises(MigrationFailed, match="UNIQUE"):
+        release.run()
+    receipt = release.receipt
+    assert [one.name for one in receipt.applied] == ["0003_note.sql"]
+    assert (receipt.not_applied, receipt.version) == (("0004_one.sql",), "0003_note.sql")
+    assert receipt.failed_in == "migrate"
+    status = migrations.status(workspace.ledger, workspace.files, TABLE)
+    assert status.version == "0003_note.sql"
+    assert ("t9",) in list(workspace.ledger.query("SELECT id FROM trades"))
+
+
+def test_a_history_that_does_not_fit_is_refused(workspace: Workspace) -> None:
+    """An edited migration is refused before anything is read or written."""
+    workspace.write("0002_runbook_columns.sql", "SELECT 2;")
+    workspace.write("0003_note.sql", GOOD)
+    with pytest.raises(Refused):
+        workspace.release().run()
+    assert workspace.backups == []
+
+
+def test_what_the_migrations_do_not_know_is_told(workspace: Workspace) -> None:
+    """A table made by hand harms nobody: it is named in the receipt."""
+    workspace.ledger.connection.execute("CREATE TABLE mine (a)")
+    assert workspace.release().run().extra == ("table mine", "column mine.a")
+
+
+def unescaped(text: str) -> str:
+    for code, char in (("%2C", ","), ("%3A", ":"), ("%0A", "\n"), ("%0D", "\r"), ("%25", "%")):
+        text = text.replace(code, char)
+    return text
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.text("a,:%\n\r;=", min_size=1))
+def test_annotations_say_any_message_of_any_file(message: str, name: str) -> None:
+    """One line, of which GitHub reads the file and the message as they are."""
+    root = Path("/r")
+    error = MigrationFailed(message, "", root / "m" / f"{name}.sql", 7)
+    line = annotation(error, root)
+    assert "\n" not in line
+    assert "\r" not in line
+    found = re.fullmatch(r"::error file=([^,:]*),line=7::(.*)", line, re.S)
+    assert found is not None
+    assert (unescaped(found[1]), unescaped(found[2])) == (f"m/{name}.sql", message.rstrip())
+
+
+def test_annotations_of_other_errors_name_no_file(tmp_path: Path) -> None:
+    """An error of no file, or of one outside the checkout, is told without a place."""
+    assert annotation(HooxError("a, b: 100%", "c"), tmp_path) == "::error::a, b: 100%25 c"
+    assert annotation(MigrationFailed("a", "", Path("/x/1.sql"), 3), tmp_path) == "::error::a"
+
+
+@given(st.text(min_size=1))
+def test_a_name_stays_in_its_cell(name: str) -> None:
+    """Whatever a table is called, its row of the summary is one line of two cells."""
+    lines = markdown(Receipt("l", "released", tables={name: 1})).splitlines()
+    (row,) = (line for line in lines if line.endswith(" | 1 |"))
+    assert len(re.split(r"(?<!\\)\|", row)) == 4
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    hoox = Path(sys.executable).parent / "hoox"
+    return subprocess.run(
+        [hoox, *words, "--path=ledger.sqlite"],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_task_tells_people_programs_and_github(workspace: Workspace) -> None:
+    """On a terminal, as JSON, in a job's summary and by an annotation: the same receipt, and exit code 1."""
+    path = workspace.write("0003_bad.sql", "SELECT 1;\nDROP TABLE nowhere;")
+    summary = workspace.folder / "summary.md"
+    summary.write_text("of another step\n")
+    done = run(
+        workspace.folder,
+        "db",
+        "release",
+        "--json",
+        GITHUB_ACTIONS="true",
+        GITHUB_WORKSPACE=str(path.parent),
+        GITHUB_STEP_SUMMARY=str(summary),
+    )
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert list(document) == [*(item.name for item in fields(Receipt)), "seconds"]
+    assert (document["outcome"], document["not_applied"]) == ("failed", ["0003_bad.sql"])
+    assert "::error file=0003_bad.sql,line=2::" in done.stderr
+    assert summary.read_text().startswith("of another step\n## Release failed: `ledger.sqlite`\n")
+    path.write_text(GOOD)
+    dry = run(workspace.folder, "--dry", "db", "release")
+    assert (dry.returncode, dry.stderr) == (0, "")
+    assert "Rehearsed a release of ledger.sqlite" in dry.stdout
+    done = run(workspace.folder, "db", "release")
+    assert done.returncode == 0
+    assert f"inv db.restore {Path('backups', workspace.backups[-1].name)} --path ledger.sqlite" in done.stdout
+    assert run(workspace.folder, "db", "release", "--summary=/no/such/file").returncode == 0
+
+
+def test_the_task_refuses_what_it_cannot_find(workspace: Workspace, tmp_path: Path) -> None:
+    """Where there is no ledger the exit code is 2, and the summary and the JSON say why."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = run(empty, "db", "release", "--json", "--summary=s.md")
+    assert done.returncode == 2
+    assert "There is no ledger" in json.loads(done.stdout)["problem"]
+    assert "There is no ledger" in (empty / "s.md").read_text()
