@@ -30,7 +30,7 @@ hoox db query "SELECT symbol, side, size, entry_price FROM positions WHERE size 
 hoox db export --remote
 hoox db reset --confirm
 hoox db reset --remote --confirm
-""".splitlines()  # noqa: E501  (as they stand there)
+""".splitlines()
 TABLES = ("balances", "positions", "trade_signals", "trades")  # Migrations write to system_logs.
 
 

@@ -123,7 +123,9 @@ def _verified(
     ddl = ""
     if not schema:
         ddl = "".join(f"{table.sql};\n" for table in chosen if table.kind != "shadow")
-    with verification.loaded(file, schema=ddl, meanwhile=read_source, sequences=whole, progress=progress) as copy:
+    with verification.loaded(
+        file, schema=ddl, meanwhile=read_source, sequences=whole, progress=progress
+    ) as copy:
         verification.compare(copy, source, "the ledger")
         if whole:
             verification.compare_schema(copy, dump.read_schema(snapshot), "the ledger")
@@ -135,4 +137,6 @@ def _version(snapshot: Snapshot, history: str) -> str:
     if not list(snapshot.stream(exists)):
         return ""
     query = f"SELECT name FROM {sql.quote_name(history)} ORDER BY id DESC LIMIT 1"
-    return "".join(bytes(row[0]).decode() for row in snapshot.stream(Statement(query)) if isinstance(row[0], bytes))
+    return "".join(
+        bytes(row[0]).decode() for row in snapshot.stream(Statement(query)) if isinstance(row[0], bytes)
+    )

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from hoox_tasks import dump
 from hoox_tasks.backups.manifest import Content
 from hoox_tasks.database import SchemaObject, Snapshot, Statement
-from hoox_tasks.values import Row
 from hoox_tasks.sql import format_ddl
+from hoox_tasks.values import Row
 
 _MODULUS = 2**128
 
@@ -34,7 +34,9 @@ def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
     return Content(rows, f"{total % _MODULUS:032x}")
 
 
-def contents(snapshot: Snapshot, tables: Sequence[dump.Table], *, sequences: bool = True) -> dict[str, Content]:
+def contents(
+    snapshot: Snapshot, tables: Sequence[dump.Table], *, sequences: bool = True
+) -> dict[str, Content]:
     """Give the content of each table that a dump writes rows of; with `sequences` of AUTOINCREMENT as well."""
     shadows = {table.name for table in tables if table.kind == "shadow"}
     kept: set[str] = set()

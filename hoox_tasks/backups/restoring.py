@@ -12,10 +12,10 @@ from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Manifest
 from hoox_tasks.database import Database
-from hoox_tasks.values import Progress
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import Migration, Model
+from hoox_tasks.values import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,11 @@ def find(folder: Path) -> list[Backup]:
 
 
 def surplus(
-    backups: Sequence[Backup], *, keep: int | None = None, days: float | None = None, now: datetime | None = None
+    backups: Sequence[Backup],
+    *,
+    keep: int | None = None,
+    days: float | None = None,
+    now: datetime | None = None,
 ) -> list[Backup]:
     """Choose what may go: all but the newest `keep`, and all older than `days`.
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from hoox_tasks import rules, sql
-from hoox_tasks.values import Progress
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.values import Progress
 
 _ROWS = 60
 """Rows that go into one statement."""
@@ -47,7 +47,9 @@ def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | 
             if start == _SQLITE:
                 _copy(source, scratch)
             elif start.startswith(_GZIP):
-                _load_script(cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, source, scratch, schema, progress)
+                _load_script(
+                    cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, source, scratch, schema, progress
+                )
             else:
                 _load_script(file, file, source, scratch, schema, progress)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -128,7 +130,8 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
             yield first, head, statement
     except ValueError as error:  # A NUL: SQLite's text has none.
         raise Refused(
-            f"{source} is neither SQL nor a SQLite database ({error} in line {number:,}).", "Name another file."
+            f"{source} is neither SQL nor a SQLite database ({error} in line {number:,}).",
+            "Name another file.",
         ) from error
 
 
@@ -252,4 +255,6 @@ def _unistr(text: str | None) -> str | None:
     if text is None:
         return None
     escape = re.compile(r"\\(?:\\|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
-    return escape.sub(lambda match: chr(int(next(filter(None, match.groups())), 16)) if match.lastindex else "\\", text)
+    return escape.sub(
+        lambda match: chr(int(next(filter(None, match.groups())), 16)) if match.lastindex else "\\", text
+    )

@@ -24,9 +24,9 @@ from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, digest, read_manifest
 from hoox_tasks.backups.script import load
 from hoox_tasks.database import SchemaObject
-from hoox_tasks.values import Progress
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 8 * 1024 * 1024
 """Bytes of a backup from which a second process pays for its start."""
@@ -163,7 +163,7 @@ def compare(scratch: Scratch, tables: Mapping[str, Content], what: str) -> None:
     wrong = []
     for name in sorted({*scratch.tables, *tables}):
         here, there = scratch.tables.get(name), tables.get(name)
-        if here == there or (here or there or Content(0, "")).rows == 0 and (here is None or there is None):
+        if here == there or ((here or there or Content(0, "")).rows == 0 and (here is None or there is None)):
             continue
         if here is None or there is None:
             wrong.append(f"{name} is only in {'the file' if here else what}")
