@@ -17,7 +17,7 @@ INSTALL_SECONDS = 120
 
 
 def install() -> Path:
-    """The folder to import `pysqlite3` from, filled on the first call on a machine; skips where it cannot be."""
+    """The folder to import `pysqlite3` from, filled on a machine's first call; skips where it cannot be."""
     folder = npm.cache().parent / f"{REQUIREMENT}-{sys.implementation.cache_tag}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):

@@ -207,7 +207,7 @@ def _table(draw: st.DrawFn, name: str, others: tuple[str, ...]) -> MadeTable:
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> MadeLedger:
-    """Make up a ledger: up to four tables that may refer to each other in any order, and what stands on them."""
+    """Make up a ledger: tables that may refer to each other in any order, and what stands on them."""
     chosen = tuple(draw(st.lists(names, min_size=1, max_size=4, unique_by=lambda name: name.casefold())))
     tables = tuple(draw(_table(name, chosen)) for name in chosen)
     later: list[str] = []

@@ -133,7 +133,8 @@ def test_the_structure_is_the_runbooks(path: Path) -> None:
     """A dump says keys off, a transaction, all tables, all rows, then indexes, views and triggers."""
     execute(
         path,
-        "CREATE TABLE b (id INTEGER PRIMARY KEY, a REFERENCES a(id)); CREATE TABLE a (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, a REFERENCES a(id)); CREATE TABLE a (id INTEGER"
+        " PRIMARY KEY);"
         "CREATE INDEX i ON b (a); CREATE VIEW v AS SELECT 1; CREATE TRIGGER t AFTER INSERT ON a BEGIN"
         " SELECT raise(ABORT, 'no'); END; CREATE TRIGGER u INSTEAD OF DELETE ON v BEGIN SELECT 1; END;"
         "INSERT INTO b VALUES (1, 2);",
@@ -218,7 +219,8 @@ def test_sequences_survive(path: Path) -> None:
     """AUTOINCREMENT goes on where it was, also where the last rows are gone."""
     execute(
         path,
-        'CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE "it\'s" (id INTEGER PRIMARY KEY'
+        'CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE "it\'s" (id INTEGER'
+        " PRIMARY KEY"
         ' AUTOINCREMENT); INSERT INTO t VALUES (41, 1); DELETE FROM t; INSERT INTO "it\'s" VALUES (7);',
     )
     round_trip(path)
@@ -405,7 +407,7 @@ def test_memory_stays_flat(path: Path) -> None:
 
 @needs_proc
 def test_memory_stays_flat_with_large_cells(path: Path) -> None:
-    """Large texts after many small ones, more than a query could give at once, are dumped in little memory."""
+    """Large texts after many small ones, too many for one query, are dumped in little memory."""
     with opened(path) as connection:
         connection.executescript(
             "CREATE TABLE logs (id INTEGER PRIMARY KEY, details TEXT);"

@@ -25,10 +25,11 @@ def database(tmp_path: Path) -> Iterator[LocalDatabase]:
 
 
 def test_tables_are_listed_with_their_rows(database: LocalDatabase) -> None:
-    """Tables come by name with their counts; those of tools and engine only on demand, unreadable ones uncounted."""
+    """Tables come by name with their counts, where they can be counted; internal ones only on demand."""
     execute(
         database.path,
-        'CREATE TABLE b (x); INSERT INTO b VALUES (1), (2); CREATE TABLE "a ""%"";" (id INTEGER PRIMARY KEY AUTOINCREMENT);'
+        'CREATE TABLE b (x); INSERT INTO b VALUES (1), (2); CREATE TABLE "a ""%"";" (id INTEGER'
+        " PRIMARY KEY AUTOINCREMENT);"
         "CREATE TABLE _cf_METADATA (key INTEGER PRIMARY KEY, value BLOB); CREATE VIEW v AS SELECT 1;"
         "CREATE VIRTUAL TABLE f USING fts5(w); INSERT INTO f VALUES ('x'); CREATE TABLE d1_migrations (name);"
         "CREATE TABLE hoox_checksums (name)",
@@ -63,7 +64,8 @@ def test_the_description_is_one_fixed_form(database: LocalDatabase, tmp_path: Pa
     with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as other:
         execute(
             other.path,
-            "CREATE VIRTUAL TABLE f USING fts5(w); CREATE TABLE a (\n  id INTEGER PRIMARY KEY, -- the id\n  b REFERENCES b (x)\n);"
+            "CREATE VIRTUAL TABLE f USING fts5(w); CREATE TABLE a (\n  id INTEGER PRIMARY KEY, --"
+            " the id\n  b REFERENCES b (x)\n);"
             "CREATE INDEX i ON a (b); CREATE TABLE b (x INTEGER,y TEXT)",
         )
         texts = [ledger.describe(each.schema(), HISTORY) for each in (database, other)]
@@ -77,7 +79,8 @@ def test_the_description_is_one_fixed_form(database: LocalDatabase, tmp_path: Pa
 TANGLES = {
     "a chain": "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p ON DELETE RESTRICT);"
     "INSERT INTO p VALUES (1); INSERT INTO c VALUES (1);",
-    "a ring": "CREATE TABLE p (id INTEGER PRIMARY KEY, c NOT NULL REFERENCES c DEFERRABLE INITIALLY DEFERRED);"
+    "a ring": "CREATE TABLE p (id INTEGER PRIMARY KEY, c NOT NULL REFERENCES c DEFERRABLE INITIALLY"
+    " DEFERRED);"
     "CREATE TABLE c (id INTEGER PRIMARY KEY, p NOT NULL REFERENCES p ON DELETE RESTRICT);"
     "PRAGMA foreign_keys = OFF; INSERT INTO p VALUES (1, 1); INSERT INTO c VALUES (1, 1);",
     "itself": "CREATE TABLE p (id INTEGER PRIMARY KEY, up REFERENCES p ON DELETE RESTRICT);"
@@ -99,8 +102,8 @@ def test_a_reset_ledger_is_as_new(tmp_path: Path, script: str, strict: bool) -> 
     path, fresh = tmp_path / "ledger.sqlite", tmp_path / "fresh.sqlite"
     execute(
         path,
-        script
-        + "CREATE TABLE _cf_METADATA (key INTEGER PRIMARY KEY, value); INSERT INTO _cf_METADATA VALUES (1, 'b');",
+        script + "CREATE TABLE _cf_METADATA (key INTEGER PRIMARY KEY, value); INSERT INTO _cf_METADATA"
+        " VALUES (1, 'b');",
     )
     found = migrations.discover(OURS)
     with closing(LocalDatabase(fresh, create=True)) as database:

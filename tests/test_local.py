@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -40,7 +39,7 @@ sys.stdin.readline()
 
 
 def test_a_locked_ledger_names_its_holder(database: LocalDatabase) -> None:
-    """A ledger that another process keeps locked is refused with that process and the time that was waited."""
+    """A ledger that another process keeps locked is refused with that process and the time waited."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, database.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -60,7 +59,7 @@ def test_a_locked_ledger_names_its_holder(database: LocalDatabase) -> None:
 
 
 def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    """A missing file, a folder, another kind of file, and one below a file are refused by name; nothing is made."""
+    """A missing file, a folder, and another kind of file are refused by name; nothing is made."""
     (tmp_path / "other").write_text("a text that is long enough not to look like an empty database " * 20)
     cases = {
         tmp_path / "missing.sqlite": "There is no ledger at",
@@ -89,14 +88,14 @@ def test_a_damaged_file_is_refused(database: LocalDatabase) -> None:
 
 
 READ_ONLY = """
-import os, sys
+import concurrent.futures.thread, os, sys
 from pathlib import Path
-if os.getuid() == 0:
-    os.setuid(65534)
-from hoox_tasks.database import Statement
+from hoox_tasks.database import Statement, reader
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks import dump, migrations
+if os.getuid() == 0:
+    os.setuid(65534)  # Root may write whatever the permissions are.
 database = LocalDatabase(Path(sys.argv[1]))
 print(list(database.query("SELECT x FROM t ORDER BY x")))
 print(migrations.status(database, [], "d1_migrations").entries)
@@ -109,10 +108,8 @@ except Refused as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
-def test_a_ledger_that_can_only_be_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_ledger_that_can_only_be_read() -> None:
     """A file that can only be read can be asked, looked at and dumped; a change is refused."""
-    import tempfile
-
     # Nobody may look into pytest's own folders.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,8 +120,6 @@ def test_a_ledger_that_can_only_be_read(tmp_path_factory: pytest.TempPathFactory
         done = subprocess.run(
             [sys.executable, "-c", READ_ONLY, path], capture_output=True, text=True, timeout=SECONDS
         )
-        if "Permission denied" in done.stderr or "ModuleNotFound" in done.stderr:
-            pytest.skip("Nobody else may read this Python's files.")
     assert done.stderr == ""
     assert done.stdout.splitlines()[:3] == ["[(1,), (2,)]", "()", "{'t': 2}"]
     assert "can only be read" in done.stdout
@@ -180,7 +175,7 @@ def test_a_unit_cannot_end_its_transaction(database: LocalDatabase, word: str, s
 def test_ctrl_c_inside_a_transaction_undoes_it(database: LocalDatabase) -> None:
     """An interrupt inside a transaction leaves the ledger as it was, and the ledger usable."""
     before = dumped(database.path)
-    with pytest.raises(KeyboardInterrupt), database.transaction() as connection:
+    with pytest.raises(KeyboardInterrupt), database.transaction() as connection:  # noqa: PT012
         connection.execute("DELETE FROM t")
         raise KeyboardInterrupt
     assert dumped(database.path) == before
@@ -209,12 +204,12 @@ def test_a_query_only_reads(
 ) -> None:
     """Whatever would change anything is refused with exit code 2, and no file is touched or made."""
     monkeypatch.chdir(tmp_path)
-    before = dumped(database.path), sorted(os.listdir(tmp_path))
+    before = dumped(database.path), sorted(tmp_path.iterdir())
     with closing(LocalDatabase(database.path, strict=strict)) as other:
         with pytest.raises((Refused, StatementError)):
             list(other.query(statement))
         assert list(other.query("SELECT replace(update_, 'a', 'z') FROM t WHERE x = ?", [1])) == [("z",)]
-    assert (dumped(database.path), sorted(os.listdir(tmp_path))) == before
+    assert (dumped(database.path), sorted(tmp_path.iterdir())) == before
 
 
 def test_several_statements_at_once_are_refused(database: LocalDatabase) -> None:
@@ -225,18 +220,9 @@ def test_several_statements_at_once_are_refused(database: LocalDatabase) -> None
 
 def test_too_large_a_statement_is_told(database: LocalDatabase) -> None:
     """A statement that compiles to more than D1 takes is told as D1 would, not as Python's MemoryError."""
-    many = " UNION ALL ".join(["SELECT 1"] * 5)
-    text = (
-        "SELECT * FROM ("
-        + "), (".join([many] * 60)
-        + ") WHERE "
-        + " AND ".join(["random() IN (1,2,3,4,5,6,7,8,9)"] * 2500)
-    )
-    with pytest.raises(StatementError):
-        list(database.query(text))
-    rows = ", ".join(["(1, 2, 3, 4, 5)"] * 6000)
+    rows = ",".join(["(1,2,3,4,5)"] * 6000)
     with pytest.raises(StatementError, match="NOMEM"):
-        list(database.query(f"SELECT count(*) FROM (VALUES {rows}) ORDER BY random()"))
+        list(database.query(f"SELECT count(*) FROM (VALUES {rows})"))
 
 
 STREAM = """
@@ -244,7 +230,10 @@ import re, sys
 from pathlib import Path
 from hoox_tasks.database.local import LocalDatabase
 database = LocalDatabase(Path(sys.argv[1]))
-many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT i, 'row ' || i FROM n"
+many = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
+    " SELECT i, 'row ' || i FROM n"
+)
 print(sum(1 for row in database.query(many)))
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
@@ -264,9 +253,9 @@ def test_a_query_streams(database: LocalDatabase) -> None:
 
 def test_errors_show_their_place(database: LocalDatabase) -> None:
     """A statement with an error tells where in it."""
-    with pytest.raises(StatementError, match=re.escape('near "FORM"')) as failure:
-        list(database.query("SELECT x\nFORM t"))
-    assert failure.value.offset == 9 or failure.value.offset == 14
+    with pytest.raises(StatementError, match='near "AND"') as failure:
+        list(database.query("SELECT x\nFROM t\nWHERE AND x"))
+    assert failure.value.offset == 22
 
 
 def test_inserting_is_all_or_nothing(database: LocalDatabase) -> None:

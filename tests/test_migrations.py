@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -135,7 +135,7 @@ def test_one_number_for_two_files_is_refused(folder: Path) -> None:
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """A migrations folder that is not there is refused by its path."""
-    with pytest.raises(Refused, match="There is no migrations folder .*nowhere"):
+    with pytest.raises(Refused, match=r"There is no migrations folder .*nowhere"):
         migrations.discover(tmp_path / "nowhere")
 
 
@@ -222,7 +222,7 @@ def test_stopping_after_one(database: LocalDatabase, folder: Path, last: str) ->
 
 
 def test_every_misfit_is_told_and_nothing_runs(database: LocalDatabase, folder: Path) -> None:
-    """Edited, renamed, missing and out-of-order migrations are all listed with advice, before anything runs."""
+    """Edited, renamed, missing and out-of-order migrations are all told with advice; nothing runs."""
     write(folder, {**BASIC, "0004_d.sql": "CREATE TABLE d (x);", "0006_f.sql": "CREATE TABLE f (x);"})
     apply(database, folder)
     (folder / "0001_a.sql").write_text("CREATE TABLE a (x, y);")
@@ -248,7 +248,7 @@ def test_every_misfit_is_told_and_nothing_runs(database: LocalDatabase, folder: 
 
 
 def test_marking_puts_every_misfit_right(database: LocalDatabase, folder: Path) -> None:
-    """Marked, an edited file is accepted, a renamed one gets its new name, and a lost one can be forgotten."""
+    """Marked, an edited file is accepted and a renamed one gets its new name; a lost one is forgotten."""
     write(folder, BASIC)
     apply(database, folder)
     (folder / "0001_a.sql").write_text("CREATE TABLE a (x); -- edited")
@@ -313,13 +313,14 @@ FAILURES = {
     "syntax": "CREATE TABLE n (x);\n\nCREATE TABEL m (x);\n",
     "a missing table": "CREATE TABLE n (x);\n\nINSERT INTO nowhere VALUES (1);\n",
     "a constraint": "CREATE TABLE n (x UNIQUE);\n\nINSERT INTO n SELECT x FROM a;\n",
-    "a conflict that rolls back": "CREATE TABLE n (x UNIQUE);\n\nINSERT OR ROLLBACK INTO n SELECT x FROM a;\n",
+    "a conflict that rolls back": "CREATE TABLE n (x UNIQUE);\n\nINSERT OR ROLLBACK INTO n SELECT x"
+    " FROM a;\n",
 }
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in FAILURES.items()])
 def test_a_failing_migration_leaves_nothing(database: LocalDatabase, folder: Path, text: str) -> None:
-    """A migration that fails is undone as a whole and told with its file, line and statement; earlier ones stay."""
+    """A migration that fails is undone and told with file, line and statement; earlier ones stay."""
     write(folder, {"0001_a.sql": "CREATE TABLE a (x); INSERT INTO a VALUES (1), (1);"})
     apply(database, folder)
     write(
@@ -386,12 +387,12 @@ def test_a_deferred_key_that_fails_in_the_end_is_told(database: LocalDatabase, f
 
 def test_a_statement_too_large_for_d1_is_told(database: LocalDatabase, folder: Path) -> None:
     """A migration that compiles to more than D1 takes fails with a sentence."""
-    rows = ", ".join(["(1,2,3,4,5)"] * 6000)
+    rows = ",".join(["(1,2,3,4,5)"] * 6000)
     write(
         folder,
         {"0001_a.sql": f"CREATE TABLE a (p, q, r, s, t); INSERT INTO a SELECT * FROM (VALUES {rows});"},
     )
-    with pytest.raises(MigrationFailed):
+    with pytest.raises(MigrationFailed, match="NOMEM"):
         apply(database, folder)
 
 
@@ -399,7 +400,8 @@ def test_triggers_and_awkward_texts_run_as_they_stand(database: LocalDatabase, f
     """Triggers with CASE, semicolons in texts, CRLF and a missing last semicolon are no trouble."""
     script = (
         "\ufeffCREATE TABLE a (x TEXT DEFAULT ';', \"b;c\");\r\n"
-        "CREATE TRIGGER t AFTER INSERT ON a BEGIN\r\n  UPDATE a SET \"b;c\" = CASE WHEN x = ';' THEN 'end;' ELSE 0"
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN\r\n  UPDATE a SET \"b;c\" = CASE WHEN x = ';'"
+        " THEN 'end;' ELSE 0"
         " END;\r\n  SELECT 1; -- END;\r\nEND;\r\nINSERT INTO a (x) VALUES (';') -- no semicolon; here"
     )
     write(folder, {"0001_a.sql": script})
@@ -414,7 +416,8 @@ def test_a_live_ledger_is_adopted(tmp_path: Path) -> None:
     with opened(path) as connection:
         for number in range(50):
             connection.execute(
-                "INSERT INTO trades (id, timestamp, exchange, symbol, action, status) VALUES (?, 1, 'bybit', 'B', 'LONG', 'OK')",
+                "INSERT INTO trades (id, timestamp, exchange, symbol, action, status) VALUES (?, 1,"
+                " 'bybit', 'B', 'LONG', 'OK')",
                 [f"t{number}"],
             )
     rows = ask(path, "SELECT id, timestamp, created_at FROM trades ORDER BY id")
@@ -429,7 +432,9 @@ def test_a_live_ledger_is_adopted(tmp_path: Path) -> None:
 
 FAMILY = """
 CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT);
-CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER DEFAULT 1 REFERENCES parent(id) ON DELETE {action});
+CREATE TABLE child (
+  id INTEGER PRIMARY KEY, parent INTEGER DEFAULT 1 REFERENCES parent(id) ON DELETE {action}
+);
 INSERT INTO parent VALUES (1, 'one'), (2, 'two');
 INSERT INTO child (parent) VALUES (2), (2), (1), (NULL);
 """
@@ -450,7 +455,8 @@ LOSSES = {
     ),
     "a default that takes a key's place": (
         "SET DEFAULT",
-        "PRAGMA defer_foreign_keys = ON; DELETE FROM parent WHERE id = 2; INSERT INTO parent VALUES (3, 'three');",
+        "PRAGMA defer_foreign_keys = ON; DELETE FROM parent WHERE id = 2; INSERT INTO parent VALUES"
+        " (3, 'three');",
         "column child.parent had 2 and would have 0",
     ),
     "a swap that drops rows": (
@@ -488,7 +494,8 @@ HARMLESS = {
         " REFERENCES parent(id)); INSERT INTO child SELECT * FROM old; DROP TABLE old;"
     ),
     "a rebuild in other capitals": (
-        "CREATE TABLE n (id INTEGER PRIMARY KEY, parent REFERENCES parent(id)); INSERT INTO n SELECT * FROM child;"
+        "CREATE TABLE n (id INTEGER PRIMARY KEY, parent REFERENCES parent(id)); INSERT INTO n"
+        " SELECT * FROM child;"
         "DROP TABLE child; ALTER TABLE n RENAME TO Child;"
     ),
     "an empty table dropped": "CREATE TABLE e (x); DROP TABLE e; DROP TABLE empty;",
@@ -502,14 +509,15 @@ HARMLESS = {
 def test_what_loses_nothing_passes(database: LocalDatabase, folder: Path, text: str) -> None:
     """Renaming, swapping in a copy, and dropping what is empty are no loss."""
     start = FAMILY.format(action="NO ACTION") + (
-        "CREATE TABLE empty (x); CREATE VIRTUAL TABLE search USING fts5(word); INSERT INTO search VALUES ('a');"
+        "CREATE TABLE empty (x); CREATE VIRTUAL TABLE search USING fts5(word); INSERT INTO search"
+        " VALUES ('a');"
     )
     write(folder, {"0001_a.sql": start, "0002_b.sql": text})
     assert apply(database, folder) == ["0001_a.sql", "0002_b.sql"]
 
 
 def test_new_violations_of_keys_are_noticed(database: LocalDatabase, folder: Path) -> None:
-    """A migration after which rows refer to nothing is undone; violations that were there before are none of it."""
+    """A migration after which rows refer to nothing is undone; older violations do not count."""
     write(folder, {"0001_a.sql": FAMILY.format(action="NO ACTION")})
     apply(database, folder)
     with opened(database.path) as connection:
@@ -517,13 +525,15 @@ def test_new_violations_of_keys_are_noticed(database: LocalDatabase, folder: Pat
     write(
         folder,
         {
-            "0002_b.sql": "CREATE TABLE grandchild (c INTEGER REFERENCES child(id)); INSERT INTO child (parent) VALUES (1);"
+            "0002_b.sql": "CREATE TABLE grandchild (c INTEGER REFERENCES child(id)); INSERT INTO"
+            " child (parent) VALUES (1);"
         },
     )
     assert apply(database, folder) == ["0002_b.sql"]
     before = dumped(database.path)
     rebuild = (
-        "CREATE TABLE n (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id)); INSERT INTO n SELECT id,"
+        "CREATE TABLE n (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id)); INSERT INTO"
+        " n SELECT id,"
         " parent + 50 FROM child; DROP TABLE"
         " child; ALTER TABLE n RENAME TO child;"
     )
@@ -539,8 +549,10 @@ def test_guards_stand_any_name(database: LocalDatabase, folder: Path) -> None:
     write(
         folder,
         {
-            "0001_it's.sql": f"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE {table} ({column} INTEGER"
-            f" REFERENCES p(id) ON DELETE SET NULL); INSERT INTO p VALUES (1); INSERT INTO {table} VALUES (1);",
+            "0001_it's.sql": f"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE {table}"
+            f" ({column} INTEGER"
+            f" REFERENCES p(id) ON DELETE SET NULL); INSERT INTO p VALUES (1); INSERT INTO {table}"
+            f" VALUES (1);",
             "0002_l'oss.sql": "DELETE FROM p;",
         },
     )
@@ -563,7 +575,7 @@ def test_a_vacuumed_ledger_with_a_search_table_migrates(database: LocalDatabase,
 
 
 def test_rows_may_refer_to_what_the_ledger_holds(database: LocalDatabase, folder: Path) -> None:
-    """A migration may insert rows that satisfy keys and constraints only by the rows that are there already."""
+    """A migration may insert rows that satisfy keys only by the rows that are there already."""
     start = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p INTEGER NOT NULL REFERENCES p(id));"
     write(folder, {"0001_a.sql": start + "INSERT INTO p VALUES (5);"})
     apply(database, folder)
@@ -658,7 +670,8 @@ def test_a_killed_run_leaves_a_whole_state(tmp_path: Path, folder: Path) -> None
     """However far a run came when it was killed, the ledger is as between two migrations, and can go on."""
     files = {
         f"{place:04d}_x.sql": f"CREATE TABLE t{place} (x);"
-        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) INSERT INTO t{place} SELECT i FROM n;"
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) INSERT INTO"
+        f" t{place} SELECT i FROM n;"
         f"CREATE INDEX i{place} ON t{place} (x);"
         for place in range(1, 4)
     }
@@ -720,7 +733,7 @@ FAULTS = (
     st.lists(st.tuples(st.sampled_from(GOOD), st.none() | st.sampled_from(FAULTS)), min_size=1, max_size=5)
 )
 def test_faults_leave_a_state_of_a_run_without_them(steps: Sequence[tuple[str, str | None]]) -> None:
-    """Whatever fails, the ledger is in a state that a run without faults passes through, and can be put right."""
+    """Whatever fails, the ledger is in a state that a run without faults passes through."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         good, bad = root / "good", root / "bad"
@@ -734,12 +747,8 @@ def test_faults_leave_a_state_of_a_run_without_them(steps: Sequence[tuple[str, s
                 apply(database, good, to=migration.name)
                 passed.append(state(database.path))
         with closing(LocalDatabase(root / "bad.sqlite", create=True)) as database:
-            try:
+            with pytest.raises(HooxError) if any(fault for _, fault in steps) else nullcontext():
                 apply(database, bad)
-            except HooxError as error:
-                assert any(fault for _, fault in steps), error
-            else:
-                assert not any(fault for _, fault in steps)
             assert state(database.path) in passed
             apply(database, good)
             assert state(database.path) == passed[-1]

@@ -108,7 +108,8 @@ class LocalDatabase:
             with self.transaction():
                 return self._run_under_rules([Statement(sql, params)])[0]
         started = time.perf_counter()
-        connection = self._open(False)
+        # Rows that nobody takes to the end are closed by the garbage collector, in whatever thread that runs.
+        connection = self._open(False, shared=True)
         try:
             connection.execute("PRAGMA query_only = ON")
             authorizer = rules.enforce(connection, read_only=True, strict=self._strict)
