@@ -30,6 +30,9 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 """What a shell makes of a program that SIGINT or SIGPIPE ended: 128 and the signal's number."""
 
+_COLUMNS = 78
+"""Invoke sets a task's docstring two columns in."""
+
 # As in the client: a made-up token of a few characters may be part of any word.
 _SECRET = 12
 
@@ -150,7 +153,7 @@ def ledger_task(
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__name__ = body.__name__
-        run.__doc__ = body.__doc__
+        run.__doc__ = _wrapped(body.__doc__ or "")
         run.__module__ = body.__module__
         return Task(
             run,
@@ -163,6 +166,17 @@ def ledger_task(
         )
 
     return decorate
+
+
+def _wrapped(text: str) -> str:
+    """Break the lines of a docstring for 80 columns: Invoke prints it as it stands."""
+    if max(map(len, text.splitlines()), default=0) <= _COLUMNS:
+        return text
+    import textwrap
+
+    # The first paragraph is what --list shows, and it shows one line only.
+    first, *others = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join([first, *(textwrap.fill(other, _COLUMNS) for other in others)])
 
 
 @contextmanager

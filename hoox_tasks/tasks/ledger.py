@@ -34,7 +34,8 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
     system_logs for each migration.
 
     JSON: database, applied [{name, seconds}], seeded {table: rows}, version
-    (the last migration's name), seconds. With --dry: pending [name].
+    (the last migration's name), recovery_point (where a ledger that was there
+    is migrated), seconds. With --dry: pending [name].
     """
     from hoox_tasks import ledger
 
@@ -260,7 +261,7 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
     Without --confirm it asks for the database's name to be typed.
 
     JSON: database, version (the last migration's name), backup (its path or
-    null), seconds.
+    null), recovery_point (for `inv db.undo`), seconds.
     """
     from hoox_tasks import backups, ledger
 

@@ -84,7 +84,8 @@ def apply(
     and nothing is touched.
 
     JSON: database, applied [{name, seconds}], version (the last migration's
-    name), seconds. With --dry: pending [name].
+    name), recovery_point (where anything was applied), seconds. With --dry:
+    pending [name].
     """
     with command.ledger() as database:
         if command.dry:

@@ -39,9 +39,9 @@ def test_every_task_and_every_flag_has_a_sentence(name: str) -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_help_fits_a_terminal(name: str) -> None:
-    """Invoke prints a docstring as it stands, two columns in: no line of it is longer than 80."""
+    """Invoke prints a docstring as it stands, two columns in: below its first, no line passes 80."""
     lines = inspect.cleandoc(TASKS[name].__doc__ or "").splitlines()
-    assert max(map(len, lines)) <= 78, lines
+    assert max(map(len, lines[1:]), default=0) <= 78, lines
 
 
 def test_the_list_fits_a_terminal_and_is_complete(workspace: Workspace) -> None:
