@@ -105,27 +105,31 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
 
     One that inserts a row comes with its head, up to the opening parenthesis of its values.
     """
-    head, number = "", 0
+    head, in_head, number = "", 0, 0
     try:
-        for number, line in enumerate(lines, 1):
-            if head and line.startswith(head) and line.endswith(");\n") and not line.count("'") & 1:
+        numbered = enumerate(lines, 1)
+        for number, line in numbered:
+            if (
+                head
+                and line.startswith(head)
+                and line.endswith(");\n")
+                and not (line.count("'") - in_head) & 1
+            ):
                 yield number, head, line
                 continue
-            first, parts, quotes = number, [line], line.count("'")
-            ends = line.rstrip().endswith(";") and not quotes & 1 and sqlite3.complete_statement(line)
-            while not ends:
-                line = next(lines, "")
+            first, parts = number, [line]
+            match = _HEAD.match(line)
+            in_head = match.group().count("'") if match else 0
+            quotes = line.count("'") - in_head
+            while not _ends(parts, quotes, inserts=match is not None):
+                number, line = next(numbered, (number, ""))
                 if not line:
                     if sql.split("".join(parts)):
                         raise _cut_off(source)
                     return
-                number += 1
                 parts.append(line)
                 quotes += line.count("'")
-                # Inside a text, which the parity of quotes tells, there is no need to look at all of it.
-                ends = line.rstrip().endswith(";") and _complete(parts, quotes)
             statement = "".join(parts)
-            match = _HEAD.match(statement)
             head = match.group() if match and statement.endswith(");\n") else ""
             yield first, head, statement
     except ValueError as error:  # A NUL: SQLite's text has none.
@@ -135,10 +139,12 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
         ) from error
 
 
-def _complete(parts: list[str], quotes: int) -> bool:
-    if quotes & 1 and parts[0].startswith("INSERT"):
+def _ends(parts: list[str], quotes: int, *, inserts: bool) -> bool:
+    """Tell whether a statement is complete; `quotes` are those behind its head."""
+    if not parts[-1].rstrip().endswith(";"):
         return False
-    return sqlite3.complete_statement("".join(parts))
+    # Inside a text, which an odd number tells of, there is no need to look at all of it again.
+    return not (inserts and quotes & 1) and sqlite3.complete_statement("".join(parts))
 
 
 class _Loading:

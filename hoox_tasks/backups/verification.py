@@ -45,8 +45,8 @@ class Scratch:
 
     @property
     def rows(self) -> int:
-        """All rows together."""
-        return sum(content.rows for content in self.tables.values())
+        """All rows together, but SQLite's own."""
+        return sum(content.rows for name, content in self.tables.items() if name != dump.SEQUENCES.name)
 
 
 @contextmanager
@@ -174,13 +174,13 @@ def compare(scratch: Scratch, tables: Mapping[str, Content], what: str) -> None:
     if wrong:
         raise HooxError(
             f"The backup does not hold what {what} does: {wrong[0]}.",
-            "Do not rely on it.",
+            "Do not rely on it, unless something was written in between.",
             detail="\n".join(f"  {line}" for line in wrong) if len(wrong) > 1 else "",
         )
 
 
 def compare_schema(scratch: Scratch, schema: Iterable[SchemaObject], what: str) -> None:
-    """Raise `HooxError` where a backup's schema is not that of `what`, naming the first object that differs."""
+    """Raise `HooxError` naming the first object of a backup's schema that is not that of `what`."""
     here = {(item.type, item.name): sql.format_ddl(item.sql) for item in scratch.schema}
     there = {(item.type, item.name): sql.format_ddl(item.sql) for item in schema}
     for kind, name in sorted({*here, *there}):
