@@ -304,3 +304,9 @@ def test_an_export_that_fails_leaves_nothing(configured: Workspace, filled: Serv
     run = configured.inv("db.export", "--remote", env=filled.env(), code=1)
     assert "The download of the file was answered with an error (HTTP 403)" in run.err
     assert configured.files() == before
+
+
+def test_a_short_made_up_token_leaves_messages_alone(configured: Workspace, filled: Served) -> None:
+    """A token of one letter, as one makes up for the local API, is not cut out of every word."""
+    run = configured.inv("db.list", "--remote", env=filled.env(CLOUDFLARE_API_TOKEN="e"), code=1)
+    assert "Cloudflare does not accept the API token" in run.err
