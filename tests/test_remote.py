@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hoox_tasks import dump
 from hoox_tasks.config import Target, load_settings
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database import Database, Statement
@@ -262,3 +263,42 @@ def test_the_settings_lead_to_the_database(app: Api, tmp_path: Path, monkeypatch
             opened({"database_id": DATABASE}, CLOUDFLARE_API_TOKEN="")
         with pytest.raises(Refused, match="not a D1 database id"):
             opened({"database_id": "ledger"})
+
+
+def test_the_failing_statement_of_a_unit_is_named(remote: RemoteDatabase) -> None:
+    """D1 does not say which statement of a unit failed; an empty ledger with the same schema does."""
+    remote.batch([Statement("CREATE TABLE t (a UNIQUE)")])
+    unit = [Statement("INSERT INTO t VALUES (1)"), Statement("INSERT INTO t VALUES (1), (nowhere)")]
+    with pytest.raises(StatementError, match="no such column: nowhere") as caught:
+        remote.batch(unit)
+    assert (caught.value.index, caught.value.sql) == (1, unit[1].sql)
+    assert caught.value.offset == unit[1].sql.index("nowhere")
+    remote.query("INSERT INTO t VALUES (7)", write=True)
+    with pytest.raises(StatementError, match="UNIQUE") as caught:
+        remote.batch([Statement("SELECT 1"), Statement("INSERT INTO t VALUES (7)")])
+    assert caught.value.index is None, "that depends on the rows"
+
+
+def test_rows_that_d1_cannot_take_are_refused_before_anything_is_sent(
+    remote: RemoteDatabase, wire: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is too long for a statement, among more than one request takes, is refused at once."""
+    remote.batch([Statement("CREATE TABLE t (a)")])
+    wire.asked.clear()
+    assert remote.insert([("t", ["a"], [("x",), ("é" * 99_000,), ("y",)])]) == {"t": 3}
+    assert wire.asked == ["raw"]
+    assert cells(remote, "SELECT length(a) FROM t ORDER BY rowid") == [(1,), (99_000,), (1,)]
+    monkeypatch.setattr("hoox_tasks.database.remote._BATCH_BYTES", 300_000)
+    wire.asked.clear()
+    with pytest.raises(Refused, match=r"A row is 1[0-9]{2},[0-9]{3} bytes long"):
+        remote.insert([("t", ["a"], [("x" * 120_000,), ("y" * 50_000,), ("z" * 150_000,)])])
+    assert wire.asked == []
+
+
+def test_rows_too_large_for_one_value_are_read_one_by_one(remote: RemoteDatabase) -> None:
+    """Rows that together are more than D1 puts into one value are dumped all the same."""
+    remote.batch([Statement("CREATE TABLE t (a TEXT)")])
+    remote.insert([("t", ["a"], [("x" * 50_000,)] * 60)])
+    parts: list[bytes] = []
+    assert dump.dump(remote, parts.append, online=True) == {"t": 60}
+    assert b"".join(parts).count(b"x" * 50_000) == 60
