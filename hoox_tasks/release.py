@@ -6,10 +6,7 @@ rehearsal has gone well from its first statement to its last query, on a copy ma
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -19,6 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hoox_tasks import backups, ledger, migrations, sql
+from hoox_tasks.backups import verification
+from hoox_tasks.backups.manifest import digest
 from hoox_tasks.database import Database
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
@@ -116,6 +115,7 @@ class Release:
         *,
         smoke: Sequence[str] = (),
         restore: Callable[[Path], Sequence[str]] = lambda path: (),
+        keep_way_back: Callable[[], Sequence[str]] = tuple,
         tell: Callable[[str], None] = lambda text: None,
         dry: bool = False,
         allow_out_of_order: bool = False,
@@ -124,7 +124,8 @@ class Release:
     ) -> None:
         """`table` is the migrations table, `folder` where the backup is kept, `smoke` queries of one's own.
 
-        `restore` makes the commands of the way back from the backup's path; `tell` is told each step's end.
+        `restore` makes the commands of the way back from the backup's path; `keep_way_back` takes a recovery
+        point, just before the ledger is touched, and gives those to it. `tell` is told each step's end.
         With `dry` it ends with the rehearsal and keeps nothing.
         """
         self._database = database
@@ -133,6 +134,7 @@ class Release:
         self._folder = folder
         self._queries = smoke
         self._restore = restore
+        self._keep_way_back = keep_way_back
         self._tell = tell
         self._dry = dry
         self._allow_out_of_order = allow_out_of_order
@@ -171,31 +173,34 @@ class Release:
             self._look(self._database)
             return self._ended("nothing pending")
         self._tell(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
-        with TemporaryDirectory(prefix="hoox-") as scratch, ExitStack() as closing_copy:
+        with TemporaryDirectory(prefix="hoox-") as scratch, ExitStack() as rehearsing:
+            folder = Path(scratch) if self._dry else self._folder
             with self._taking("backup"):
-                folder = Path(scratch) if self._dry else self._folder
-                copy = self._back_up(backups.default_path(folder, compressed=True), Path(scratch))
-                closing_copy.callback(copy.close)
+                copy = rehearsing.enter_context(self._back_up(folder))
             with self._taking("rehearsal"):
                 self._rehearse(copy)
         if self._dry:
             return self._ended("rehearsed")
         with self._taking("migrate"):
+            self._note(way_back=(*self._keep_way_back(), *self._receipt.way_back))
             self._migrate()
         self._look(self._database)
         return self._ended("released")
 
-    def _back_up(self, path: Path, scratch: Path) -> LocalDatabase:
-        """Keep a backup, and give the copy that proves it."""
-        exported = backups.export(self._database, path, compressed=True)
-        copy = _loaded(path, scratch / "copy.sqlite", exported.tables, self._strict)
+    @contextmanager
+    def _back_up(self, folder: Path) -> Iterator[LocalDatabase]:
+        """Keep a verified backup, and give the copy that was loaded from it."""
+        path = backups.default_path(folder, compressed=True)
+        exported = backups.export(self._database, path, compressed=True, history=self._table)
         if not self._dry:
-            backup = Backup(str(path), path.stat().st_size, _digest(path), exported.total)
+            backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
             self._note(backup=backup, way_back=tuple(self._restore(path)))
-            self._tell(
-                f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, loaded and counted."
-            )
-        return copy
+            self._tell(f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified.")
+        with (
+            verification.loaded(path) as loaded,
+            closing(LocalDatabase(loaded.path, strict=self._strict)) as copy,
+        ):
+            yield copy
 
     def _rehearse(self, copy: LocalDatabase) -> None:
         """Do on the copy all that is going to be done, to the last query."""
@@ -397,19 +402,6 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _loaded(export: Path, path: Path, counts: dict[str, int], strict: bool) -> LocalDatabase:
-    """Load a backup into a file of its own; raises `HooxError` where not every row has arrived."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(gzip.decompress(export.read_bytes()).decode("utf-8", "surrogateescape"))
-        for table, rows in counts.items():
-            (there,) = connection.execute(f"SELECT count(*) FROM {sql.quote_name(table)}").fetchone()
-            if there != rows:
-                raise HooxError(
-                    f"The backup {export} holds {there:,} of {rows:,} rows of {table}.", "Release nothing."
-                )
-    return LocalDatabase(path, strict=strict)
-
-
 def _named(model: Model, history: str) -> list[str]:
     """Give the names of a model's objects and columns, but for those of the history."""
     names = []
@@ -424,11 +416,6 @@ def _named(model: Model, history: str) -> list[str]:
 
 def _counts(database: Database, history: str) -> dict[str, int | None]:
     return {table.name: table.rows for table in ledger.list_tables(database, history)}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shown(value: Value) -> Value:

@@ -47,7 +47,7 @@ class Workspace:
 
     @property
     def backups(self) -> list[Path]:
-        return sorted((self.folder / "backups").glob("*"))
+        return sorted((self.folder / "backups").glob("*.gz"))
 
     def trade(self, number: int, symbol: str = "BTCUSDT") -> None:
         self.ledger.connection.execute(
@@ -95,6 +95,15 @@ def test_a_release_migrates_and_keeps_what_was(workspace: Workspace) -> None:
         )
 
 
+def test_the_first_release_makes_the_ledger(tmp_path: Path) -> None:
+    """A database that is new, with nothing in it, is released to like any other."""
+    files = migrations.discover(bundled("migrations"))
+    with closing(LocalDatabase(tmp_path / "new.sqlite", create=True)) as ledger:
+        receipt = Release(ledger, files, TABLE, tmp_path).run()
+        assert [one.name for one in receipt.applied] == [file.name for file in files]
+        assert receipt.tables["trades"] == 0
+
+
 def test_nothing_pending_is_looked_at_only(workspace: Workspace) -> None:
     """With nothing to apply nothing is written, no backup either, and the ledger is checked all the same."""
     before = workspace.dump
@@ -112,9 +121,7 @@ def test_nothing_pending_is_looked_at_only(workspace: Workspace) -> None:
 def test_a_dry_run_leaves_nothing(workspace: Workspace) -> None:
     """A dry run tries it all on a copy; ledger and backups are as they were."""
     before = workspace.dump
-    workspace.write(
-        "0003_more.sql", "INSERT INTO system_logs VALUES (1, 1, 1, 1, 1, 1);"
-    )
+    workspace.write("0003_more.sql", "INSERT INTO system_logs VALUES (1, 1, 1, 1, 1, 1);")
     receipt = workspace.release(dry=True).run()
     assert (receipt.outcome, receipt.not_applied) == ("rehearsed", ("0003_more.sql",))
     (change,) = receipt.rehearsal
@@ -269,7 +276,14 @@ def test_the_task_tells_people_programs_and_github(workspace: Workspace) -> None
     assert "Rehearsed a release of ledger.sqlite" in dry.stdout
     done = run(workspace.folder, "db", "release")
     assert done.returncode == 0
-    assert f"inv db.restore {Path('backups', workspace.backups[-1].name)} --path ledger.sqlite" in done.stdout
+    for way_back in ("undo --to", f"restore {Path('backups', workspace.backups[-1].name)}"):
+        # Each line is a command that works as it stands.
+        (line,) = re.findall(rf"inv db\.({way_back}.*) --path ledger.sqlite$", done.stdout, re.M)
+        taken = run(workspace.folder, "db", *line.split(), "--confirm")
+        assert taken.returncode == 0, taken.stderr
+        status = migrations.status(workspace.ledger, workspace.files, TABLE)
+        assert status.version == "0002_runbook_columns.sql"
+        migrations.apply(workspace.ledger, workspace.files, TABLE)
     assert run(workspace.folder, "db", "release", "--summary=/no/such/file").returncode == 0
 
 

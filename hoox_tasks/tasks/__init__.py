@@ -24,6 +24,7 @@ db = Collection(
     seed.scenarios,
     backups.export,
     release_tasks.release,
+    release_tasks.pull,
     backups.verify,
     backups.list_backups,
     backups.restore,

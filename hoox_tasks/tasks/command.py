@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,10 @@ class Command:
         if self._settings is None:
             self._settings = load_settings(self._target, self._configured)
         return self._settings
+
+    def settings_of(self, **flags: Any) -> Settings:
+        """The settings of another ledger than the flags name: with some of them changed."""
+        return load_settings(replace(self._target, **flags), self._configured)
 
     @contextmanager
     def ledger(self, *, create: bool = False) -> Iterator[Database]:

@@ -1,4 +1,4 @@
-"""`inv db.release`."""
+"""`inv db.release` and `inv db.pull`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hoox_tasks.tasks.command import Command, ledger_task
 from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
+    from hoox_tasks.database import Database
     from hoox_tasks.release import Receipt
 
 
@@ -66,6 +67,7 @@ def release(
                 folder,
                 smoke=smoke or (),
                 restore=_restore(command, artifact),
+                keep_way_back=lambda: _way_back(command, database, artifact),
                 tell=console.note if command.json else command.say,
                 dry=command.dry,
                 allow_out_of_order=allow_out_of_order,
@@ -103,6 +105,19 @@ def _restore(command: Command, artifact: str) -> Callable[[Path], list[str]]:
     return commands
 
 
+def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
+    """Take a recovery point, and write the command that goes back to it, from here or from anywhere."""
+    command.keep_way_back(database, "db.release")
+    point = command.way_back
+    if point is None:
+        return []
+    if not artifact:
+        return [shlex.join(["inv", "db.undo", "--to", point.id, *command.flags])]
+    # The file that undo reads is gone with the runner; D1 itself knows the bookmark, for 30 days.
+    words = ["npx", "wrangler", "d1", "time-travel", "restore", database.name, f"--bookmark={point.mark}"]
+    return [shlex.join(words)] if command.settings.remote else []
+
+
 def _tell(command: Command, receipt: Receipt, error: BaseException | None, summary: str | None) -> None:
     """Give the receipt to everybody who reads it: people, programs, GitHub."""
     from hoox_tasks import release as course
@@ -129,6 +144,57 @@ def _tell(command: Command, receipt: Receipt, error: BaseException | None, summa
         command.say(f"Backup: {command.shown(Path(receipt.backup.path))}{kept}.")
     for line in receipt.way_back:
         command.say(f"The way back, which loses what was written since: {line}")
+    command.way_back = None  # It has been told.
     if error is None:
         did = {"rehearsed": "Rehearsed a release of", "nothing pending": "Nothing to release on"}
         command.done(f"{did.get(receipt.outcome, 'Released')} {receipt.database}")
+
+
+@ledger_task({"confirm": "Do it without asking where it could not be undone."}, without=("remote",))
+def pull(command: Command, confirm: bool = False) -> None:
+    """Fill the local ledger from the remote one, so that `wrangler dev` has its rows.
+
+    The remote ledger is exported and verified, then brought in by one
+    transaction; the local one as it was becomes a recovery point.
+
+    JSON: database, source, rows, version (the last migration's name),
+    recovery_point (absent where there was nothing to keep), seconds.
+    """
+    from contextlib import closing
+    from tempfile import TemporaryDirectory
+
+    from hoox_tasks import backups, migrations, recovery
+    from hoox_tasks.database import open_database
+
+    there = command.settings_of(remote=True)
+    here = command.settings_of(preview=False)
+    with TemporaryDirectory(prefix="hoox-") as folder, closing(open_database(there)) as source:
+        console.note(f"From {source.address}:")
+        if command.dry:
+            label = command.shown(here.path)
+            command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
+            return
+        path = Path(folder) / "pulled.sql"
+        table = here.migrations_table
+        with console.progress("Exporting") as progress:
+            backups.export(source, path, history=table, progress=progress)
+        with (
+            backups.checked(
+                path, migrations.discover(here.migrations_dir, here.migrations_pattern), table
+            ) as backup,
+            closing(open_database(here, create=True)) as database,
+        ):
+            command.way_back = recovery.take(
+                database, here.snapshots_dir, "db.pull", keep=here.keep_snapshots
+            )
+            if command.way_back is None and database.schema():
+                console.confirm(database.name, f"This replaces {database.label} for good.", confirmed=confirm)
+            backups.restore(database, backup)
+            rows = sum(content.rows for content in backup.scratch.tables.values())
+            command.done(
+                f"Filled {database.label} with {console.count(rows, 'row')} of {source.label}",
+                database=database.label,
+                source=source.label,
+                rows=rows,
+                version=backup.version,
+            )
