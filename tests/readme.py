@@ -30,6 +30,7 @@ _MASKS = (
     (re.compile(r"\d{8}T?-?\d{6}\w*(-[0-9a-f]+)?"), "STAMP"),
     (re.compile(r"[\d,]+ (bytes|KB|MB)\b"), "SIZE"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{32}"), "BOOKMARK"),
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "SHA256"),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"-{3,}"), "---"),
@@ -116,11 +117,10 @@ class Session:
             assert self._server.stdout is not None
             self._told = dict(
                 line.split("export ", 1)[1].strip().split("=", 1)
-                for line in (self._server.stdout.readline() for _ in range(4))
+                for line in (self._server.stdout.readline() for _ in range(5))
                 if "export " in line
             )
-            (self._folder / "remote").mkdir()
-        return {**self._told, "INVOKE_HOOX_DATABASE_ID": "00000000-0000-4000-8000-000000000000"}
+        return self._told
 
     def close(self) -> None:
         """End the server."""

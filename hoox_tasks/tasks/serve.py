@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from contextlib import closing
 
 from hoox_tasks import console
@@ -35,7 +36,8 @@ def serve(
     settings = command.settings
     if not settings.path.exists():
         raise Refused(f"There is no ledger at {settings.path}.", "Make one with `inv db.apply`.")
-    database_id = settings.database_id or server.DATABASE_ID
+    # Each ledger has an id of its own, so that a client of one cannot reach another by mistake.
+    database_id = settings.database_id or str(uuid.uuid5(uuid.NAMESPACE_URL, settings.path.as_uri()))
     name = settings.database_name or settings.path.stem
     with closing(
         server.create_app(
@@ -53,5 +55,6 @@ def serve(
         command.say(f"  export CLOUDFLARE_API_BASE_URL=http://{host}:{listening.server_port}/client/v4")
         command.say(f"  export CLOUDFLARE_ACCOUNT_ID={'0' * 32}")
         command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
+        command.say(f"  export INVOKE_HOOX_DATABASE_ID={database_id}")
         sys.stdout.flush()
         listening.serve_forever()
