@@ -37,7 +37,7 @@ def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
 def contents(
     snapshot: Snapshot, tables: Sequence[dump.Table], *, sequences: bool = True
 ) -> dict[str, Content]:
-    """Give the content of each table that a dump writes rows of; with `sequences`, of those as well."""
+    """Give the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
     shadows = {table.name for table in tables if table.kind == "shadow"}
     kept: set[str] = set()
     for table in tables:
