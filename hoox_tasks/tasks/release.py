@@ -115,6 +115,8 @@ def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
         return [shlex.join(["inv", "db.undo", "--to", point.id, *command.flags])]
     # The file that undo reads is gone with the runner; D1 itself knows the bookmark, for 30 days.
     words = ["npx", "wrangler", "d1", "time-travel", "restore", database.name, f"--bookmark={point.mark}"]
+    if "--env" in command.flags:
+        words.append(f"--env={command.flags[command.flags.index('--env') + 1]}")
     return [shlex.join(words)] if command.settings.remote else []
 
 
