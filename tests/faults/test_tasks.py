@@ -338,20 +338,24 @@ def test_query(make: Callable[..., Place], seeded: Path, seeds: range) -> None:
 
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_export(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds: range) -> None:
-    """An export is a whole file, or an error and no file at all."""
+    """An export is a whole file and its manifest, or an error and no file at all."""
     place = make(-1, seeded)
     folder = tmp_path / "backups"
     with place.remote() as database:
         backups.export(database, folder / "whole.sql")
     whole = (folder / "whole.sql").read_bytes()
-    (folder / "whole.sql").unlink()
+    manifest = backups.manifest_path(folder / "run.sql")
+    for path in folder.iterdir():
+        path.unlink()
     outcomes = []
     for seed in seeds:
         with place.remote(Faults(seed, rate=0.2)) as database:
             error = failure(lambda: backups.export(database, folder / "run.sql"))
-        written = [path.read_bytes() for path in folder.iterdir()]
-        assert written == ([] if error else [whole])
-        (folder / "run.sql").unlink(missing_ok=True)
+        written = sorted(path.name for path in folder.iterdir())
+        assert written == ([] if error else ["run.sql", manifest.name])
+        assert error or (folder / "run.sql").read_bytes() == whole
+        for name in written:
+            (folder / name).unlink()
         outcomes.append("failed" if error else "exported")
     tell("export", outcomes)
     assert "exported" in outcomes
