@@ -63,7 +63,7 @@ def take(database: Database, folder: Path, cause: str, *, keep: int) -> Recovery
     with files.written_whole(folder / f"{name}.json") as output:
         output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
     for old in history(database, folder)[keep:]:
-        _forget(folder, old)
+        forget(folder, old)
     return point
 
 
@@ -114,7 +114,7 @@ def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -
     database.recover(folder, point.mark)
     for old in history(database, folder)[max(keep, 2) :]:
         if old.id != point.id:
-            _forget(folder, old)
+            forget(folder, old)
     return before
 
 
@@ -130,7 +130,8 @@ def _order(name: str) -> tuple[str, int]:
     return f"{day}-{time}", int(number[0]) if number else 1
 
 
-def _forget(folder: Path, point: RecoveryPoint) -> None:
+def forget(folder: Path, point: RecoveryPoint) -> None:
+    """Let go of a recovery point."""
     # First out of the list, so that what is listed is there.
     (folder / f"{point.id}.json").unlink(missing_ok=True)
     if point.mark.endswith(".sqlite"):

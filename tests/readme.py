@@ -21,7 +21,8 @@ README = Path(__file__).parent.parent / "README.md"
 SECONDS = 120
 
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<directive>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:<!-- (?P<directive>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _MASKS = (
     (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "TIME"),

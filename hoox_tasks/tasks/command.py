@@ -21,7 +21,7 @@ from invoke.tasks import Task
 from hoox_tasks import console
 from hoox_tasks.config import Settings, Target, load_settings
 from hoox_tasks.database import Database, open_database
-from hoox_tasks.errors import HooxError
+from hoox_tasks.errors import HooxError, Refused
 
 if TYPE_CHECKING:
     from hoox_tasks.recovery import RecoveryPoint
@@ -77,6 +77,9 @@ class Command:
             if self.settings.remote:
                 console.note(f"On {database.address}:")
             yield database
+        except Refused:
+            self._drop_way_back()
+            raise
         finally:
             database.close()
 
@@ -107,6 +110,14 @@ class Command:
             self.way_back = recovery.take(
                 database, settings.snapshots_dir, cause, keep=settings.keep_snapshots
             )
+
+    def _drop_way_back(self) -> None:
+        """Forget the recovery point of a change that was refused: it would only push out others."""
+        from hoox_tasks import recovery
+
+        if self.way_back:
+            recovery.forget(self.settings.snapshots_dir, self.way_back)
+            self.way_back = None
 
     def done(self, text: str, **fields: Any) -> None:
         """End with the receipt: what was done, to which ledger, in what time, and how it is taken back."""
@@ -187,7 +198,7 @@ def _wrapped(text: str) -> str:
 def _spoken() -> Iterator[None]:
     """Let every failure end in a sentence and an exit code, and never in a traceback."""
     try:
-        with _terminable():
+        with _interruptible():
             yield
             sys.stdout.flush()
     except HooxError as error:
@@ -217,17 +228,35 @@ def _spoken() -> Iterator[None]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let a SIGTERM end a block as Ctrl-C does, so that what it began is undone."""
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a block with KeyboardInterrupt, so that what it began is undone.
+
+    One that comes while SQLite asks the authorizer, which is Python, would turn up as a refused statement.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    former = {}
     try:
-        former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # What a shell has told us to ignore, in the background, stays ignored.
+            if signal.getsignal(number) in {signal.default_int_handler, signal.SIG_DFL}:
+                former[number] = signal.signal(number, interrupt)
     except ValueError:  # Only the main thread may say so.
         yield
         return
     try:
         yield
+    except Exception as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _silence() -> None:
