@@ -107,10 +107,10 @@ def _steps(source: Path, scratch: Path, schema: str, *, report: bool = False) ->
             complaints = [str(error)]
         if complaints != ["ok"]:
             raise Refused(f"{source} is not sound: {complaints[0]}.", "Take another backup.")
-        yield {"violations": _violations(connection)}
+        yield {"violations": violations(connection)}
 
 
-def _violations(connection: sqlite3.Connection) -> int:
+def violations(connection: sqlite3.Connection) -> int:
     """Count the rows that refer to nothing."""
     try:
         (count,) = connection.execute("SELECT count(*) FROM pragma_foreign_key_check").fetchone()

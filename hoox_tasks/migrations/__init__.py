@@ -9,6 +9,7 @@ nothing can switch that off).
 
 from __future__ import annotations
 
+from hoox_tasks.migrations.drift import Difference, find_drift
 from hoox_tasks.migrations.files import Migration, copy, create, discover, find, order
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
@@ -28,6 +29,7 @@ from hoox_tasks.migrations.run import Applied, MigrationFailed, apply, try_on
 __all__ = [
     "CHECKSUMS",
     "Applied",
+    "Difference",
     "Entry",
     "Migration",
     "MigrationFailed",
@@ -40,6 +42,7 @@ __all__ = [
     "create",
     "discover",
     "find",
+    "find_drift",
     "history_tables",
     "mark",
     "order",

@@ -28,6 +28,7 @@ db = Collection(
     backups.verify,
     backups.list_backups,
     backups.restore,
+    migrate_tasks.check,
     recovery.undo,
     recovery.history,
     serve.serve,

@@ -71,11 +71,20 @@ def _tell(command: Command, applied: list[Applied]) -> None:
         "to": "Stop after this migration: its name or number.",
         "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
         "allow-data-loss": "Let a migration lose rows, where otherwise it would be undone.",
+        "rehearse": "First apply them to a copy of the ledger, show what they do, and ask.",
+        "check": "With --rehearse, end after the copy.",
+        "confirm": "With --rehearse, go on without asking when all went well.",
     },
     default=True,
 )
 def apply(
-    command: Command, to: str | None = None, allow_out_of_order: bool = False, allow_data_loss: bool = False
+    command: Command,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+    rehearse: bool = False,
+    check: bool = False,
+    confirm: bool = False,
 ) -> None:
     """Apply all pending migrations, in order.
 
@@ -87,9 +96,21 @@ def apply(
     name), recovery_point (where anything was applied), seconds. With --dry:
     pending [name].
     """
+    if not rehearse and (check or confirm):
+        raise Refused(f"--{'check' if check else 'confirm'} only goes with --rehearse.", "Leave it out.")
     with command.ledger() as database:
         if command.dry:
             plan(command, database, to=to, allow_out_of_order=allow_out_of_order)
+            return
+        if rehearse and not _rehearsed(
+            command,
+            database,
+            to=to,
+            allow_out_of_order=allow_out_of_order,
+            allow_data_loss=allow_data_loss,
+            check=check,
+            confirm=confirm,
+        ):
             return
         applied, status = apply_pending(
             command,
@@ -109,6 +130,57 @@ def apply(
             applied=[asdict(one) for one in applied],
             version=status.version,
         )
+
+
+def _rehearsed(
+    command: Command,
+    database: Database,
+    *,
+    to: str | None,
+    allow_out_of_order: bool,
+    allow_data_loss: bool,
+    check: bool,
+    confirm: bool,
+) -> bool:
+    """Try the migrations on a copy and show what they do; tells whether to go on with the ledger itself."""
+    from hoox_tasks import rehearsal
+
+    with console.progress("Rehearsing") as progress:
+        found = rehearsal.rehearse(
+            database,
+            files(command),
+            command.settings.migrations_table,
+            to=to,
+            allow_out_of_order=allow_out_of_order,
+            allow_data_loss=allow_data_loss,
+            progress=progress,
+        )
+    for one in found.applied:
+        command.say(f"On a copy: applied {one.name} ({console.duration(one.seconds)})")
+    if not command.json and found.applied:
+        rows = [
+            (
+                one.table,
+                "-" if one.before is None else one.before,
+                "-" if one.after is None else one.after,
+                "; ".join(one.schema) or "-",
+            )
+            for one in found.effects
+        ]
+        console.table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
+    if check or not found.applied:
+        done = console.count(len(found.applied), "migration")
+        command.done(
+            f"Rehearsed {done} on a copy of {database.label}; the copy is sound",
+            database=database.label,
+            rehearsed=[asdict(one) for one in found.applied],
+            tables=[asdict(one) for one in found.effects],
+        )
+        return False
+    console.confirm(
+        database.name, f"All went well on the copy. This applies it to {database.label}.", confirmed=confirm
+    )
+    return True
 
 
 def plan(command: Command, database: Database, *, to: str | None, allow_out_of_order: bool) -> None:
@@ -239,3 +311,50 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
             database, files(command), command.settings.migrations_table, name, forget=forget
         )
         command.done(f"{did.rstrip('.')} on {database.label}", database=database.label, done=did)
+
+
+@ledger_task({})
+def check(command: Command) -> None:
+    """Check that the ledger is what its migrations say: schema, history, checksums and files.
+
+    Builds the schema anew in memory and compares it object by object; the ledger is only read.
+    Exits with 1 where anything is missing, extra or different.
+
+    JSON: database, version, agrees, migrations [{name, state, applied_at, advice}], differences
+    [{type, name, what, expected, actual}].
+    """
+    from hoox_tasks import migrations
+    from hoox_tasks.migrations import State
+
+    with command.ledger() as database:
+        found = files(command)
+        history = command.settings.migrations_table
+        current = migrations.status(database, found, history)
+        drift = migrations.find_drift(current, found, history, strict=command.settings.strict)
+        wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
+        if command.json:
+            console.document(
+                {
+                    "database": database.label,
+                    "version": current.version,
+                    "agrees": not wrong and not drift,
+                    "migrations": [entry_document(entry) for entry in current.entries],
+                    "differences": [asdict(one) for one in drift],
+                }
+            )
+        else:
+            for entry in wrong:
+                command.say(f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip())
+            for one in drift:
+                command.say(f"{one.type} {one.name} is {one.what}")
+                if one.what == "different":
+                    for line in one.lines:
+                        command.say(f"    {line}")
+        if wrong or drift:
+            things = console.count(len(wrong) + len(drift), "difference")
+            raise HooxError(
+                f"{database.label} is not what its migrations say: {things}.",
+                "Apply what is pending with `inv db.migrate`, and write the rest as a migration.",
+            )
+        if not command.json:
+            command.done(f"{database.label} is what its migrations say, {current.version or 'none'}")
