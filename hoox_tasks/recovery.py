@@ -119,10 +119,10 @@ def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -
 
 
 def _free_name(folder: Path, name: str) -> str:
-    candidate, number = name, 2
-    while (folder / f"{candidate}.json").exists() or (folder / f"{candidate}.sqlite").exists():
-        candidate, number = f"{name}-{number}", number + 1
-    return candidate
+    """Give the name that sorts behind all others of its second, whichever of them were pruned."""
+    taken = [_order(path.name.split(".")[0]) for path in folder.glob(f"{name}*")]
+    last = max((number for second, number in taken if second == name), default=0)
+    return f"{name}-{last + 1}" if last else name
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -1,0 +1,359 @@
+"""The way back: recovery points, undo, and what a kill at any moment leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoox_tasks import config, migrations, recovery, rehearsal
+from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.errors import HooxError, Refused
+from tests.sqlite_files import ask, contents, execute, opened
+from tests.strategies import MadeLedger, examples, ledgers
+from tests.test_remote import Counting, connect
+from tests.test_remote import app as app  # The fixtures that a remote ledger needs.
+from tests.test_remote import wire as wire
+
+KILLS = int(os.environ.get("HOOX_KILLS", "8"))
+"""How often each of export, restore, undo and migrate is killed."""
+SECONDS = 60
+HISTORY = "d1_migrations"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "snapshots"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[LocalDatabase]:
+    path = tmp_path / "ledger.sqlite"
+    with closing(LocalDatabase(path, create=True)) as database:
+        database.batch([])
+        execute(path, "CREATE TABLE t (id INTEGER PRIMARY KEY, x); INSERT INTO t (x) VALUES (1), (2), (3)")
+        yield database
+
+
+def take(
+    database: LocalDatabase, folder: Path, cause: str = "a test", keep: int = 10
+) -> recovery.RecoveryPoint:
+    point = recovery.take(database, folder, cause, keep=keep)
+    assert point is not None
+    return point
+
+
+@examples(40)
+@given(ledgers(), ledgers())
+def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> None:
+    """Whatever was done since, undo gives the ledger of the point, and undo of that the one it replaced."""
+    with tempfile.TemporaryDirectory() as name:
+        path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
+        with opened(path) as connection:
+            before.build(connection)
+        first = state(path)
+        with closing(LocalDatabase(path)) as database:
+            point = recovery.take(database, folder, "a test", keep=5)
+            if point is None:
+                assert not first["objects"]
+                return
+            with closing(LocalDatabase(Path(name, "empty.sqlite"), create=True)) as empty:
+                database.replace(empty.path)
+            with opened(path) as connection:
+                after.build(connection)
+            second = state(path)
+            back = recovery.undo(database, folder, point, keep=5)
+            assert state(path) == first
+            if back is not None:
+                recovery.undo(database, folder, back, keep=5)
+                assert state(path) == second
+
+
+def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Path) -> None:
+    """The history names what each point was taken before, the newest first, with the rows of then."""
+    take(ledger, folder, "db.reset")
+    execute(ledger.path, "DELETE FROM t WHERE id = 1")
+    point = take(ledger, folder, "db.restore")
+    found = recovery.history(ledger, folder)
+    assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
+    execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
+    assert recovery.changes(ledger, point) == [recovery.Change("t", 0, 2), recovery.Change("u", 0, None)]
+    assert point.advice == f"Take it back with `inv db.undo --to {point.id}`."
+
+
+@given(st.integers(1, 4), st.integers(1, 6))
+def test_only_so_many_points_are_kept(keep: int, taken: int) -> None:
+    """The newest points stay, with their files, and the others go with theirs."""
+    with tempfile.TemporaryDirectory() as name:
+        path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
+        execute(path, "CREATE TABLE t (x)")
+        with closing(LocalDatabase(path)) as database:
+            points = [take(database, folder, str(number), keep) for number in range(taken)]
+            left = [one.cause for one in recovery.history(database, folder)]
+        assert left == [one.cause for one in reversed(points[-keep:])]
+        assert len(list(folder.iterdir())) == 2 * min(keep, taken)
+
+
+def test_the_oldest_point_can_be_gone_back_to(ledger: LocalDatabase, folder: Path) -> None:
+    """Undo to the oldest point there may be does not prune it before it is used."""
+    point = take(ledger, folder, keep=1)
+    execute(ledger.path, "DELETE FROM t")
+    recovery.undo(ledger, folder, point, keep=1)
+    assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]
+
+
+def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
+    """Two ledgers of one workspace have histories of their own; an unknown point is refused."""
+    point = take(ledger, folder)
+    with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as other:
+        assert recovery.history(other, folder) == []
+        with pytest.raises(Refused, match="There is no recovery point of"):
+            recovery.find(other, folder, point.id)
+    with pytest.raises(Refused, match="There is no recovery point 1"):
+        recovery.find(ledger, folder, "1")
+
+
+def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path, ledger: LocalDatabase) -> None:
+    """An empty ledger has nothing to lose, and hoox.keep_snapshots: 0 switches points off."""
+    with closing(LocalDatabase(tmp_path / "empty.sqlite", create=True)) as empty:
+        assert recovery.take(empty, folder, "a test", keep=3) is None
+    assert recovery.take(ledger, folder, "a test", keep=0) is None
+    assert not folder.exists()
+
+
+def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> None:
+    """Another connection that was open all the time sees the ledger as it was brought back."""
+    with opened(ledger.path) as other:
+        assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
+        point = take(ledger, folder)
+        other.execute("DELETE FROM t")
+        recovery.undo(ledger, folder, point, keep=3)
+        assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
+        other.execute("INSERT INTO t (x) VALUES (4)")
+    assert ask(ledger.path, "SELECT count(*) FROM t") == [(4,)]
+
+
+def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> None:
+    """On D1 a point is a Time Travel bookmark, and undo restores it; there, too, undo can be undone."""
+    with closing(connect(wire)) as remote:
+        remote.query("CREATE TABLE t (x)", write=True)
+        remote.query("INSERT INTO t VALUES (1)", write=True)
+        point = recovery.take(remote, folder, "a test", keep=5)
+        assert point is not None
+        assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
+        remote.query("DELETE FROM t", write=True)
+        back = recovery.undo(remote, folder, point, keep=5)
+        assert list(remote.query("SELECT x FROM t")) == [(1,)]
+        assert back is not None
+        recovery.undo(remote, folder, back, keep=5)
+        assert list(remote.query("SELECT x FROM t")) == []
+
+
+# ------------------------------------------------------------------------------------------- kill -9
+
+_DO = {
+    "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None)",
+    "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
+    "undo": (
+        "database = LocalDatabase(path); points = folder / 'points'\n"
+        "recovery.undo(database, points, recovery.history(database, points)[-1], keep=3)"
+    ),
+    "migrate": "migrations.apply(LocalDatabase(path), migrations.discover(folder / 'migrations'), 'd1_migrations')",
+}
+_PRELUDE = (
+    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations, recovery\n"
+    "from hoox_tasks.backups import verification\n"
+    "from hoox_tasks.database.local import LocalDatabase\n"
+    "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+)
+_ROWS = "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+
+
+def _ledger(path: Path, sign: str) -> None:
+    execute(
+        path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT UNIQUE, r REAL); CREATE INDEX i ON t (r);"
+        f"INSERT INTO t {_ROWS} SELECT i, '{sign}' || i, {sign}i / 3.0 FROM n;",
+    )
+
+
+def state(path: Path) -> dict[str, Any]:
+    """All of a ledger but when its migrations were applied, and SQLite's table of sequences where it is empty.
+
+    SQLite never drops that one.
+    """
+    found = contents(path)
+    found["tables"] = {
+        name: [row[:4] for row in rows] if name == HISTORY else rows
+        for name, rows in found["tables"].items()
+        if rows or name != "sqlite_sequence"
+    }
+    found["objects"] = {item for item in found["objects"] if item[1] != b"sqlite_sequence"}
+    return found
+
+
+@pytest.mark.parametrize("what", list(_DO))
+def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> None:
+    """Whenever a task is killed, the ledger is the one before or the one after, whole, and opens at once."""
+    from hoox_tasks import backups
+
+    folder = tmp_path / "folder"
+    (folder / "migrations").mkdir(parents=True)
+    (folder / "migrations" / "0001_a.sql").write_text(
+        "CREATE TABLE u AS SELECT * FROM t; UPDATE t SET x = '+' || x; CREATE INDEX j ON t (id, r);"
+    )
+    original, other = tmp_path / "original.sqlite", tmp_path / "other.sqlite"
+    _ledger(original, "-")
+    _ledger(other, "+")
+    with closing(LocalDatabase(other)) as database:
+        backups.export(database, folder / "new.sql", verify=False)
+    path = tmp_path / "ledger.sqlite"
+
+    def prepare() -> subprocess.Popen[bytes]:
+        for end in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        path.write_bytes((other if what == "undo" else original).read_bytes())
+        with opened(path) as connection:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if what == "undo":
+            with closing(LocalDatabase(path)) as database:
+                assert recovery.take(database, folder / "points", "a test", keep=3)
+                execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PRELUDE + _DO[what], path, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    def run(after: float | None) -> float:
+        """Let it go, and kill it after that many seconds; gives the seconds that it took."""
+        process = prepare()
+        started = time.perf_counter()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin, process.stdout:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            try:
+                process.wait(after if after is not None else SECONDS)
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+        if after is None:
+            assert process.returncode == 0
+        return time.perf_counter() - started
+
+    process = prepare()
+    before = state(path)
+    process.kill()
+    process.communicate()
+    whole = run(None)
+    after = state(path)
+    assert (after == before) is (what == "export")
+    draw = random.Random(what)
+    for _ in range(KILLS):
+        (folder / "b.sql").unlink(missing_ok=True)
+        run(draw.uniform(0, whole * 1.1))
+        now = state(path)
+        assert now in (before, after)
+        assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+        if (folder / "b.sql").exists():
+            with backups.verification.loaded(folder / "b.sql") as copy:
+                assert state(copy.path) == before
+
+
+# ------------------------------------------------------------------------------- check and rehearsal
+
+
+def migrated(path: Path) -> LocalDatabase:
+    database = LocalDatabase(path, create=True)
+    migrations.apply(database, files(), HISTORY)
+    return database
+
+
+def files() -> list[migrations.Migration]:
+    return migrations.discover(config.bundled("migrations"))
+
+
+def test_drift_is_named_object_by_object(tmp_path: Path) -> None:
+    """What somebody added, dropped or changed by hand is found, and nothing else is."""
+    path = tmp_path / "l.sqlite"
+    with closing(migrated(path)) as database:
+        assert migrations.find_drift(migrations.status(database, files(), HISTORY), files(), HISTORY) == []
+        execute(
+            path,
+            "CREATE TABLE more (x); DROP INDEX idx_trades_symbol; ALTER TABLE balances ADD COLUMN note TEXT",
+        )
+        found = migrations.find_drift(migrations.status(database, files(), HISTORY), files(), HISTORY)
+    assert [(one.type, one.name, one.what) for one in found] == [
+        ("index", "idx_trades_symbol", "missing"),
+        ("table", "balances", "different"),
+        ("table", "more", "extra"),
+    ]
+    assert "+   note TEXT" in found[1].lines
+
+
+def test_a_rehearsal_changes_nothing_and_tells_everything(tmp_path: Path) -> None:
+    """Pending migrations run on a copy with all rows; the ledger itself stays as it is."""
+    path = tmp_path / "l.sqlite"
+    folder = tmp_path / "migrations"
+    migrations.copy(files(), folder)
+    (folder / "0003_fills.sql").write_text(
+        "CREATE TABLE fills AS SELECT id FROM trades; ALTER TABLE trades ADD COLUMN fills INTEGER;"
+    )
+    with closing(migrated(path)) as database:
+        execute(
+            path,
+            "INSERT INTO trades (id, timestamp, exchange, symbol, action, status)"
+            " VALUES ('a', 1, 'bybit', 'BTCUSDT', 'LONG', 'EXECUTED')",
+        )
+        before = contents(path)
+        found = rehearsal.rehearse(database, migrations.discover(folder), HISTORY)
+    assert contents(path) == before
+    assert [one.name for one in found.applied] == ["0003_fills.sql"]
+    effects = {one.table: one for one in found.effects}
+    assert effects["fills"] == rehearsal.TableEffect("fills", None, 1, ("made",))
+    assert effects["trades"] == rehearsal.TableEffect("trades", 1, 1, ("changed",))
+    assert effects["balances"].schema == ()
+
+
+def test_a_migration_that_fails_on_the_rows_fails_in_rehearsal(tmp_path: Path) -> None:
+    """What an empty model cannot know, such as a value that is there twice, the copy finds."""
+    path, folder = tmp_path / "l.sqlite", tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001_a.sql").write_text("CREATE UNIQUE INDEX u ON t (x);")
+    execute(path, "CREATE TABLE t (x); INSERT INTO t VALUES (1), (1)")
+    with closing(LocalDatabase(path)) as database:
+        before = contents(path)
+        with pytest.raises(HooxError, match="UNIQUE constraint failed"):
+            rehearsal.rehearse(database, migrations.discover(folder), HISTORY)
+    assert contents(path) == before
+
+
+def test_a_point_that_cannot_be_read_is_refused(ledger: LocalDatabase, folder: Path) -> None:
+    """Where a point's copy is gone or damaged, undo is refused and the ledger stays."""
+    point = take(ledger, folder)
+    (folder / point.mark).write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    with pytest.raises((Refused, HooxError, sqlite3.Error)):
+        ledger.recover(folder, point.mark)
+    (folder / point.mark).unlink()
+    with pytest.raises(Refused, match="is gone"):
+        ledger.recover(folder, point.mark)
+    assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]
