@@ -120,7 +120,7 @@ def test_the_runbook(workspace: Workspace, configured: Workspace, tmp_path: Path
         assert "Applied 0001_live_ledger.sql" in remote_ok("db.migrate").out
         assert "Nothing to do" in remote_ok("db.migrate").out
         assert remote_ok("db.migrate.status", "--json").json["up_to_date"] is True
-        assert remote_ok("db.apply", "--json").json["noted"] == 2
+        assert remote_ok("db.apply", "--json").json["seeded"] == {"system_logs": 2}
         assert "Nothing to do" in remote_ok("db.apply").out
         assert remote_ok("db.query", "SELECT count(*) AS n FROM trades", "--json").json == [{"n": 0}]
         # Made-up rows need a word more.
