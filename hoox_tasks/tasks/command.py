@@ -227,6 +227,10 @@ def _spoken() -> Iterator[None]:
         raise Exit(_reported(f"{problem} Run it again as `inv --debug ...` to see where."), 1) from None
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; after a plain KeyboardInterrupt out of an `exec` Python ends itself by SIGINT."""
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a block with KeyboardInterrupt, so that what it began is undone.
@@ -237,7 +241,7 @@ def _interruptible() -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         came.append(number)
-        raise KeyboardInterrupt
+        raise _Interrupted
 
     former = {}
     try:
