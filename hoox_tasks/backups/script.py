@@ -25,6 +25,8 @@ from hoox_tasks.values import Progress
 
 _ROWS = 60
 """Rows that go into one statement."""
+CACHE_KIBIBYTES = 128 * 1024
+"""Memory that SQLite may use for a scratch file: indexes are filled and checked in no order."""
 _REPORT = 1024
 """Statements between two reports of progress."""
 _SQLITE = b"SQLite format 3\0"
@@ -61,7 +63,12 @@ def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | 
 def connect(scratch: Path) -> sqlite3.Connection:
     """Open a scratch file that need not survive a crash: nothing waits for the disk, nothing is logged."""
     connection = sqlite3.connect(scratch, isolation_level=None, cached_statements=0)
-    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000", "foreign_keys = OFF"):
+    for pragma in (
+        "journal_mode = OFF",
+        "synchronous = OFF",
+        f"cache_size = -{CACHE_KIBIBYTES}",
+        "foreign_keys = OFF",
+    ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     rules.supply_functions(connection)
     return connection

@@ -22,7 +22,7 @@ from typing import Any
 from hoox_tasks import dump, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, digest, read_manifest
-from hoox_tasks.backups.script import load
+from hoox_tasks.backups.script import CACHE_KIBIBYTES, load
 from hoox_tasks.database import SchemaObject
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
@@ -100,7 +100,7 @@ def _steps(source: Path, scratch: Path, schema: str, *, report: bool = False) ->
     load(source, scratch, schema=schema, progress=tell if report else None)
     yield {"loaded": True}
     with closing(sqlite3.connect(f"{scratch.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.execute(f"PRAGMA mmap_size = {2**34}").fetchall()
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}").fetchall()
         try:
             complaints = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
         except sqlite3.DatabaseError as error:
@@ -129,7 +129,7 @@ class _Process:
 
     def __init__(self, source: Path, scratch: Path, schema: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(source), str(scratch)],
+            [sys.executable, "-c", f"from {__name__} import main; main()", str(source), str(scratch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -224,7 +224,3 @@ def main() -> None:
             _answer(step)
     except HooxError as error:
         _answer({"problem": error.problem, "remedy": error.remedy})
-
-
-if __name__ == "__main__":
-    main()
