@@ -52,11 +52,10 @@ class ReaderProcess:
 
     def close(self) -> None:
         """End the process."""
-        with suppress(OSError):
-            if self._process.stdin:
-                self._process.stdin.close()
-            if self._process.stdout:
-                self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # As where the process has ended, and what was written cannot go out.
+                if stream:
+                    stream.close()
         self._process.terminate()
         self._process.wait()
 
