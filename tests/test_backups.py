@@ -213,7 +213,10 @@ def test_a_script_reaches_no_other_file(tmp_path: Path) -> None:
     """A dump that attaches another database is refused, and that one is not made."""
     source = tmp_path / "evil.sql"
     source.write_text(f"ATTACH '{tmp_path}/stolen.sqlite' AS s;\nCREATE TABLE s.t (x);\n")
-    with pytest.raises(Refused, match="does not load from line 1 on: not authorized"):
+    with pytest.raises(Refused, match="does not load from line 1 on: too many attached databases"):
+        script.load(source, tmp_path / "scratch.sqlite")
+    source.write_text(f"CREATE TABLE t (x);\nVACUUM INTO '{tmp_path}/stolen.sqlite';\n")
+    with pytest.raises(Refused, match="does not load from line 2 on"):
         script.load(source, tmp_path / "scratch.sqlite")
     assert not (tmp_path / "stolen.sqlite").exists()
 

@@ -4,7 +4,7 @@ SQL comes from `sqlite3 .dump`, Python's `iterdump`, `wrangler d1 export` or our
 with gzip. What those do that cannot be loaded as it is, is put right: transactions are one, pragmas are left
 out, foreign keys are off so that the order of tables does not matter, infinities may be bare words. Rows of
 one table that follow each other, one INSERT to a line, are handed to SQLite many at a time, which takes
-half the time. The script runs behind an authorizer that lets it reach no other file.
+half the time. The script can reach no other file.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hoox_tasks import rules, sql
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.values import Progress
 
-_ROWS = 60
+_ROWS = 200
 """Rows that go into one statement."""
 CACHE_KIBIBYTES = 128 * 1024
 """Memory that SQLite may use for a scratch file: indexes are filled and checked in no order."""
-_REPORT = 1024
-"""Statements between two reports of progress."""
+_REPORT = 16
+"""Steps between two reports of progress."""
 _SQLITE = b"SQLite format 3\0"
 _GZIP = b"\x1f\x8b"
 _NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_]*)'
@@ -70,6 +70,8 @@ def connect(scratch: Path) -> sqlite3.Connection:
         "foreign_keys = OFF",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+    # Without ATTACH a script reaches no other file; an authorizer would be asked about every row.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     rules.supply_functions(connection)
     return connection
 
@@ -94,25 +96,27 @@ def _load_script(
         connection.create_function("unistr", 1, _unistr, deterministic=True)
         for piece in sql.split(schema):
             connection.execute(piece.sql)
-        connection.set_authorizer(_within_the_file)
+        if schema:
+            connection.execute("BEGIN")
         loading = _Loading(connection, source)
         with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for number, (line, head, statement) in enumerate(_statements(lines, source)):
-                loading.take(line, head, statement)
+            for number, (line, head, statements) in enumerate(_statements(lines, source)):
+                loading.take(line, head, statements)
                 if progress and number % _REPORT == 0:
                     progress("bytes", file.tell(), size)
         loading.finish()
-        connection.set_authorizer(None)
         if connection.in_transaction:
             connection.execute("COMMIT")
 
 
-def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield a script's statements, each with its first line's number.
+def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield a script's statements, with the number of the line that the first begins on.
 
-    One that inserts a row comes with its head, up to the opening parenthesis of its values.
+    Those that insert rows of one table, and have a line each, come together, with what all begin with: up to
+    the opening parenthesis of the values. Any other comes alone, without.
     """
     head, in_head, number = "", 0, 0
+    alike: list[str] = []
     try:
         numbered = enumerate(lines, 1)
         for number, line in numbered:
@@ -122,8 +126,14 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
                 and line.endswith(");\n")
                 and not (line.count("'") - in_head) & 1
             ):
-                yield number, head, line
+                alike.append(line)
+                if len(alike) == _ROWS:
+                    yield number - _ROWS + 1, head, alike
+                    alike = []
                 continue
+            if alike:
+                yield number - len(alike), head, alike
+                alike = []
             first, parts = number, [line]
             match = _HEAD.match(line)
             in_head = match.group().count("'") if match else 0
@@ -138,7 +148,9 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
                 quotes += line.count("'")
             statement = "".join(parts)
             head = match.group() if match and statement.endswith(");\n") else ""
-            yield first, head, statement
+            yield first, "", [statement]
+        if alike:
+            yield number - len(alike) + 1, head, alike
     except ValueError as error:  # A NUL: SQLite's text has none.
         raise Refused(
             f"{source} is neither SQL nor a SQLite database ({error} in line {number:,}).",
@@ -160,45 +172,30 @@ class _Loading:
     def __init__(self, connection: sqlite3.Connection, source: Path) -> None:
         self._connection = connection
         self._source = source
-        self._head = ""
-        self._rows: list[tuple[int, str]] = []
         self._begun = False
         self._ended = False
 
-    def take(self, line: int, head: str, statement: str) -> None:
-        """Take the next statement, which begins on a line of the script."""
-        if not head or head != self._head or len(self._rows) == _ROWS:
-            self._flush()
-        self._head = head
+    def take(self, line: int, head: str, statements: list[str]) -> None:
+        """Take the next statements, as `_statements` gives them."""
         if head:
-            self._rows.append((line, statement))
-        else:
-            self._run(line, statement)
-
-    def finish(self) -> None:
-        """Run what is left; raises `Refused` where the script was cut off."""
-        self._flush()
-        if self._begun and not self._ended:
-            raise _cut_off(self._source)
-
-    def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        if not rows:
-            return
-        if len(rows) > 1:
-            start = len(self._head) - 1
-            values = ",".join([statement[start:-2] for _, statement in rows])
+            start = len(head) - 1
+            values = ",".join([statement[start:-2] for statement in statements])
             # What does not run as one is taken one by one: that tells the line, or runs after all.
             try:
-                self._connection.execute(f"{self._head[:-1]}{values}")
+                self._connection.execute(f"{head[:-1]}{values}")
             except sqlite3.IntegrityError as error:  # Some of the rows are in the scratch file now.
-                raise self._unloadable(rows[0][0], error) from error
+                raise self._unloadable(line, error) from error
             except (sqlite3.Error, ValueError):
                 pass
             else:
                 return
-        for line, statement in rows:
-            self._run(line, statement)
+        for place, statement in enumerate(statements):
+            self._run(line + place, statement)
+
+    def finish(self) -> None:
+        """Raise `Refused` where the script was cut off."""
+        if self._begun and not self._ended:
+            raise _cut_off(self._source)
 
     def _run(self, line: int, statement: str) -> None:
         word = sql.first_word(statement)
@@ -256,11 +253,6 @@ def _with_infinities(statement: str) -> str:
             parts += [statement[position : token.offset], "9e999"]
             position = token.offset + len(token.text)
     return "".join([*parts, statement[position:]])
-
-
-def _within_the_file(action: int, *_: str | None) -> int:
-    reaches_out = action in {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
-    return sqlite3.SQLITE_DENY if reaches_out else sqlite3.SQLITE_OK
 
 
 def _unistr(text: str | None) -> str | None:
