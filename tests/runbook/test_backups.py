@@ -1,0 +1,122 @@
+"""Backup, verify, restore, undo and check, as a user types them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.runbook.workspace import Workspace
+from tests.sqlite_files import contents
+
+
+def trades(workspace: Workspace) -> int:
+    with closing(sqlite3.connect(workspace.ledger)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM trades").fetchone()[0]
+        return count
+
+
+def export(workspace: Workspace, *flags: str) -> Path:
+    return Path(workspace.ok("db.export", "--json", *flags).json["path"])
+
+
+def test_a_backup_is_verified_listed_and_restored(seeded: Workspace) -> None:
+    """The operator's round: export, look, verify, lose everything, restore, and all is as it was."""
+    before = contents(seeded.ledger)
+    path = export(seeded)
+    (listed,) = seeded.ok("db.backups", "--json").json
+    assert (listed["path"], listed["verified"]) == (str(path), True)
+    assert path.name in seeded.ok("db.backups").out
+    assert "is sound" in seeded.ok("db.verify", str(path)).out
+    seeded.ok("db.verify", str(path), "--live")
+    seeded.ok("db.query", "DELETE FROM trades", "--write")
+    assert seeded.inv("db.verify", str(path), "--live").code == 1
+    receipt = seeded.ok("db.restore", str(path), "--confirm")
+    assert contents(seeded.ledger) == before
+    assert "Take it back with `inv db.undo --to" in receipt.out
+
+
+def test_undo_goes_back_and_forth(seeded: Workspace) -> None:
+    """After a reset undo brings everything back, and undo of that leaves the ledger reset again."""
+    before = trades(seeded)
+    seeded.ok("db.reset", "--confirm", "--no-backup")
+    assert trades(seeded) == 0
+    told = seeded.ok("db.undo", "--confirm")
+    assert f"trades: {before:,} then, 0 now" in told.err
+    assert trades(seeded) == before
+    seeded.ok("db.undo", "--confirm")
+    assert trades(seeded) == 0
+    causes = [point["cause"] for point in seeded.ok("db.history", "--json").json["points"]]
+    assert [cause.split(" to ")[0] for cause in causes] == ["undo", "undo", "db.reset"]
+
+
+@pytest.mark.parametrize("task", [("db.undo",), ("db.restore", "x.sql")])
+def test_nobody_is_asked_in_a_pipe(seeded: Workspace, task: tuple[str, ...]) -> None:
+    """Without --confirm and without a terminal, undo and restore refuse and change nothing."""
+    path = export(seeded)
+    path.rename(seeded.root / "x.sql")
+    seeded.ok("db.query", "DELETE FROM balances", "--write")
+    before = contents(seeded.ledger)
+    refused = seeded.inv(*task)
+    assert refused.code == 2
+    assert "--confirm" in refused.err
+    assert contents(seeded.ledger) == before
+
+
+def test_a_damaged_backup_is_refused(seeded: Workspace) -> None:
+    """A changed backup is neither verified nor restored, and the ledger is not touched."""
+    path = export(seeded, "--gzip")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    before = contents(seeded.ledger)
+    for task in (("db.verify", str(path)), ("db.restore", str(path), "--confirm")):
+        refused = seeded.inv(*task)
+        assert refused.code == 2
+        assert "was changed since it was written" in refused.err
+    assert contents(seeded.ledger) == before
+    assert seeded.ok("db.history", "--json").json["points"] == []
+
+
+def test_backups_are_rotated(seeded: Workspace) -> None:
+    """--keep leaves the newest backups, and the last verified one whatever its age."""
+    verified = export(seeded)
+    for _ in range(2):
+        last = export(seeded, "--no-verify", "--keep", "1")
+    left = sorted(Path(one["path"]) for one in seeded.ok("db.backups", "--json").json)
+    assert left == sorted([verified, last])
+    assert seeded.inv("db.backups", "--prune").code == 2
+
+
+def test_restoring_beside_leaves_the_ledger_alone(seeded: Workspace) -> None:
+    """--into makes another ledger; one that is there already is not overwritten."""
+    path = export(seeded)
+    seeded.ok("db.query", "DELETE FROM trades", "--write")
+    before = contents(seeded.ledger)
+    seeded.ok("db.restore", str(path), "--into", "yesterday.sqlite")
+    assert contents(seeded.ledger) == before
+    assert seeded.ok("db.verify", str(path), "--live", "--path", ".hoox/yesterday.sqlite")
+    assert seeded.inv("db.restore", str(path), "--into", "yesterday.sqlite").code == 2
+
+
+def test_check_finds_what_was_done_by_hand(seeded: Workspace) -> None:
+    """`db.check` is silent about a ledger as its migrations make it, and names what is not."""
+    assert seeded.ok("db.check", "--json").json["agrees"] is True
+    seeded.ok("db.query", "DROP INDEX idx_trades_symbol", "--write")
+    found = seeded.inv("db.check")
+    assert found.code == 1
+    assert "index idx_trades_symbol is missing" in found.out
+
+
+def test_a_rehearsal_leaves_the_ledger_as_it_is(seeded: Workspace) -> None:
+    """`db.migrate --rehearse --check` shows what migrations do, and does nothing."""
+    seeded.ok("db.migrate.new", "fills")
+    (migration,) = (seeded.root / "migrations").glob("*_fills.sql")
+    migration.write_text("CREATE TABLE fills AS SELECT id FROM trades;\n")
+    before = contents(seeded.ledger)
+    told = seeded.ok("db.migrate", "--rehearse", "--check")
+    assert "the copy is sound" in told.out
+    assert contents(seeded.ledger) == before
+    assert seeded.inv("db.migrate", "--rehearse").code == 2
+    seeded.ok("db.migrate", "--rehearse", "--confirm")
+    assert seeded.ok("db.check", "--json").json["version"] == migration.name
