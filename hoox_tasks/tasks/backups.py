@@ -230,9 +230,8 @@ def restore(
                 console.confirm(database.name, f"This replaces {what}.", confirmed=confirm)
                 command.keep_way_back(database, "db.restore")
                 backups.restore(database, backup, names)
-            rows = sum(
-                content.rows for name, content in backup.scratch.tables.items() if not names or name in names
-            )
+            held = backup.scratch.tables
+            rows = sum(held[name].rows for name in names) if names else backup.scratch.rows
             command.done(
                 f"Restored {console.count(rows, 'row')} of {command.shown(path)} into {database.label}",
                 database=database.label,
