@@ -84,7 +84,7 @@ def export(
             manifest = Manifest(
                 tool=f"hoox-tasks {__version__}",
                 source=database.label,
-                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 bytes=temporary.stat().st_size,
                 sha256=digest(temporary),
                 schema_version=_version(snapshot, history),

@@ -231,7 +231,7 @@ def restore(
                 command.keep_way_back(database, "db.restore")
                 backups.restore(database, backup, names)
             held = backup.scratch.tables
-            rows = sum(held[name].rows for name in names) if names else backup.scratch.rows
+            rows = sum(held[name].rows for name in names if name in held) if names else backup.scratch.rows
             command.done(
                 f"Restored {console.count(rows, 'row')} of {command.shown(path)} into {database.label}",
                 database=database.label,
