@@ -23,9 +23,9 @@ from hoox_tasks import rules, sql
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.values import Progress
 
-_ROWS = 200
+_ROWS = 40
 """Rows that go into one statement."""
-CACHE_KIBIBYTES = 128 * 1024
+CACHE_KIBIBYTES = 32 * 1024
 """Memory that SQLite may use for a scratch file: indexes are filled and checked in no order."""
 _REPORT = 16
 """Steps between two reports of progress."""
