@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import backups, config, migrations
-from hoox_tasks.backups import fingerprint, script, verification
+from hoox_tasks import backups, config, migrations, script
+from hoox_tasks.backups import fingerprint, verification
 from hoox_tasks.backups.rotation import Backup
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hoox_tasks import dump
+from hoox_tasks import backups, dump
 from hoox_tasks.database import SchemaObject, Statement
+from hoox_tasks.database import remote as remote_module
 from hoox_tasks.database.exported import load_export
 from hoox_tasks.database.remote import RemoteDatabase
 from hoox_tasks.errors import HooxError, RemoteError
@@ -83,7 +84,8 @@ def test_an_export_is_read_exactly(remote: RemoteDatabase, app: Api, wire: Count
     wire.asked.clear()
     with closing(dumped(remote)) as loaded, closing(file_of(app)) as truth:
         assert wire.asked.count("export") == 2
-        assert wire.asked.count("raw") == 3
+        # The schema before and after, what the export would change, and the checksums.
+        assert wire.asked.count("raw") == 4
         assert content(loaded, "child", "parent") == content(truth, "child", "parent")
         sequences = "SELECT name, seq FROM sqlite_sequence"
         assert loaded.execute(sequences).fetchall() == truth.execute(sequences).fetchall()
@@ -140,17 +142,87 @@ def test_virtual_tables_are_read_by_queries(remote: RemoteDatabase, wire: Counti
     assert "export" not in wire.asked
 
 
+@pytest.fixture
+def restless(remote: RemoteDatabase, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A ledger with a number that D1 does not export, to which somebody writes at each reading of its rows.
+
+    The list tells how many more times.
+    """
+    remote.batch([Statement("CREATE TABLE t (a)"), Statement("INSERT INTO t VALUES (?)", [2**60])])
+    left = [9]
+    write_tables = dump.write_tables
+
+    def write_meanwhile(*args: Any, **options: Any) -> dict[str, int]:
+        if left[0]:
+            left[0] -= 1
+            remote.query("INSERT INTO t VALUES (1)", write=True)
+        return write_tables(*args, **options)
+
+    monkeypatch.setattr("hoox_tasks.database.remote.dump.write_tables", write_meanwhile)
+    return left
+
+
+def rows_of(remote: RemoteDatabase, *, online: bool = False) -> tuple[list[Any], bool, str | None]:
+    with remote.snapshot(online=online) as snapshot:
+        rows = list(snapshot.stream(Statement("SELECT a FROM t")))
+        return rows, snapshot.one_moment, snapshot.bookmark
+
+
+@pytest.mark.usefixtures("restless")
 def test_a_change_meanwhile_is_an_error(remote: RemoteDatabase) -> None:
     """A ledger that is read by queries and changes meanwhile is not passed off as one moment."""
-    remote.batch([Statement("CREATE TABLE t (a)"), Statement("INSERT INTO t VALUES (?)", [2**60])])
-
-    def read_and_change() -> None:
-        with remote.snapshot() as snapshot:
-            assert list(snapshot.stream(Statement("SELECT count(*) FROM t"))) == [(1,)]
-            remote.query("INSERT INTO t VALUES (1)", write=True)
-
     with pytest.raises(HooxError, match="was changed while it was read"):
-        read_and_change()
+        rows_of(remote)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_what_changed_meanwhile_is_read_again(
+    remote: RemoteDatabase, restless: list[int], online: bool
+) -> None:
+    """When somebody wrote during the first reading and not during the second, that one counts."""
+    restless[0] = 1
+    rows, one_moment, bookmark = rows_of(remote, online=online)
+    assert (rows, one_moment) == ([(2**60,), (1,)], True)
+    assert bookmark == remote.client.bookmark()
+
+
+@pytest.mark.usefixtures("restless")
+def test_a_trading_ledger_is_read_online_and_says_so(remote: RemoteDatabase) -> None:
+    """With `online`, a ledger that never rests is read all the same, and not called one moment."""
+    assert rows_of(remote, online=True) == ([(2**60,), (1,), (1,)], False, None)
+
+
+@pytest.mark.usefixtures("restless")
+def test_a_backup_of_a_trading_ledger_says_what_it_is(remote: RemoteDatabase, tmp_path: Path) -> None:
+    """An online export that is not of one moment is loaded and compared, says so, and replaces no other."""
+    path = tmp_path / "b.sql"
+    exported = backups.export(remote, path, online=True)
+    assert (exported.verified, exported.one_moment) == (True, False)
+    manifest = backups.read_manifest(path)
+    assert manifest is not None
+    assert (manifest.verified, manifest.one_moment, manifest.bookmark) == (True, False, None)
+    (backup,) = backups.find(tmp_path)
+    assert not backup.verified
+
+
+def test_an_export_that_lost_a_row_is_not_believed(
+    remote: RemoteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When D1's export does not hold what D1 does, the rows are read by queries instead."""
+    fill(remote, PLAIN)
+    with closing(dumped(remote)) as loaded:
+        truth = content(loaded, "child", "parent")
+    lost: list[str] = []
+
+    def lossy(lines: Iterable[str], *args: Any) -> None:
+        kept = list(lines)
+        lost.append(kept.pop(max(place for place, line in enumerate(kept) if '"parent"' in line)))
+        load_export(kept, *args)
+
+    monkeypatch.setattr(remote_module, "load_export", lossy)
+    with closing(dumped(remote)) as loaded:
+        assert content(loaded, "child", "parent") == truth
+    assert len(lost) == 1
 
 
 def test_nobody_is_kept_out_online(remote: RemoteDatabase, app: Api, wire: Counting) -> None:

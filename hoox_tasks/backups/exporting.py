@@ -19,11 +19,15 @@ from hoox_tasks.values import Progress
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export that was written: where (None for standard output), and the rows of each table."""
+    """An export that was written: where (None for standard output), and the rows of each table.
+
+    `one_moment` is false where somebody wrote to the ledger while it was read.
+    """
 
     path: Path | None
     tables: dict[str, int]
     verified: bool = False
+    one_moment: bool = True
 
     @property
     def total(self) -> int:
@@ -72,7 +76,7 @@ def export(
 
         if path is None:
             with files.standard_output(compressed=compressed) as output:
-                return Export(None, write(output))
+                return Export(None, write(output), one_moment=snapshot.one_moment)
         whole = not tables and schema and data
         manifest: Manifest | None = None
 
@@ -92,16 +96,16 @@ def export(
                 whole=whole,
                 verified=verify,
                 bookmark=snapshot.bookmark,
+                one_moment=snapshot.one_moment,
                 tables=found,
             )
-            reading.close()  # It may find that it was not one moment that was read.
             manifest_path(path).unlink(missing_ok=True)
 
         with files.written_whole(path, compressed=compressed, check=check) as output:
             counts = write(output)
     assert manifest is not None
     write_manifest(path, manifest)
-    return Export(path, counts, verify)
+    return Export(path, counts, verify, manifest.one_moment)
 
 
 def _verified(

@@ -33,7 +33,8 @@ class Manifest:
     and `sha256` the file's size and digest. `schema_version` is the migration applied last (empty where
     there is no history), `schema` the digest of the schema. `whole` is false for some tables only, or only
     rows or only definitions. `verified` says that the file was loaded and compared with its source.
-    `bookmark` is D1's, where the source has one. `tables` are those whose rows are in the file.
+    `bookmark` is D1's, where the source has one. `one_moment` is false where
+    somebody wrote while the rows were fetched. `tables` are those whose rows are in the file.
     """
 
     tool: str
@@ -46,6 +47,7 @@ class Manifest:
     whole: bool
     verified: bool
     bookmark: str | None = None
+    one_moment: bool = True
     tables: dict[str, Content] = field(default_factory=dict)
 
     @property

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hoox_tasks import dump, migrations, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents
-from hoox_tasks.backups.manifest import Manifest
+from hoox_tasks.backups.manifest import Content, Manifest
 from hoox_tasks.database import Database
+from hoox_tasks.database.checksum import Checksum, checksums
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import Migration, Model
@@ -78,17 +79,36 @@ def restore_beside(database: Database, backup: Checked, name: str) -> Database:
     return beside
 
 
-def compare_with(backup: Checked, database: Database) -> None:
-    """Raise `HooxError` where a ledger does not hold now what a backup does."""
+def compare_with(backup: Checked, database: Database, *, exact: bool = False) -> None:
+    """Raise `HooxError` where a ledger does not hold now what a backup does.
+
+    Compares the definitions, rows and checksums (see `database.checksum`), which takes a few requests; with
+    `exact` every cell, from a snapshot of the ledger.
+    """
     whole = backup.manifest is None or backup.manifest.whole
-    with database.snapshot() as snapshot:
-        tables = dump.read_tables(snapshot)
-        if not whole:
-            tables = [table for table in tables if table.name in backup.scratch.tables]
-        found = contents(snapshot, tables, sequences=whole)
+    schema = database.schema()
+    if whole:
+        verification.compare_schema(backup.scratch, schema, database.label)
+    if exact:
+        with database.snapshot() as snapshot:
+            tables = dump.read_tables(snapshot)
+            if not whole:
+                tables = [table for table in tables if table.name in backup.scratch.tables]
+            found = contents(snapshot, tables, sequences=whole)
         verification.compare(backup.scratch, found, database.label)
-        if whole:
-            verification.compare_schema(backup.scratch, dump.read_schema(snapshot), database.label)
+        return
+    present = {item.name for item in schema}
+    with closing(LocalDatabase(backup.scratch.path, strict=False)) as copy:
+        with copy.snapshot() as snapshot:
+            found_here = [table for table in dump.read_tables(snapshot) if table.kind == "table"]
+        tables = [table for table in found_here if table.name in backup.scratch.tables]
+        here = checksums(copy, tables)
+    there = checksums(database, [table for table in tables if table.name in present])
+    verification.compare(replace(backup.scratch, tables=_contents(here)), _contents(there), database.label)
+
+
+def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
+    return {name: Content(one.rows, str(one.sum)) for name, one in found.items()}
 
 
 def _expected_tables(files: Sequence[Migration]) -> set[str]:

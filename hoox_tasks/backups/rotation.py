@@ -24,7 +24,11 @@ class Backup:
     def verified(self) -> bool:
         """Whether it was loaded and compared with its source when it was written, and is whole."""
         manifest = self.manifest
-        return manifest is not None and manifest.verified and manifest.whole and self.bytes == manifest.bytes
+        return (
+            manifest is not None
+            and (manifest.verified and manifest.whole and manifest.one_moment)
+            and self.bytes == manifest.bytes
+        )
 
 
 def find(folder: Path) -> list[Backup]:

@@ -22,10 +22,10 @@ from typing import Any
 from hoox_tasks import dump, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, digest, read_manifest
-from hoox_tasks.backups.script import CACHE_KIBIBYTES, load
 from hoox_tasks.database import SchemaObject
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.script import CACHE_KIBIBYTES, load
 from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 8 * 1024 * 1024

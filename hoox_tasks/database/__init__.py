@@ -82,11 +82,15 @@ class Snapshot(Protocol):
     """One moment of a ledger: what is read through it is not touched by writes meanwhile.
 
     Statements are ours, outside D1's rules, and only read. Text comes as its bytes in UTF-8, whether they
-    are valid or not. `bookmark` is D1's name of the moment; None where it has none.
+    are valid or not. `bookmark` is D1's name of the moment; None where it has none. `one_moment` is false
+    where somebody wrote while the rows were fetched: then each row is as it was at some time.
     """
 
     @property
     def bookmark(self) -> str | None: ...
+
+    @property
+    def one_moment(self) -> bool: ...
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run statements, several at a time where the home allows, and yield their rows in order.
@@ -146,7 +150,7 @@ class Database(Protocol):
         """Read one moment of the ledger for the length of a `with` block.
 
         With `online` nobody is kept from the ledger meanwhile, even where only that makes one moment of
-        it: then `Refused` is raised at the end of the block when somebody wrote.
+        it: then the snapshot's `one_moment` tells whether it is one.
         """
 
     def schema(self) -> list[SchemaObject]:

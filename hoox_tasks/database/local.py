@@ -23,7 +23,6 @@ from hoox_tasks.database import (
     Meta,
     Rows,
     SchemaObject,
-    Snapshot,
     Statement,
     replacement,
 )
@@ -178,7 +177,7 @@ class LocalDatabase:
             raise
 
     @contextmanager
-    def snapshot(self, *, online: bool = False, progress: Progress | None = None) -> Iterator[Snapshot]:
+    def snapshot(self, *, online: bool = False, progress: Progress | None = None) -> Iterator[_LocalSnapshot]:
         """Read one moment of the ledger for a block; a second process helps with a large one.
 
         Writers only wait until the moment is fixed, so there is nothing that `online` could spare them.
@@ -468,6 +467,7 @@ class _LocalSnapshot:
     """One moment of a ledger, read by a connection and perhaps a second process; satisfies `Snapshot`."""
 
     bookmark: str | None = None
+    one_moment = True
 
     def __init__(self, own: sqlite3.Connection, helper: ReaderProcess | None) -> None:
         self._own = own

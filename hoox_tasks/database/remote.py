@@ -17,9 +17,11 @@ from typing import IO, TYPE_CHECKING
 from hoox_tasks import dump, rules, sql
 from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_parameters, check_statement
 from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, Snapshot, Statement, carriage
+from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.script import load as load_script
 from hoox_tasks.values import Approximate, Progress, Row, Value
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ _INSERT_CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
 _QUERIES = 50
 """How many questions go into one request."""
+_READINGS = 2
+"""How often a ledger is read by queries, when somebody writes to it meanwhile."""
 _EXPLAIN = "EXPLAIN "
 _HAS_SEQUENCES = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'"
 
@@ -161,26 +165,59 @@ class RemoteDatabase:
 
     @contextmanager
     def snapshot(self, *, online: bool = False, progress: Progress | None = None) -> Iterator[Snapshot]:
-        """Read one moment of the ledger for the length of a `with` block.
+        """Read one moment of the ledger for the length of a `with` block, from a copy.
 
-        D1 exports it, and it is read from a copy. D1 answers no queries while it exports. With `online`,
-        and where the export would change a cell, or there are virtual tables, which D1 does not export, the
-        ledger itself is read by queries; then a change meanwhile is an error, raised at the block's end.
+        D1 exports it, and answers no queries meanwhile. Where its export would change a cell, or there are
+        virtual tables, which D1 does not export, and with `online`, the ledger is read by queries. When
+        somebody writes meanwhile it is read once more; after that `HooxError` is raised, and with `online`
+        the snapshot says that it is not of one moment.
         """
-        schema = [] if online else self.schema()
-        if online or not self._exports_exactly(schema):
-            before = self.client.bookmark()
-            yield _WireSnapshot(self.client, before)
-            if self.client.bookmark() != before:
+        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
+            bookmark = None if online else self._exported(Path(folder), progress)
+            copy = Path(folder) / "copy.sqlite"
+            for _ in range(_READINGS):
+                if bookmark is None:
+                    copy.unlink(missing_ok=True)
+                    bookmark = self._read(copy, progress)
+            if bookmark is None and not online:
                 raise HooxError(
                     f"{self._name} was changed while it was read.", "Run it again when nobody writes to it."
                 )
-            return
-        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-            copy = Path(folder) / "copy.sqlite"
-            self._export_to(copy, schema, progress)
             with closing(LocalDatabase(copy, strict=False)) as local, local.snapshot() as snapshot:
+                snapshot.bookmark = bookmark
+                snapshot.one_moment = bookmark is not None
                 yield snapshot
+
+    def _exported(self, folder: Path, progress: Progress | None) -> str | None:
+        """Have D1 export its rows, and put them with the schema into the SQLite file `copy.sqlite`.
+
+        Gives the bookmark of that moment; None where D1's export does not say every cell as it is.
+        """
+        schema = self.schema()
+        if not self._exports_exactly(schema):
+            return None
+        before = self.client.bookmark()
+        export = self.client.export(schema=False, progress=progress)
+        with (folder / "export.sql").open("w+b") as file:
+            self.client.download(export.signed_url, file, progress=progress)
+        copy = folder / "copy.sqlite"
+        with (
+            (folder / "export.sql").open(encoding="utf-8", newline="\n") as lines,
+            closing(sqlite3.connect(copy, isolation_level=None)) as connection,
+        ):
+            try:
+                load_export(lines, schema, connection)
+            except (sqlite3.Error, ValueError) as error:
+                problem = str(error)
+            else:
+                problem = ""
+        if problem or self.schema() != schema:
+            why = problem or "the schema changed meanwhile"
+            raise HooxError(f"D1's export of {self._name} does not load: {why}.", "Run it again.")
+        with closing(LocalDatabase(copy, strict=False)) as local:
+            differs = bool(self._differing(local))
+        # What differs because somebody wrote since says nothing of the export.
+        return None if differs and self.client.bookmark() == before else export.bookmark or before
 
     def _exports_exactly(self, schema: Sequence[SchemaObject]) -> bool:
         """Tell whether D1's own export would say every cell as it is."""
@@ -194,26 +231,31 @@ class RemoteDatabase:
         for start in range(0, len(queries), _QUERIES):
             yield from self.client.raw_script(sql.join(queries[start : start + _QUERIES]), write=False)
 
-    def _export_to(self, copy: Path, schema: Sequence[SchemaObject], progress: Progress | None) -> None:
-        """Have D1 export its rows, and put them with `schema` into a new SQLite file."""
-        dump = copy.with_suffix(".sql")
-        with dump.open("w+b") as file:
-            export = self.client.export(schema=False, progress=progress)
-            self.client.download(export.signed_url, file, progress=progress)
-        with (
-            dump.open(encoding="utf-8", newline="\n") as lines,
-            closing(sqlite3.connect(copy, isolation_level=None)) as connection,
-        ):
-            try:
-                load_export(lines, schema, connection)
-            except (sqlite3.Error, ValueError) as error:
-                problem = str(error)
-            else:
-                problem = ""
-        dump.unlink()
-        if problem or self.schema() != schema:
-            why = problem or "the schema changed meanwhile"
-            raise HooxError(f"D1's export of {self._name} does not load: {why}.", "Run it again.")
+    def _read(self, copy: Path, progress: Progress | None) -> str | None:
+        """Read the ledger by queries into a new SQLite file.
+
+        Gives the bookmark of that moment; None where somebody wrote meanwhile.
+        """
+        written = copy.with_suffix(".sql")
+        before = self.client.bookmark()
+        wire = _WireSnapshot(self.client)
+        with written.open("wb") as file:
+            dump.write_tables(wire, dump.read_tables(wire), file.write, progress=progress)
+        bookmark = before if self.client.bookmark() == before else None
+        try:
+            load_script(written, copy)
+        except Refused as error:
+            why = "it was changed while it was read" if bookmark is None else error.problem
+            raise HooxError(f"What was read of {self._name} does not fit: {why}.", "Run it again.") from error
+        return bookmark
+
+    def _differing(self, copy: LocalDatabase, tables: Collection[str] = ()) -> list[str]:
+        """Name the tables that do not hold what a copy of them does, by their checksums."""
+        with copy.snapshot() as snapshot:
+            found = [table for table in dump.read_tables(snapshot) if table.kind == "table"]
+        compared = [table for table in found if not tables or table.name in tables]
+        here, there = checksums(copy, compared), checksums(self, compared)
+        return [name for name in here if here[name] != there[name]]
 
     def schema(self) -> list[SchemaObject]:
         """All objects but the engine's own, in the order they were made."""
@@ -243,7 +285,12 @@ class RemoteDatabase:
                 for table, places in long:
                     for statement in carriage.long_rows(snapshot, table, places):
                         self.client.raw(*statement, write=True)
-                self._check_counts(snapshot, chosen)
+                differing = self._differing(source, [table.name for table in chosen])
+                if differing:
+                    raise HooxError(
+                        f"What arrived in {', '.join(differing)} is not what was sent.",
+                        "The ledger is as it was; try again.",
+                    )
             except BaseException:
                 self.client.restore(before)
                 raise
@@ -278,15 +325,6 @@ class RemoteDatabase:
             carriage.write_rows(snapshot, dump.SEQUENCES, file)
         carriage.write_rest(rest, file)
         return [(table, places) for table, places in long if places]
-
-    def _check_counts(self, snapshot: Snapshot, tables: Sequence[dump.Table]) -> None:
-        counted = [table.name for table in tables if table.kind == "table"]
-        queries = [f"SELECT count(*) FROM {sql.quote_name(name)}" for name in counted]
-        for name, query, result in zip(counted, queries, self._each(queries), strict=True):
-            there = next(iter(result.rows))[0]
-            here = next(iter(snapshot.stream(Statement(query))))[0]
-            if there != here:
-                raise HooxError(f"{there!r} of {here!r} rows of {name} arrived.", "The ledger is as it was.")
 
     def beside(self, name: str) -> RemoteDatabase:
         """Make a new, empty database on the same account."""
@@ -405,11 +443,13 @@ class _Model:
 
 
 class _WireSnapshot:
-    """The ledger itself, read by queries, as long as nobody changes it; satisfies `Snapshot`."""
+    """The ledger itself, read by queries, whatever others do to it meanwhile; satisfies `Snapshot`."""
 
-    def __init__(self, client: D1Client, bookmark: str | None = None) -> None:
+    bookmark: str | None = None
+    one_moment = False
+
+    def __init__(self, client: D1Client) -> None:
         self._client = client
-        self.bookmark = bookmark
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run statements one after the other, and yield their rows; None where D1 gives no value so long."""

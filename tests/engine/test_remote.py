@@ -15,6 +15,8 @@ import pytest
 from hoox_tasks import dump
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database import Statement
+from hoox_tasks.database.checksum import checksums
+from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.database.remote import RemoteDatabase
 from hoox_tasks.errors import StatementError
 from hoox_tasks.server import create_app
@@ -192,3 +194,23 @@ def test_a_real_engine_is_dumped_by_queries(engine_database: EngineDatabase) -> 
         found = [value for (value,) in loaded.execute("SELECT a FROM t ORDER BY id")]
         assert [(type(value), value) for value in found] == [(type(value), value) for value in VALUES]
         assert loaded.execute("SELECT a FROM words WHERE words MATCH 'words'").fetchall() == [("some words",)]
+
+
+def test_checksums_are_the_same_on_a_real_engine(real: RemoteDatabase, tmp_path: Path) -> None:
+    """The same rows have the same checksum on D1's engine and on the SQLite of this machine."""
+    fill = [
+        Statement("CREATE TABLE t (a, b, c TEXT)"),
+        Statement("CREATE TABLE u (a PRIMARY KEY) WITHOUT ROWID"),
+    ]
+    with closing(LocalDatabase(tmp_path / "here.sqlite", create=True)) as here:
+        for database in (here, real):
+            database.batch(fill)
+            rows = [(a, b, f"{a!r}{b}") for a in VALUES for b in (None, 0.1, 7, "text")]
+            database.insert([("t", ("a", "b", "c"), rows), ("u", ("a",), [("x",), (2,)])])
+        with here.snapshot() as snapshot:
+            tables = dump.read_tables(snapshot)
+        found = checksums(here, tables)
+        assert checksums(real, tables) == found
+        assert found["t"].rows == len(rows)
+        real.query("UPDATE t SET b = 8 WHERE b = 7 AND a = 1.5", write=True)
+        assert checksums(real, tables)["t"] != found["t"]

@@ -31,8 +31,13 @@ def test_a_backup_is_verified_listed_and_restored(seeded: Workspace) -> None:
     assert path.name in seeded.ok("db.backups").out
     assert "is sound" in seeded.ok("db.verify", str(path)).out
     seeded.ok("db.verify", str(path), "--live")
+    seeded.ok("db.verify", str(path), "--exact")
+    lost = trades(seeded)
     seeded.ok("db.query", "DELETE FROM trades", "--write")
-    assert seeded.inv("db.verify", str(path), "--live").code == 1
+    for flag in ("--live", "--exact"):
+        refused = seeded.inv("db.verify", str(path), flag)
+        assert refused.code == 1
+        assert f"trades has {lost:,} rows in the file, 0 in" in refused.err
     receipt = seeded.ok("db.restore", str(path), "--confirm")
     assert contents(seeded.ledger) == before
     assert "Take it back with `inv db.undo --to" in receipt.out
