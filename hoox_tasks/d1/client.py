@@ -99,10 +99,12 @@ class D1Client(Connection):
         if as_dict(item).get("success") is False:
             raise statement_error(self.safe(as_text(item.get("error"))), sql, index)
         try:
-            found = item["results"]
+            found = as_dict(item.get("results"))
+            if write and item.get("success") is True:  # It was done, whether or not there is more to say.
+                found = {"columns": [], "rows": []} | found
             rows = [read_row(row) for row in found["rows"]]
             return Result(tuple(found["columns"]), rows, read_meta(item.get("meta")))
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             pass
         raise damaged(write)
 

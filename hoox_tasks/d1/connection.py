@@ -239,13 +239,20 @@ def _hide_signed_urls(record: logging.LogRecord) -> bool:
 def _check_address(base_url: str) -> bool:
     """Refuse an address that the token should not be sent to; gives whether it is on loopback."""
     remedy = "Set CLOUDFLARE_API_BASE_URL to https://..., or to http:// on 127.0.0.1 or localhost."
+    parts = urlsplit("")
     try:
         httpx.URL(base_url)
         parts = urlsplit(base_url)
         host, _ = parts.hostname or "", parts.port
     except (ValueError, httpx.InvalidURL):
         host = ""
-    if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query:
+    if (
+        not host
+        or parts.scheme not in ("http", "https")
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
         raise Refused("The address of the Cloudflare API is not a plain http or https address.", remedy)
     loopback = host == "localhost" or _is_loopback(host)
     if parts.scheme == "http" and not loopback:
