@@ -181,7 +181,7 @@ class D1Client(Connection):
             items = [read_info(item) for item in as_list(self.request("GET", None, query=query))]
             known = len(found)
             found |= {info.uuid: info for info in items}
-            # A page without anything new is no page: without that, a server that knows none would never end.
+            # A server that knows no pages gives the same one again: nothing new is the end too.
             if len(items) < _PAGE or len(found) == known:
                 break
         return list(found.values())
