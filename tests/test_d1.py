@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import gc
 import hashlib
 import io
 import json
@@ -21,8 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import d1
-from hoox_tasks.d1 import D1Client
+from hoox_tasks.d1 import D1Client, streaming
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
@@ -155,7 +155,7 @@ json_values = st.recursive(
 
 @given(
     st.lists(st.lists(st.integers(-(2**53), 2**53) | st.text() | st.none(), min_size=2, max_size=2)),
-    st.dictionaries(st.sampled_from(["errors", "messages", "success", "extra"]), json_values),
+    st.dictionaries(st.sampled_from(["errors", "messages", "extra"]), json_values),
     st.sampled_from([None, 1]),
     st.integers(1, 40),
 )
@@ -166,16 +166,17 @@ def test_the_stream_reads_what_json_reads(
     found = {"columns": ["x", "y"], "rows": table}
     data = {
         **more,
+        "success": True,
         "result": [{"extra": more, "results": found, "meta": {"rows_read": 3}, "z": 1}],
         "y": more,
     }
-    original, d1._CHUNK = d1._CHUNK, piece
+    original, streaming._CHUNK = streaming._CHUNK, piece
     try:
-        result = d1._stream(io.BytesIO(json.dumps(data, indent=indent).encode()))
+        result = streaming.stream(io.BytesIO(json.dumps(data, indent=indent).encode()))
         assert result is not None
         assert list(result.rows) == [tuple(row) for row in table]
     finally:
-        d1._CHUNK = original
+        streaming._CHUNK = original
     assert result.columns == ("x", "y")
     assert result.meta.rows_read == 3
 
@@ -201,6 +202,82 @@ def test_large_answers_to_several_statements_are_whole(script: Script) -> None:
     one = {"success": True, "results": {"columns": ["a"], "rows": [["x" * 100]] * 10_000}, "meta": {}}
     results = script.client(ok([one, one, one])).raw_script("SELECT; SELECT; SELECT", write=False)
     assert [len(list(result.rows)) for result in results] == [10_000] * 3
+
+
+LARGE = [["x" * 100]] * 20_000
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize(
+    ("result", "envelope"),
+    [
+        ([{"results": {"columns": ["a"], "rows": LARGE}, "success": True}], {"success": False}),
+        ([{"results": {"columns": ["a"], "rows": LARGE}, "success": True}], {}),
+        ([{"results": {"columns": ["a"], "rows": LARGE}, "success": False}], {"success": True}),
+        ([{"results": {"columns": ["a"], "rows": LARGE}}] * 2, {"success": True}),
+        ([{"results": {"columns": ["a"], "rows": [*LARGE, None]}}], {"success": True}),
+        ([{"results": {"columns": ["a"], "rows": [*LARGE, [["no byte"]]]}}], {"success": True}),
+        ([{"results": {"columns": None, "rows": LARGE}}], {"success": True}),
+        (None, {"success": True, "more": LARGE}),
+    ],
+    ids=["failed", "no word", "failed inside", "two", "no row", "no cell", "no columns", "no result"],
+)
+def test_a_large_answer_is_only_believed_whole(
+    script: Script, result: Any, envelope: dict[str, Any], write: bool
+) -> None:
+    """After its rows a large answer must say that it is a success, as a small one must; a write is ambiguous."""
+    client = script.client(httpx.Response(200, json={"result": result} | envelope))
+    with pytest.raises(RemoteError) as caught:
+        list(client.raw("SELECT", write=write).rows)
+    assert caught.value.ambiguous is write
+    assert ("may or may not have happened" in str(caught.value)) is write
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_large_answer_that_is_no_text_is_damaged(script: Script, write: bool) -> None:
+    """Bytes that are no UTF-8 in the middle of a large answer are an error like any other damage."""
+    content = rows(*LARGE, ["caf\u00e9"], *LARGE).content.replace("é".encode(), b"\xff")
+    client = script.client(httpx.Response(200, content=content))
+    with pytest.raises(RemoteError, match="damaged") as caught:
+        list(client.raw("SELECT", write=write).rows)
+    assert caught.value.ambiguous is write
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_a_large_answers_file_is_closed(tmp_path: Path, taken: int) -> None:
+    """The file behind the rows is closed after the last one, and when nobody wants more of them."""
+    (tmp_path / "answer").write_bytes(rows([1], [2], [3]).content)
+    file = (tmp_path / "answer").open("rb")  # left open, it would warn, which is an error here
+    result = streaming.stream(file)
+    found = [row for row, _ in zip(result.rows, range(taken), strict=False)]
+    assert found == [(1,), (2,), (3,)][:taken]
+    del result
+    gc.collect()
+    assert file.closed
+    damaged = io.BytesIO(b'{"result":[{"results":')
+    with pytest.raises(RemoteError):
+        streaming.stream(damaged)
+    assert damaged.closed
+
+
+@pytest.mark.parametrize(
+    "item", [None, {}, {"success": True}, {"results": {"columns": ["a"], "rows": [None]}}]
+)
+def test_a_result_without_rows_is_no_empty_result(script: Script, item: Any) -> None:
+    """A read whose result is missing or garbled is an error, not a table without rows."""
+    with pytest.raises(RemoteError, match="damaged"):
+        script.client(ok([item])).raw("SELECT 1")
+
+
+def test_a_write_needs_no_rows(script: Script) -> None:
+    """A write that D1 calls a success is one without a word about rows; without success it is ambiguous."""
+    result = script.client(ok([{"success": True, "meta": {"changes": 1}}])).raw("INSERT", write=True)
+    assert (result.columns, list(result.rows), result.meta.changes) == ((), [], 1)
+    for item in [None, {"changes": 1}]:
+        with pytest.raises(RemoteError) as caught:
+            script.client(ok([item])).raw("INSERT", write=True)
+        assert caught.value.ambiguous
 
 
 # -- what cannot travel ---------------------------------------------------------------------------
@@ -254,14 +331,17 @@ def test_statements_beyond_the_limits_are_refused(script: Script) -> None:
 
 # -- repeating ------------------------------------------------------------------------------------
 
-UNSENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")]
+UNSENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.PoolTimeout("no connection")]
 LOST: list[Answer] = [
     httpx.ReadTimeout("slow"),
     httpx.ReadError("reset"),
     httpx.RemoteProtocolError("Server disconnected without sending a response."),
     refusal(500, 7500, "internal error; reference = abc"),
     refusal(400, 7500, "Network connection lost.: SQLITE_UNKNOWN".replace(": SQLITE_UNKNOWN", "")),
+    refusal(400, 7500, "Network connection lost.: SQLITE_UNKNOWN"),
     refusal(504, 7009, "upstream timeout"),
+    httpx.Response(200, json={}),
+    httpx.Response(200, json={"result": [{"results": {"columns": ["a"], "rows": []}}]}),
     httpx.Response(502, text="<html>bad gateway</html>"),
     httpx.Response(503, text=""),
     httpx.Response(200, text=""),
@@ -327,6 +407,23 @@ def test_work_that_is_too_much_is_not_repeated(script: Script, message: str) -> 
     message = message.replace("CPU", "exceeded its CPU")
     with pytest.raises(RemoteError, match="do less"):
         script.client(refusal(500, 7500, message)).raw("SELECT 1")
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "D1 DB storage operation exceeded timeout which caused object to be reset.",
+        "D1 DB exceeded its CPU time limit and was reset.",
+        "D1 DB's isolate exceeded its memory limit and was reset.",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_reset_under_a_write_is_ambiguous(script: Script, message: str, status: int) -> None:
+    """Where D1 was reset in the middle of a write, whatever its status, nobody knows what became of it."""
+    with pytest.raises(RemoteError) as caught:
+        script.client(refusal(status, 7500, message)).raw("UPDATE", write=True)
+    assert caught.value.ambiguous
     assert len(script.requests) == 1
 
 
@@ -444,6 +541,10 @@ def test_the_way_there_is_named(script: Script, failure: Exception, words: str, 
         ({"database_id": DATABASE + "/../x"}, "not a D1 database id"),
         ({"base_url": "api.cloudflare.com"}, "address"),
         ({"base_url": "http://example.com/client/v4"}, "unencrypted"),
+        ({"base_url": "http://127.example.com/client/v4"}, "unencrypted"),
+        ({"base_url": "https://example.com:99999"}, "address"),
+        ({"base_url": "https://exa\0mple.com"}, "address"),
+        ({"base_url": "https://example.com/#client"}, "address"),
         ({"base_url": f"https://{TOKEN}@example.com"}, "address"),
     ],
 )
@@ -635,6 +736,31 @@ def test_an_import_is_never_believed_without_its_result(
     assert getattr(caught.value, "ambiguous", None) == ambiguous
 
 
+def test_a_failure_that_is_complete_is_no_success(script: Script) -> None:
+    """An import that ended without success is an error, though it is complete."""
+    failed = progress(success=False, status="complete", error="no such table: x: SQLITE_ERROR")
+    with pytest.raises(StatementError, match="no such table"):
+        script.client(Importer(progress(), failed)).import_file(b"SELECT 1;")
+
+
+@pytest.mark.parametrize(
+    "polls",
+    [[httpx.ReadError("reset")] * 5, [refusal(400, 7500, "bad bookmark")], [refusal(401, 10000, "x")]],
+)
+def test_a_poll_that_fails_says_nothing_about_the_import(script: Script, polls: list[Answer]) -> None:
+    """Where D1 does not tell how far an import is, the advice is to look, never to try again."""
+    with pytest.raises(RemoteError, match="look at the ledger") as caught:
+        script.client(Importer(progress(), *polls)).import_file(b"SELECT 1;")
+    assert caught.value.ambiguous
+    assert "Try again" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_fetched_names_its_own_host(script: Script) -> None:
+    """A download that breaks is blamed on the host that it came from."""
+    with pytest.raises(RemoteError, match=r"connection to r2\.test broke"):
+        script.client(httpx.ReadError("reset")).download("https://r2.test/x.sql?X-Sig=key", io.BytesIO())
+
+
 def test_an_upload_that_arrives_damaged_is_not_ingested(script: Script) -> None:
     """Where the stored file's checksum is another, the import stops before anything ran."""
 
@@ -681,6 +807,25 @@ def test_a_database_is_found_by_its_exact_name(script: Script) -> None:
     assert caught.value.code == 7404
     with pytest.raises(RemoteError, match="wrangler d1 create"):
         client.find_database("qqqqqqqqqqq")
+
+
+def test_a_listing_without_pages_ends(script: Script) -> None:
+    """A server that gives the same page again and again is not asked forever."""
+    page = ok([{"uuid": f"id {index}", "name": f"ledger-{index}"} for index in range(100)])
+    assert len(script.client(page, database=None).list_databases()) == 100
+    assert len(script.requests) == 2
+
+
+@pytest.mark.parametrize("result", [None, {}, {"name": "ledger", "bookmark": 5}])
+def test_a_success_that_names_nothing_is_ambiguous(script: Script, result: Any) -> None:
+    """A database without an id and a restore without a bookmark may have happened, or not."""
+    client = script.client(ok(result))
+    for change in (lambda: client.create_database("ledger"), lambda: client.restore("b1")):
+        with pytest.raises(RemoteError) as caught:
+            change()
+        assert caught.value.ambiguous
+    with pytest.raises(RemoteError, match="gave no Time Travel bookmark"):
+        client.bookmark()
 
 
 def test_databases_are_made_described_and_deleted(script: Script) -> None:

@@ -221,7 +221,7 @@ def test_many_rows_are_inserted_as_one_unit(remote: RemoteDatabase, wire: Counti
 
 def test_the_settings_lead_to_the_database(app: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Account, token and address come from the environment, the database from its id or its name."""
-    monkeypatch.setattr("hoox_tasks.d1.time.sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     with listening(app) as base_url:
         environ = {
             "CLOUDFLARE_API_BASE_URL": base_url,
