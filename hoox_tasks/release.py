@@ -94,6 +94,12 @@ class Receipt:
     detail: str = ""
     remedy: str = ""
 
+    @property
+    def failure(self) -> str:
+        """Where it failed, as a sentence, and whether the ledger was spared."""
+        spared = self.failed_in in {"plan", "backup", "rehearsal"}
+        return f"Failed in {self.failed_in}{', so the ledger was not touched' if spared else ''}."
+
 
 class Release:
     """One release: what is to be done, and, as it goes on, what has been."""
@@ -317,7 +323,7 @@ def markdown(receipt: Receipt) -> str:
     lines = [f"## {title.get(receipt.outcome, 'Release failed')}: {_code(receipt.database)}", ""]
     if receipt.problem:
         lines += [
-            f"**Failed in {receipt.failed_in}.** {_text(receipt.problem)}",
+            f"**{receipt.failure}** {_text(receipt.problem)}",
             "",
             _text(receipt.remedy),
             "",

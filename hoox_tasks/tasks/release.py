@@ -139,7 +139,7 @@ def _tell(command: Command, receipt: Receipt, error: BaseException | None, summa
         return
     if error is not None:
         applied = ", ".join(one.name for one in receipt.applied) or "nothing"
-        command.say(f"Failed in {receipt.failed_in}. Applied: {applied}.")
+        command.say(f"{receipt.failure} Applied: {applied}.")
         if receipt.not_applied:
             command.say(f"Not applied: {', '.join(receipt.not_applied)}.")
     if receipt.backup:

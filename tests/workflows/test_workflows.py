@@ -192,6 +192,7 @@ def test_a_bad_migration_touches_nothing(
     receipt = receipt_of(job)
     assert (receipt["outcome"], receipt["failed_in"]) == ("failed", "rehearsal")
     assert (receipt["applied"], receipt["not_applied"]) == ([], ["0003_notes.sql"])
+    assert "**Failed in rehearsal, so the ledger was not touched.**" in job.summary
     assert "| `0003_notes.sql` | not applied |" in job.summary
     assert words in job.summary
     assert job.artifact in job.summary
