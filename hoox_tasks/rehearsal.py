@@ -19,7 +19,10 @@ from hoox_tasks.values import Progress
 
 @dataclass(frozen=True, slots=True)
 class TableEffect:
-    """What migrations do to a table: rows before and after (None: no such table), objects that change."""
+    """What migrations do to a table or view: rows before and after, and what becomes of its objects.
+
+    Rows are None where there is no such table; a view has none.
+    """
 
     table: str
     before: int | None
@@ -55,26 +58,51 @@ def rehearse(
         export = Path(folder) / "live.sql"
         backups.export(database, export, online=online, history=history, progress=progress)
         with (
-            verification.loaded(export, progress=progress) as copy,
-            closing(LocalDatabase(copy.path, strict=True)) as local,
+            verification.loaded(export, progress=progress) as loaded,
+            closing(LocalDatabase(loaded.path, strict=True)) as copy,
         ):
-            before, schema = _counts(local), local.schema()
-            applied, _ = migrations.apply(
-                local,
+            return rehearse_on(
+                copy,
                 files,
                 history,
                 to=to,
                 allow_out_of_order=allow_out_of_order,
                 allow_data_loss=allow_data_loss,
             )
-            complaints = [row[0] for row in local.connection.execute("PRAGMA integrity_check(1)")]
-            dangling = verification.violations(local.connection)
-            after = _counts(local)
-            changed = _changes(schema, local.schema())
-    if complaints != ["ok"] or dangling > copy.violations:
-        problem = complaints[0] if complaints != ["ok"] else f"{dangling} rows refer to nothing"
+
+
+def rehearse_on(
+    copy: LocalDatabase,
+    files: Sequence[Migration],
+    history: str,
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+    strict: bool = True,
+) -> Rehearsal:
+    """Apply what is pending to a copy that the caller has made, and check the copy; it is left migrated.
+
+    Raises as `rehearse` does.
+    """
+    before, schema, violations = _counts(copy), copy.schema(), verification.violations(copy.connection)
+    applied, status = migrations.apply(
+        copy,
+        files,
+        history,
+        to=to,
+        allow_out_of_order=allow_out_of_order,
+        allow_data_loss=allow_data_loss,
+        strict=strict,
+    )
+    after, changed = _counts(copy), _changes(schema, status.schema)
+    (complaint,) = copy.connection.execute("PRAGMA integrity_check(1)").fetchone()
+    dangling = verification.violations(copy.connection)
+    if complaint != "ok" or dangling > violations:
+        problem = complaint if complaint != "ok" else f"{dangling} rows refer to nothing"
         raise HooxError(f"The copy is not sound after the migrations: {problem}.", "Correct them.")
-    names = sorted(name for name in {*before, *after} if name not in {history, migrations.CHECKSUMS})
+    views = {item.name for item in (*schema, *status.schema) if item.type == "view"}
+    names = sorted({*before, *after, *(views & changed.keys())} - {history, migrations.CHECKSUMS})
     effects = [TableEffect(name, before.get(name), after.get(name), changed.get(name, ())) for name in names]
     return Rehearsal(applied, effects)
 

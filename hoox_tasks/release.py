@@ -21,7 +21,8 @@ from hoox_tasks.backups.manifest import digest
 from hoox_tasks.database import Database
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import CHECKSUMS, Applied, Migration, MigrationFailed, Model
+from hoox_tasks.migrations import Applied, Migration, MigrationFailed, State
+from hoox_tasks.rehearsal import TableEffect, rehearse_on
 from hoox_tasks.values import Value
 
 RUNBOOK = {
@@ -42,15 +43,6 @@ class Backup:
     bytes: int
     sha256: str
     rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How many rows a table had and has; None where there was or is no such table."""
-
-    table: str
-    before: int | None
-    after: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +69,9 @@ class Receipt:
     `outcome` is released, rehearsed (a dry run), nothing pending, or failed; then `failed_in` is the step,
     and `problem`, `detail` and `remedy` are its error. `version` is the migration applied last. `pending`
     are the migrations that were planned, `applied` those of them that are in the ledger now, `not_applied`
-    the others; `uncertain` says that the ledger could not be asked for them. `rehearsal` are the tables of
-    the copy that gained or lost rows; `extra` is what the ledger has besides the migrations; `tables` are
-    its row counts after it all. `way_back` are commands.
+    the others; `uncertain` says that the ledger could not be asked for them. `rehearsal` is what became of
+    each table of the copy; `extra` is what the ledger has besides what the migrations make; `tables` are its
+    row counts after it all. `way_back` are commands.
     """
 
     database: str
@@ -91,7 +83,7 @@ class Receipt:
     uncertain: bool = False
     backup: Backup | None = None
     artifact: str = ""
-    rehearsal: tuple[Change, ...] = ()
+    rehearsal: tuple[TableEffect, ...] = ()
     extra: tuple[str, ...] = ()
     tables: dict[str, int | None] = field(default_factory=dict)
     smoke: tuple[Smoke, ...] = ()
@@ -101,6 +93,12 @@ class Receipt:
     problem: str = ""
     detail: str = ""
     remedy: str = ""
+
+    @property
+    def failure(self) -> str:
+        """Where it failed, as a sentence, and whether the ledger was spared."""
+        spared = self.failed_in in {"plan", "backup", "rehearsal"}
+        return f"Failed in {self.failed_in}{', so the ledger was not touched' if spared else ''}."
 
 
 class Release:
@@ -204,34 +202,30 @@ class Release:
 
     def _rehearse(self, copy: LocalDatabase) -> None:
         """Do on the copy all that is going to be done, to the last query."""
-        before = _counts(copy, self._table)
-        applied = self._apply(copy)
-        problems = [str(row[0]) for row in copy.connection.execute("PRAGMA integrity_check(10)")]
-        if problems != ["ok"]:
-            raise HooxError("The rehearsal left a damaged copy.", "Do not release this.", detail=problems[0])
-        check(copy, self._files, self._table)
-        smoke(copy, self._queries)
-        after = _counts(copy, self._table)
-        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-        changes = tuple(Change(name, before.get(name), after.get(name)) for name in sorted(changed))
-        self._note(rehearsal=changes)
-        took = sum(one.seconds for one in applied)
-        self._tell(f"Rehearsed on a copy: {len(applied)} applied in {took:.2f} s, checked and queried.")
-
-    def _apply(self, database: Database) -> list[Applied]:
-        applied, _ = migrations.apply(
-            database,
+        found = rehearse_on(
+            copy,
             self._files,
             self._table,
             allow_out_of_order=self._allow_out_of_order,
             allow_data_loss=self._allow_data_loss,
             strict=self._strict,
         )
-        return applied
+        self._note(rehearsal=tuple(found.effects))
+        check(copy, self._files, self._table, "The migrated copy", strict=self._strict)
+        smoke(copy, self._queries)
+        took = sum(one.seconds for one in found.applied)
+        self._tell(f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried.")
 
     def _migrate(self) -> None:
         try:
-            self._applied = self._apply(self._database)
+            self._applied, _ = migrations.apply(
+                self._database,
+                self._files,
+                self._table,
+                allow_out_of_order=self._allow_out_of_order,
+                allow_data_loss=self._allow_data_loss,
+                strict=self._strict,
+            )
         except BaseException as error:
             self._applied = error.applied if isinstance(error, MigrationFailed) else self._found_applied()
             raise
@@ -253,12 +247,13 @@ class Release:
     def _look(self, database: Database) -> None:
         """Check the ledger and query it, as it is in the end."""
         with self._taking("check"):
-            extra = check(database, self._files, self._table)
+            extra = check(database, self._files, self._table, database.label, strict=self._strict)
             self._note(extra=extra)
             also = f"; it has besides: {', '.join(extra)}" if extra else ""
             self._tell(f"Checked: {database.label} is what the migrations say{also}.")
         with self._taking("smoke"):
-            self._note(tables=_counts(database, self._table), smoke=smoke(database, self._queries))
+            tables = {table.name: table.rows for table in ledger.list_tables(database, self._table)}
+            self._note(tables=tables, smoke=smoke(database, self._queries))
             self._tell(f"Queried: {len(self._receipt.smoke)} queries ran.")
 
     def _ended(self, outcome: str) -> Receipt:
@@ -282,24 +277,29 @@ class Release:
         self._steps.append(Step(name, time.perf_counter() - started))
 
 
-def check(database: Database, files: Sequence[Migration], history: str) -> tuple[str, ...]:
-    """Compare a ledger with what the migrations make of an empty one; gives the objects it has besides.
+def check(
+    database: Database, files: Sequence[Migration], history: str, what: str, *, strict: bool = True
+) -> tuple[str, ...]:
+    """Look whether a ledger, called `what`, is what its migrations say; gives the objects it has besides.
 
-    Raises `HooxError` naming every table, column, index, trigger and view that it lacks.
+    Raises `HooxError` that tells of every migration that is not applied, and of every object that is missing
+    or different.
     """
-    with closing(Model([])) as model:
-        for migration in files:
-            migrations.try_on(model, migration)
-        wanted = _named(model, history)
-    with closing(Model(database.schema(), strict=False)) as model:
-        found = _named(model, history)
-    missing = [name for name in wanted if name not in found]
-    if missing:
+    current = migrations.status(database, files, history)
+    drift = migrations.find_drift(current, files, history, strict=strict)
+    wrong = [
+        f"{entry.name} is {entry.state.value}"
+        for entry in current.entries
+        if entry.state is not State.APPLIED
+    ]
+    wrong += [str(one) for one in drift if one.what != "extra"]
+    if wrong:
         raise HooxError(
-            f"{database.label} lacks what the migrations say: {', '.join(missing)}.",
-            "Look at both with `inv db.schema` and `inv db.migrate.status`.",
+            f"{what} is not what its migrations say.",
+            "Write a migration that brings it there; `inv db.check` compares the ledger itself.",
+            detail="\n".join(wrong),
         )
-    return tuple(name for name in found if name not in wanted)
+    return tuple(f"{one.type} {one.name}" for one in drift)
 
 
 def smoke(database: Database, queries: Sequence[str]) -> tuple[Smoke, ...]:
@@ -323,7 +323,7 @@ def markdown(receipt: Receipt) -> str:
     lines = [f"## {title.get(receipt.outcome, 'Release failed')}: {_code(receipt.database)}", ""]
     if receipt.problem:
         lines += [
-            f"**Failed in {receipt.failed_in}.** {_text(receipt.problem)}",
+            f"**{receipt.failure}** {_text(receipt.problem)}",
             "",
             _text(receipt.remedy),
             "",
@@ -342,9 +342,10 @@ def markdown(receipt: Receipt) -> str:
         lines.append("")
     lines += [f"Version: {_code(receipt.version or 'none')}", ""]
     if receipt.rehearsal:
-        lines += ["| rows in the rehearsal | before | after |", "| --- | ---: | ---: |"]
+        lines += ["| rows in the rehearsal | before | after | schema |", "| --- | ---: | ---: | --- |"]
         lines += [
-            f"| {_code(one.table)} | {_number(one.before)} | {_number(one.after)} |"
+            f"| {_code(one.table)} | {_number(one.before)} | {_number(one.after)}"
+            f" | {', '.join(map(_code, one.schema))} |"
             for one in receipt.rehearsal
         ]
         lines.append("")
@@ -400,22 +401,6 @@ def _message(text: str) -> str:
 
 def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _named(model: Model, history: str) -> list[str]:
-    """Give the names of a model's objects and columns, but for those of the history."""
-    names = []
-    for item in model.after:
-        if item.table in {history, CHECKSUMS}:
-            continue
-        names.append(f"{item.type} {item.name}")
-        if item.type == "table":
-            names += [f"column {item.name}.{column}" for column in model.columns(item.name)]
-    return names
-
-
-def _counts(database: Database, history: str) -> dict[str, int | None]:
-    return {table.name: table.rows for table in ledger.list_tables(database, history)}
 
 
 def _shown(value: Value) -> Value:

@@ -2,7 +2,9 @@
 
 `python -m tests.readme` writes the outputs anew; `tests/test_readme.py` compares them. Blocks of `console`
 run in one workspace after the other lines of the document; behind `<!-- remote -->` they run against
-`inv db.serve`, and behind `<!-- not run: why -->` not at all.
+`inv db.serve`, and behind `<!-- not run: why -->` not at all. Python runs under pytest, YAML is held against the
+workflow and the action, Mermaid is parsed, and the lines behind `<!-- quickstart -->` and `<!-- tests -->` are what
+`.ci/run` begins with.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 SECONDS = 120
 
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<directive>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"(?:<!-- (?P<directive>[^\n]*?) -->\n)?^(?P<fence>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
 _MASKS = (
@@ -68,6 +72,11 @@ def blocks(text: str) -> list[Block]:
         )
         for match in _BLOCK.finditer(text)
     ]
+
+
+def prose(text: str) -> str:
+    """Give a document without its fenced blocks."""
+    return _BLOCK.sub("", text)
 
 
 def masked(output: str) -> str:
@@ -139,6 +148,15 @@ def session() -> Iterator[Session]:
             yield found
         finally:
             found.close()
+
+
+def tried(block: Block) -> bool:
+    """Tell whether a test tries what stands in a block, or CI itself does."""
+    if block.directive in {"quickstart", "tests"}:
+        return block.language == "sh"
+    if block.directive == "remote":
+        return block.language == "console"
+    return not block.directive and block.language in {"console", "python", "yaml", "mermaid"}
 
 
 def runnable(text: str) -> list[Block]:

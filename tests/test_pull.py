@@ -115,6 +115,25 @@ def test_a_pull_that_fails_leaves_the_local_ledger(workspace: Workspace) -> None
     assert workspace.local() == before
 
 
+def test_nothing_is_pulled_from_an_empty_ledger(workspace: Workspace) -> None:
+    """A remote ledger without tables is refused: whoever meant another database keeps his rows."""
+    assert workspace.hoox("db", "apply", "--scenario=quiet").returncode == 0
+    before, points = workspace.local(), workspace.hoox("db", "history", "--json").stdout
+    for query in (
+        "PRAGMA foreign_keys = OFF; DROP TABLE trades; DROP TABLE positions; DROP TABLE balances;"
+        " DROP TABLE trade_signals; DROP TABLE system_logs",
+        "DROP TABLE d1_migrations; DROP TABLE hoox_checksums",
+    ):
+        with closing(LocalDatabase(workspace.folder / "production.sqlite")) as ledger:
+            ledger.connection.executescript(query)
+        done = workspace.hoox("db", "pull")
+        assert done.returncode == 2
+        assert "D1 database hoox is empty" in done.stderr
+        assert "inv db.migrate --remote" in done.stderr
+    assert workspace.local() == before
+    assert workspace.hoox("db", "history", "--json").stdout == points
+
+
 def test_a_dry_pull_reads_nothing(workspace: Workspace) -> None:
     """With --dry it says what it would do, and makes no local ledger."""
     done = workspace.hoox("--dry", "db", "pull")

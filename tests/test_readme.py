@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.readme import README, SECONDS, blocks, masked, runnable, session
+from tests import npm
+from tests.readme import DOCUMENTS, README, ROOT, SECONDS, blocks, masked, prose, runnable, session, tried
+from tests.workflows import steps
 
 TEXT = README.read_text("utf-8")
 
@@ -32,11 +38,13 @@ def test_a_changed_output_is_noticed() -> None:
 
 
 def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
-    """Every test that the README shows passes in a folder with nothing but it."""
-    shown = [block.text for block in blocks(TEXT) if block.language == "python" and "def test_" in block.text]
-    assert shown
-    for number, text in enumerate(shown):
+    """Every test that the README shows passes in a folder with nothing but its Python."""
+    shown = [block.text for block in blocks(TEXT) if block.language == "python" and tried(block)]
+    tests = [text for text in shown if "def test_" in text]
+    assert tests
+    for number, text in enumerate(tests):
         (tmp_path / f"test_shown_{number}.py").write_text(text)
+    (tmp_path / "conftest.py").write_text("".join(text for text in shown if text not in tests))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", str(tmp_path)],
         cwd=tmp_path,
@@ -50,8 +58,101 @@ def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["quickstart", "tests"])
 def test_the_two_lines_are_where_ci_takes_them_from(name: str) -> None:
-    """The quick start and the line that runs the tests are one line each, behind their marks."""
+    """The quick start and the line that runs the tests are one line each, behind their marks, and CI runs them."""
     assert re.search(rf"<!-- {name} -->\n```sh\n[^\n]+\n```\n", TEXT)
+    assert f"$(readme_line {name})" in (ROOT / ".ci/run").read_text("utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_block_is_left_untried(document: Path) -> None:
+    """Every fenced block of a document, in whatever language, is tried or says why it is not."""
+    text = document.read_text("utf-8")
+    found = blocks(text)
+    assert [
+        block.text for block in found if not tried(block) and not block.directive.startswith("not run: ")
+    ] == []
+    # A fence that is indented, quoted or without a language would be no block to us, though it is to GitHub.
+    assert not re.search(r"^[ \t>]*(?:```|~~~)", prose(text), re.M)
+
+
+def called(document: Any) -> Iterator[dict[str, Any]]:
+    """Give every job and every step of a workflow that uses something of ours."""
+    for item in (
+        document.values() if isinstance(document, dict) else document if isinstance(document, list) else []
+    ):
+        yield from called(item)
+    if isinstance(document, dict) and str(document.get("uses", "")).startswith("OWNER/REPOSITORY/"):
+        yield document
+
+
+def test_the_workflows_shown_call_what_is_there() -> None:
+    """The README's YAML gives the workflow and the action inputs and secrets that they have, and all they need."""
+    calls = [
+        call
+        for block in blocks(TEXT)
+        if block.language == "yaml" and tried(block)
+        for call in called(yaml.safe_load(block.text))
+    ]
+    files = [ROOT / call["uses"].removeprefix("OWNER/REPOSITORY/").removesuffix("@COMMIT") for call in calls]
+    files = [file / "action.yml" if file.is_dir() else file for file in files]
+    assert files == [steps.WORKFLOW, steps.ACTION]
+    for file, call in zip(files, calls, strict=True):
+        declared = steps.load(file)
+        interface = declared[True]["workflow_call"] if "jobs" in declared else declared
+        given, inputs = call["with"].keys(), interface["inputs"]
+        assert given <= inputs.keys()
+        assert given >= {name for name, entry in inputs.items() if entry.get("required")}
+        assert call.get("secrets", {}).keys() <= interface.get("secrets", {}).keys()
+
+
+def test_every_input_is_in_the_readme() -> None:
+    """The table of inputs has every input of the workflow with its default; the action has the same ones."""
+    inputs = steps.inputs_of(steps.WORKFLOW)
+    table = TEXT[TEXT.index("| input | default") :].split("\n\n", 1)[0]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) ?\|", table, re.M))
+    for name, default in inputs.items():
+        shown = str(default).lower() if isinstance(default, bool) else default
+        assert rows[name].strip("`") == ("(required)" if name == "database" else shown), name
+    assert inputs.keys() - steps.inputs_of(steps.ACTION).keys() == {"deployment"}
+
+
+MERMAID = {"private": True, "dependencies": {"mermaid": "11.12.0", "jsdom": "26.1.0"}}
+PARSE = """
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+const [folder] = process.argv.slice(2);
+const { window } = new (createRequire(folder + '/')('jsdom').JSDOM)('');
+Object.assign(globalThis, { window, document: window.document });
+const { default: mermaid } = await import(pathToFileURL(folder + '/node_modules/mermaid/dist/mermaid.core.mjs'));
+for (const text of JSON.parse(fs.readFileSync(0, 'utf8')))
+  console.log(await mermaid.parse(text).then((found) => found.diagramType, (error) => error.message.split('\\n')[0]));
+process.exit(0);
+"""
+
+
+def test_the_diagrams_are_diagrams(tmp_path: Path) -> None:
+    """Mermaid itself, which GitHub draws with, can read every diagram of the documents, and no broken one."""
+    packages = npm.install(MERMAID)
+    shown = [
+        block.text
+        for document in DOCUMENTS
+        for block in blocks(document.read_text("utf-8"))
+        if block.language == "mermaid"
+    ]
+    script = tmp_path / "parse.mjs"
+    script.write_text(PARSE)
+    done = subprocess.run(
+        ["node", script, packages],
+        input=json.dumps([*shown, "flowchart TD\n a[open --> b"]),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    *types, broken = done.stdout.splitlines()
+    assert types == ["flowchart-v2", "er"]
+    assert "error" in broken
 
 
 def test_every_task_is_in_the_readme() -> None:

@@ -28,6 +28,13 @@ class Difference:
     expected: str
     actual: str
 
+    def __str__(self) -> str:
+        """What is wrong with which object, and below it, where they differ, both definitions."""
+        told = [f"{self.type} {self.name} is {self.what}"]
+        if self.what == "different":
+            told += [f"    {line}" for line in self.lines]
+        return "\n".join(told)
+
     @property
     def lines(self) -> list[str]:
         """Both definitions as one text, lines with - as expected and with + as they are."""

@@ -346,10 +346,7 @@ def check(command: Command) -> None:
             for entry in wrong:
                 command.say(f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip())
             for one in drift:
-                command.say(f"{one.type} {one.name} is {one.what}")
-                if one.what == "different":
-                    for line in one.lines:
-                        command.say(f"    {line}")
+                command.say(str(one))
         if wrong or drift:
             things = console.count(len(wrong) + len(drift), "difference")
             raise HooxError(

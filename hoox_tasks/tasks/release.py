@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoox_tasks import console
-from hoox_tasks.errors import HooxError
+from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.tasks.command import Command, ledger_task
 from hoox_tasks.tasks.migrate import files as migration_files
 
@@ -48,9 +48,10 @@ def release(
     JSON: the receipt: database, outcome (released, rehearsed, nothing pending,
     failed), version, pending [name], applied [{name, seconds}], not_applied
     [name], uncertain, backup {path, bytes, sha256, rows}, artifact, rehearsal
-    [{table, before, after}], extra [object], tables {name: rows}, smoke [{sql,
-    rows, value}], way_back [command], steps [{name, seconds}], failed_in,
-    problem, detail, remedy, seconds.
+    [{table, before, after (rows; null: no such table), schema [change]}], extra
+    [object], tables {name: rows}, smoke [{sql, rows, value}], way_back
+    [command], steps [{name, seconds}], failed_in, problem, detail, remedy,
+    seconds.
     """
     from hoox_tasks.release import Receipt, Release
 
@@ -138,7 +139,7 @@ def _tell(command: Command, receipt: Receipt, error: BaseException | None, summa
         return
     if error is not None:
         applied = ", ".join(one.name for one in receipt.applied) or "nothing"
-        command.say(f"Failed in {receipt.failed_in}. Applied: {applied}.")
+        command.say(f"{receipt.failure} Applied: {applied}.")
         if receipt.not_applied:
             command.say(f"Not applied: {', '.join(receipt.not_applied)}.")
     if receipt.backup:
@@ -157,7 +158,8 @@ def pull(command: Command, confirm: bool = False) -> None:
     """Fill the local ledger from the remote one, so that `wrangler dev` has its rows.
 
     The remote ledger is exported and verified, then brought in by one
-    transaction; the local one as it was becomes a recovery point.
+    transaction; the local one as it was becomes a recovery point. A remote
+    ledger without tables is refused, and nothing is changed.
 
     JSON: database, source, rows, version (the last migration's name),
     recovery_point (absent where there was nothing to keep), seconds.
@@ -178,6 +180,11 @@ def pull(command: Command, confirm: bool = False) -> None:
             return
         path = Path(folder) / "pulled.sql"
         table = here.migrations_table
+        if not {item.name for item in source.schema()} - {table, migrations.CHECKSUMS}:
+            raise Refused(
+                f"{source.label} is empty: it has no tables to pull.",
+                "Name another with --database or --env, or fill it with `inv db.migrate --remote`.",
+            )
         with console.progress("Exporting") as progress:
             backups.export(source, path, history=table, progress=progress)
         with (

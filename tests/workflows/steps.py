@@ -1,7 +1,7 @@
 """A job's steps taken out of the YAML and run here, in order, as a runner on GitHub would.
 
 Steps that are actions (`uses:`) are not run; `actions/upload-artifact` is read for what it would keep.
-Expressions are what these files need: contexts, texts, `||` and `always()`.
+Expressions are what these files need: contexts, texts, `||`, `==` and `always()`.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ def expand(text: Any, contexts: Mapping[str, Mapping[str, Any]]) -> str:
     """Put values in the place of `${{ ... }}`."""
 
     def value(expression: str) -> str:
+        if " == " in expression:
+            left, right = expression.split(" == ")
+            return str(value(left) == value(right)).lower()
         for part in expression.split("||"):
             word = part.strip()
             if word.startswith("'"):
@@ -85,20 +88,22 @@ def run(
     inputs: Mapping[str, Any],
     secrets: Mapping[str, str],
     environment: Mapping[str, str],
+    event: str = "release",
 ) -> Job:
-    """Run a file's steps in a workspace; `environment` is the runner's own."""
-    given = {**inputs_of(path), **inputs}
+    """Run a file's steps in a workspace; `environment` is the runner's own, `event` what started the job."""
+    github = {"run_id": 42, "run_attempt": 1, "event_name": event}
+    given = {name: expand(default, {"github": github}) for name, default in inputs_of(path).items()}
+    given |= {name: expand(value, {}) for name, value in inputs.items()}
     if path == ACTION:
         given |= {
             "api-token": secrets["CLOUDFLARE_API_TOKEN"],
             "account-id": secrets["CLOUDFLARE_ACCOUNT_ID"],
         }
-        given["dry-run"] = inputs.get("dry-run", False)
     contexts: dict[str, Mapping[str, Any]] = {
         "inputs": given,
         "secrets": secrets,
         "vars": {},
-        "github": {"run_id": 42, "run_attempt": 1},
+        "github": github,
         "strategy": {"job-index": "0"},
         "runner": {"temp": str(temporary)},
     }

