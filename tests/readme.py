@@ -31,7 +31,7 @@ _BLOCK = re.compile(
 _MASKS = (
     (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "TIME"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d"), "MOMENT"),
-    (re.compile(r"\d{4}-\d\d-\d\d-\d{6}"), "STAMP"),
+    (re.compile(r"\d{4}-\d\d-\d\d-\d{6}(-\d+)?"), "STAMP"),
     (re.compile(r"\d{8}T?-?\d{6}\w*(-[0-9a-f]+)?"), "STAMP"),
     (re.compile(r"[\d,]+ (bytes|KB|MB)\b"), "SIZE"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{32}"), "BOOKMARK"),
