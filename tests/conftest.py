@@ -24,6 +24,12 @@ def wrangler(npm_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> np
 
 
 @pytest.fixture(scope="session")
+def newer_wrangler(tmp_path_factory: pytest.TempPathFactory) -> npm.Wrangler:
+    """The wrangler of today, on a Node of its own."""
+    return npm.Wrangler(npm.install(npm.NEWER), tmp_path_factory.mktemp("wrangler-logs"))
+
+
+@pytest.fixture(scope="session")
 def engine(npm_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real D1 engine behind Cloudflare's REST paths; one process per test process."""
     with running_engine(npm_packages, tmp_path_factory.mktemp("engine") / "stderr.txt") as running:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,12 @@ PACKAGE = {
     "private": True,
     "dependencies": {"wrangler": VERSIONS["wrangler"]},
     "overrides": {"workerd": VERSIONS["workerd"]},
+}
+# The wrangler of today wants a newer Node than ours, which npm has as a package as well.
+_SYSTEM = f"{sys.platform}-{'arm64' if platform.machine().lower() in {'arm64', 'aarch64'} else 'x64'}"
+NEWER = {
+    "private": True,
+    "dependencies": {"wrangler": "4.164.0", f"node-{_SYSTEM}": "22.23.3"},
 }
 INSTALL_SECONDS = 600
 COMMAND_SECONDS = 120
@@ -115,6 +122,8 @@ class Wrangler:
     def __init__(self, packages: Path, logs: Path) -> None:
         """`packages` is what `install` returned; wrangler's own log files go to `logs`."""
         self._script = packages / "node_modules/wrangler/bin/wrangler.js"
+        own = packages / f"node_modules/node-{_SYSTEM}/bin/node"
+        self._node = str(own) if own.exists() else "node"
         self._logs = logs
 
     def __call__(
@@ -130,7 +139,7 @@ class Wrangler:
         Fails the test when wrangler's exit code is not 0, unless `check` is false.
         """
         result = subprocess.run(
-            ["node", str(self._script), *arguments],
+            [self._node, str(self._script), *arguments],
             cwd=cwd,
             env=quiet_environment({"WRANGLER_LOG_PATH": str(self._logs), **(env or {})}),
             stdin=subprocess.DEVNULL,

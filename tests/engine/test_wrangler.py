@@ -1,6 +1,6 @@
 """Which ledger and which migrations a config means: asked of wrangler itself, and of us.
 
-The wrangler that runs on Node 20 is older than `migrations_pattern`, and does not skip dot-files yet.
+The wrangler that runs on Node 20 is older than `migrations_pattern`; today's runs on a Node of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,17 @@ CASES: dict[str, tuple[dict[str, Any], Target, str]] = {
         ".",
     ),
 }
+PATTERNS = {
+    "a folder for each": "drizzle/*/migration.sql",
+    "any depth": "drizzle/**/*.sql",
+}
 FILES = (
+    "drizzle/0000_first/migration.sql",
+    "drizzle/0000_first/snapshot.json",
+    "drizzle/0001_second/migration.sql",
+    "drizzle/0001_second/.hidden.sql",
+    "drizzle/0002_third/deeper/other.sql",
+    "drizzle/top.sql",
     "migrations/0001_a.sql",
     "migrations/0010_c.sql",
     "migrations/0002_b.sql",
@@ -58,7 +68,22 @@ FILES = (
 @pytest.mark.parametrize("case", CASES)
 def test_config_means_what_it_means_to_wrangler(case: str, wrangler: npm.Wrangler, tmp_path: Path) -> None:
     """The local file that wrangler writes is the one that we open, and its pending migrations are ours."""
-    config, target, below = CASES[case]
+    compare(*CASES[case], wrangler, tmp_path)
+
+
+@pytest.mark.parametrize("pattern", [None, *PATTERNS])
+def test_config_means_what_it_means_to_todays_wrangler(
+    pattern: str | None, newer_wrangler: npm.Wrangler, tmp_path: Path
+) -> None:
+    """So it is for the newest wrangler, with which a config may say where migrations lie by a pattern."""
+    layout = {"migrations_dir": "drizzle", "migrations_pattern": PATTERNS[pattern]} if pattern else {}
+    compare({"d1_databases": [{**WITH_ID, **layout}]}, Target(), ".", newer_wrangler, tmp_path)
+
+
+def compare(
+    config: dict[str, Any], target: Target, below: str, wrangler: npm.Wrangler, tmp_path: Path
+) -> None:
+    """Let wrangler and us resolve a config, in a folder below it."""
     document = {"name": "worker", "compatibility_date": "2025-01-01", **config}
     (tmp_path / "wrangler.json").write_text(json.dumps(document))
     for file in FILES:
