@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -20,7 +20,8 @@ from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, S
 from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.database.lost import settle
+from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.script import load as load_script
 from hoox_tasks.values import Approximate, Progress, Row, Value
 
@@ -36,6 +37,9 @@ _LITERAL_BYTES = 1_000
 """In a row that is too long for one statement, longer texts and blobs are bound."""
 _INSERT_CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
+_REPEATS = 3
+"""How often what does no harm twice is asked for; D1 allows ten journeys in Time in ten minutes."""
+_NOT_FOUND = 7404
 _QUERIES = 50
 """How many questions go into one request."""
 _READINGS = 2
@@ -47,13 +51,15 @@ _HAS_SEQUENCES = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'"
 class RemoteDatabase:
     """A ledger on D1; satisfies `Database`. `client` must be for one database, and is closed with this.
 
-    `strict` holds reading statements to D1's rules before they are sent; D1 itself does so anyway.
+    `strict` holds reading statements to D1's rules before they are sent; D1 itself does so anyway. In a
+    `new` one there is nothing yet that a failure would have to be taken back to.
     """
 
-    def __init__(self, client: D1Client, name: str, *, strict: bool = True) -> None:
+    def __init__(self, client: D1Client, name: str, *, strict: bool = True, new: bool = False) -> None:
         self.client = client
         self._name = name
         self._strict = strict
+        self._new = new
         self._model: _Model | None = None
 
     @property
@@ -279,9 +285,11 @@ class RemoteDatabase:
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 chosen = dump.choose(found, tables)
                 long = self._write_replacement(snapshot, found, chosen, bool(tables), file)
-            before = self.client.bookmark()
+            before = "" if self._new else self.client.bookmark()
+            imported = False
             try:
                 self.client.import_file(script)
+                imported = True
                 for table, places in long:
                     for statement in carriage.long_rows(snapshot, table, places):
                         self.client.raw(*statement, write=True)
@@ -291,9 +299,44 @@ class RemoteDatabase:
                         f"What arrived in {', '.join(differing)} is not what was sent.",
                         "The ledger is as it was; try again.",
                     )
-            except BaseException:
-                self.client.restore(before)
+            except BaseException as error:
+                if before and (imported or not self._untouched(before, error)):
+                    self._take_back(before, error)
+                    if isinstance(error, RemoteError) and error.ambiguous:
+                        remedy = f"{self._name} was taken back to what it was: run it again."
+                        raise RemoteError(
+                            error.problem, remedy, status=error.status, code=error.code
+                        ) from None
                 raise
+
+    def _untouched(self, before: str, error: BaseException) -> bool:
+        """Tell whether an import that failed has left no trace that would have to be taken back."""
+        if not isinstance(error, HooxError) or (isinstance(error, RemoteError) and error.ambiguous):
+            return False
+        with suppress(RemoteError):
+            return self.client.bookmark() == before
+        return True
+
+    def _take_back(self, bookmark: str, why: BaseException) -> None:
+        """Go back to where a change began that failed; raises `RemoteError` where that fails as well."""
+        try:
+            self._travel(bookmark)
+        except BaseException as error:
+            first, then = (
+                each.problem if isinstance(each, HooxError) else "It was interrupted."
+                for each in (why, error)
+            )
+            raise RemoteError(
+                f"{self._name} may be neither what it was nor what it should be now: {first}"
+                f" It could not be taken back either: {then}",
+                f"Go back with `wrangler d1 time-travel restore {self._name} --bookmark={bookmark}`,"
+                " or with `inv db.undo --remote`.",
+                ambiguous=True,
+            ) from None
+
+    def _travel(self, bookmark: str) -> None:
+        """Go back to a bookmark."""
+        _repeated(lambda: self.client.restore(bookmark))
 
     def _write_replacement(
         self,
@@ -327,16 +370,41 @@ class RemoteDatabase:
         return [(table, places) for table, places in long if places]
 
     def beside(self, name: str) -> RemoteDatabase:
-        """Make a new, empty database on the same account."""
-        if any(found.name == name for found in self.client.list_databases(name)):
+        """Make a new, empty database on the same account; whether a lost answer made it, its name tells."""
+        if self._identity(name):
             raise Refused(f"The account has a database {name} already.", "Choose another name.")
-        client = self.client.for_database(self.client.create_database(name).uuid)
-        return RemoteDatabase(client, name, strict=self._strict)
+        try:
+            identity = self.client.create_database(name).uuid
+        except RemoteError as error:
+            settle(
+                error,
+                f"the database {name} was made",
+                lambda: bool(self._identity(name)),
+                f"Look with `wrangler d1 list`; `wrangler d1 delete {name}` removes it.",
+            )
+            identity = self._identity(name)
+        return RemoteDatabase(self.client.for_database(identity), name, strict=self._strict, new=True)
+
+    def _identity(self, name: str) -> str:
+        """The id of the account's database of this name; empty where there is none."""
+        return next((found.uuid for found in self.client.list_databases(name) if found.name == name), "")
 
     def remove(self) -> None:
         """Delete the database, and close the connection."""
-        self.client.delete_database()
-        self.close()
+        try:
+            _repeated(self.client.delete_database)
+        except RemoteError as error:
+            # After a lost answer, that there is none means that it happened.
+            if error.code != _NOT_FOUND or not error.ambiguous:
+                raise RemoteError(
+                    f"The database {self._name} may be left over: {error.problem}",
+                    f"Remove it with `wrangler d1 delete {self._name}`.",
+                    status=error.status,
+                    code=error.code,
+                    ambiguous=True,
+                ) from None
+        finally:
+            self.close()
 
     def recovery_point(self, folder: Path, name: str) -> str:
         """Give the Time Travel bookmark of this moment; nothing needs to be kept here."""
@@ -345,7 +413,7 @@ class RemoteDatabase:
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to a bookmark, by Time Travel."""
         self._forget_schema()
-        self.client.restore(mark)
+        self._travel(mark)
 
     def close(self) -> None:
         """Close the connection."""
@@ -469,6 +537,24 @@ class _WireSnapshot:
     def exact(self, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
         """Yield all rows of a table, page by page, as literals that are read here."""
         return carriage.exact_rows(self, table, columns)
+
+
+def _repeated(call: Callable[[], object]) -> None:
+    """Make a call that does the same when it is made twice, again where its answer was lost.
+
+    The error, if it comes to that, is ambiguous where any of them was.
+    """
+    lost = False
+    for left in reversed(range(_REPEATS)):
+        try:
+            call()
+        except RemoteError as error:
+            lost = lost or error.ambiguous
+            if error.ambiguous and left:
+                continue
+            error.ambiguous = lost
+            raise
+        return
 
 
 def _carried(statement: Statement) -> tuple[str, Sequence[Value]]:
