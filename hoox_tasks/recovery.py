@@ -64,6 +64,8 @@ def take(database: Database, folder: Path, cause: str, *, keep: int) -> Recovery
         output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
     for old in history(database, folder)[keep:]:
         forget(folder, old)
+    # A killed task may have left a copy whose JSON was never written, or was removed already.
+    files.remove_stale(copy for copy in folder.glob("[0-9]*.sqlite*") if not _described(copy))
     return point
 
 
@@ -128,6 +130,10 @@ def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -
         if old.id != point.id:
             forget(folder, old)
     return before
+
+
+def _described(copy: Path) -> bool:
+    return copy.with_name(f"{copy.name.split('.')[0]}.json").exists()
 
 
 def _free_name(folder: Path, name: str) -> str:

@@ -8,9 +8,8 @@ SQLite does. Values that JSON would change are written into the SQL as literals.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.database.lost import settle
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from hoox_tasks.files import scratch_folder
 from hoox_tasks.script import load as load_script
 from hoox_tasks.values import Approximate, Progress, Row, Value
 
@@ -143,8 +143,8 @@ class RemoteDatabase:
         counts: dict[str, int] = {}
         held: list[Statement] = []
         size = longest = 0
-        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-            script = Path(folder) / "insert.sql"
+        with scratch_folder() as folder:
+            script = folder / "insert.sql"
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 for table, columns, rows in batches:
                     for insert in _inserts(table, columns, rows):
@@ -178,9 +178,9 @@ class RemoteDatabase:
         somebody writes meanwhile it is read once more; after that `HooxError` is raised, and with `online`
         the snapshot says that it is not of one moment.
         """
-        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-            bookmark = None if online else self._exported(Path(folder), progress)
-            copy = Path(folder) / "copy.sqlite"
+        with scratch_folder() as folder:
+            bookmark = None if online else self._exported(folder, progress)
+            copy = folder / "copy.sqlite"
             for _ in range(_READINGS):
                 if bookmark is None:
                     copy.unlink(missing_ok=True)
@@ -276,11 +276,11 @@ class RemoteDatabase:
         """
         self._forget_schema()
         with (
-            tempfile.TemporaryDirectory(prefix="hoox-") as folder,
+            scratch_folder() as folder,
             closing(LocalDatabase(copy, strict=False)) as source,
             source.snapshot() as snapshot,
         ):
-            script = Path(folder) / "replace.sql"
+            script = folder / "replace.sql"
             found = dump.read_tables(snapshot)
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 chosen = dump.choose(found, tables)
@@ -461,8 +461,9 @@ class _Model:
     """An empty ledger with the remote one's schema, on which reading statements are compiled."""
 
     def __init__(self, schema: Iterable[SchemaObject], *, strict: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="hoox-")
-        self._ledger = LocalDatabase(Path(self._folder.name) / "model.sqlite", create=True, strict=strict)
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(scratch_folder())
+        self._ledger = LocalDatabase(folder / "model.sqlite", create=True, strict=strict)
         connection = self._ledger.connection
         rules.supply_functions(connection)
         ranks = ("table", "index", "view", "trigger")
@@ -507,7 +508,7 @@ class _Model:
     def close(self) -> None:
         """Remove it."""
         self._ledger.close()
-        self._folder.cleanup()
+        self._stack.close()
 
 
 class _WireSnapshot:
