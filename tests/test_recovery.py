@@ -180,6 +180,10 @@ _PRELUDE = (
     "from hoox_tasks.database.local import LocalDatabase\n"
     "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
     "print('begun', flush=True)\n"
+    "def changing(self, transaction=LocalDatabase.transaction, **how):\n"
+    "    print('changing', flush=True)\n"
+    "    return transaction(self, **how)\n"
+    "LocalDatabase.transaction = changing\n"
 )
 _POSTLUDE = "\nprint('ended', flush=True)"
 _ROWS = "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
@@ -245,21 +249,25 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
         assert process.stdout.readline() == b"ready\n"
         return process
 
-    def run(after: float | None) -> tuple[float, bool]:
-        """Let it go, and kill it after that many seconds; gives the seconds, and whether it was at work."""
+    def run(after: float | None, since: bytes = b"begun") -> tuple[float, bool]:
+        """Let it go until it says `since`, and kill it so many seconds later.
+
+        Gives the seconds from there, and whether it was still at work.
+        """
         process = prepare()
         assert process.stdin is not None
         assert process.stdout is not None
         with process.stdin, process.stdout:
             process.stdin.write(b"\n")
             process.stdin.flush()
-            assert process.stdout.readline() == b"begun\n"
+            while process.stdout.readline() != since + b"\n":
+                assert process.poll() is None
             started = time.perf_counter()
             if after is not None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(after)
                 process.kill()
-            ended = process.stdout.readline() == b"ended\n"
+            ended = b"ended\n" in iter(process.stdout.readline, b"")
             seconds = time.perf_counter() - started
             process.wait(SECONDS)
         if after is None:
@@ -271,8 +279,10 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     before = state(path)
     process.kill()
     process.communicate()
+    # Half of the kills fall into all of the task, half into its transaction.
+    moments = [b"begun", b"begun" if what == "export" else b"changing"]
     # The fastest of a few: other work on the machine must not put all kills behind the end.
-    whole = min(run(None)[0] for _ in range(3))
+    lengths = {since: min(run(None, since)[0] for _ in range(3)) for since in moments}
     after = state(path)
     assert (after == before) is (what == "export")
     draw = random.Random(what)
@@ -282,7 +292,8 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
         for file in ("b.sql", "b.sql.json"):
             (folder / file).unlink(missing_ok=True)
         # One somewhere in each stretch of the time that it takes.
-        at_work += run((kill + draw.random()) / KILLS * whole)[1]
+        since = moments[kill % 2]
+        at_work += run((kill + draw.random()) / KILLS * lengths[since], since)[1]
         now = state(path)
         assert now in (before, after)
         assert ask(path, "PRAGMA integrity_check") == [("ok",)]
