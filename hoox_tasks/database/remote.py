@@ -284,15 +284,12 @@ class RemoteDatabase:
             found = dump.read_tables(snapshot)
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 chosen = dump.choose(found, tables)
-                long = self._write_replacement(snapshot, found, chosen, bool(tables), file)
+                self._write_replacement(snapshot, found, chosen, bool(tables), file)
             before = "" if self._new else self.client.bookmark()
             imported = False
             try:
                 self.client.import_file(script)
                 imported = True
-                for table, places in long:
-                    for statement in carriage.long_rows(snapshot, table, places):
-                        self.client.raw(*statement, write=True)
                 differing = self._differing(source, [table.name for table in chosen])
                 if differing:
                     raise HooxError(
@@ -345,8 +342,8 @@ class RemoteDatabase:
         chosen: list[dump.Table],
         partly: bool,
         file: IO[str],
-    ) -> list[tuple[dump.Table, list[int]]]:
-        """Write the script that replaces the ledger's content; gives the rows that are too long for it."""
+    ) -> None:
+        """Write the script that replaces the ledger's content."""
         here = self.schema()
         rest: Sequence[SchemaObject]
         if partly:
@@ -362,12 +359,14 @@ class RemoteDatabase:
             rest = dump.read_schema(snapshot)
             carriage.write_drops(dump.read_tables(_WireSnapshot(self.client)), here, file)
             carriage.write_schema(found, file)
-        long = [(table, carriage.write_rows(snapshot, table, file)) for table in chosen]
+        pieces = carriage.write_pieces([*here, *dump.read_schema(snapshot)], file)
+        for table in chosen:
+            carriage.write_rows(snapshot, table, file, pieces)
         if not partly and list(snapshot.stream(Statement(_HAS_SEQUENCES))):
             file.write("DELETE FROM sqlite_sequence;\n")
-            carriage.write_rows(snapshot, dump.SEQUENCES, file)
+            carriage.write_rows(snapshot, dump.SEQUENCES, file, pieces)
+        file.write(f"DROP TABLE {pieces};\n")
         carriage.write_rest(rest, file)
-        return [(table, places) for table, places in long if places]
 
     def beside(self, name: str) -> RemoteDatabase:
         """Make a new, empty database on the same account; whether a lost answer made it, its name tells."""
