@@ -16,7 +16,6 @@ from hoox_tasks.values import Value
 settings.register_profile(
     "hoox",
     deadline=None,
-    phases=[__import__("hypothesis").Phase.explicit, __import__("hypothesis").Phase.generate],
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.data_too_large,
@@ -298,7 +297,9 @@ def related_ledgers(draw: st.DrawFn) -> MadeLedger:
         referred = draw(st.lists(st.integers(0, len(chosen) - 1), max_size=3))
         parts = [f"id {kind}"]
         for number, target in enumerate(referred):
-            action = draw(st.sampled_from(["", " ON DELETE CASCADE", " DEFERRABLE INITIALLY DEFERRED"]))
+            actions = ["", " DEFERRABLE INITIALLY DEFERRED", " ON DELETE CASCADE"]
+            # SQLite drops no table that cascades to itself when another that it refers to is gone.
+            action = draw(st.sampled_from(actions[:2] if target == place else actions))
             declared = "TEXT" if "TEXT" in kinds[target] else "INT"
             parts.append(f"r{number} {declared} REFERENCES {quoted(chosen[target])} (id){action}")
         parts.append("x ANY" if strict else "x")
