@@ -284,9 +284,10 @@ class _Ranges:
 
     def __init__(self, snapshot: Snapshot, table: Table, count: int) -> None:
         name = sql.quote_name(table.name)
-        query = f"SELECT min({table.rowid}), max({table.rowid}) FROM {name}"
+        # As texts, because D1 rounds whole numbers.
+        query = f"SELECT CAST(min({table.rowid}) AS TEXT), CAST(max({table.rowid}) AS TEXT) FROM {name}"
         first, last = next(iter(snapshot.stream(Statement(query))))
-        self._first, self._last = int(str(first)), int(str(last))
+        self._first, self._last = int(_text(first)), int(_text(last))
         self._dense = self._last - self._first + 1 == count
         self._snapshot, self._table, self._name = snapshot, table, name
         self._rows = 200
@@ -313,11 +314,11 @@ class _Ranges:
         if self._dense:
             return min(start + self._rows - 1, self._last)
         hop = (
-            f"SELECT {self._table.rowid} FROM {self._name} WHERE {self._table.rowid} >= ?"
+            f"SELECT CAST({self._table.rowid} AS TEXT) FROM {self._name} WHERE {self._table.rowid} >= ?"
             f" ORDER BY {self._table.rowid} LIMIT 1 OFFSET ?"
         )
         found = list(self._snapshot.stream(Statement(hop, (start, self._rows - 1))))
-        return int(str(found[0][0])) if found else self._last
+        return int(_text(found[0][0])) if found else self._last
 
 
 def _careful(snapshot: Snapshot, table: Table, which: str) -> Iterator[tuple[bytes, int]]:
@@ -473,14 +474,15 @@ def _write_sequences(snapshot: Snapshot, tables: list[Table], partly: bool, writ
     if not any(token.text.upper() == "AUTOINCREMENT" for table in tables for token in sql.tokens(table.sql)):
         return
     names = {table.name for table in tables}
-    rows: list[Row] = list(snapshot.stream(Statement("SELECT name, seq FROM sqlite_sequence ORDER BY rowid")))
-    kept = [(_text(name), seq) for name, seq in rows if _text(name) in names]
+    rows: list[Row] = list(
+        snapshot.stream(Statement("SELECT name, quote(seq) FROM sqlite_sequence ORDER BY rowid"))
+    )
+    kept = [(_text(name), _text(number)) for name, number in rows if _text(name) in names]
     if not partly:
         write(b"DELETE FROM sqlite_sequence;\n")
-    for name, seq in kept:
+    for name, number in kept:
         if partly:
             write(f"DELETE FROM sqlite_sequence WHERE name={sql.quote_text(name)};\n".encode())
-        number = "NULL" if seq is None else str(seq)
         write(f"INSERT INTO sqlite_sequence VALUES({sql.quote_text(name)},{number});\n".encode())
 
 

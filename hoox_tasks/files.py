@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
 
 from hoox_tasks.errors import Refused
+
+_STALE = 24 * 60 * 60
+"""Seconds after which what a killed task left is nobody's; none of them takes so long."""
+
+
+def remove_stale(paths: Iterable[Path]) -> None:
+    """Remove those of these files and folders that nothing was done to for a day: a killed task left them."""
+    oldest = time.time() - _STALE
+    for path in paths:
+        with suppress(OSError):
+            if path.lstat().st_mtime < oldest:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+
+@contextmanager
+def scratch_folder(folder: Path | None = None) -> Iterator[Path]:
+    """Make a folder in `folder`, or the system's, for a block; what killed tasks left there is taken away."""
+    import tempfile
+
+    base = folder or Path(tempfile.gettempdir())
+    remove_stale(base.glob(".hoox-scratch-*"))
+    with tempfile.TemporaryDirectory(prefix=".hoox-scratch-", dir=base, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
@@ -42,6 +71,8 @@ def written_whole(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)  # Of a killed run with this number, as in a container.
+        for name in ("db-backup-", path.name):
+            remove_stale(path.parent.glob(f".{glob.escape(name)}*.part"))
         file = temporary.open("xb")
     except OSError as error:
         raise Refused(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hoox_tasks import files, ledger
 from hoox_tasks.database import Database
-from hoox_tasks.errors import Refused
+from hoox_tasks.errors import HooxError, Refused, RemoteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ def take(database: Database, folder: Path, cause: str, *, keep: int) -> Recovery
         output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
     for old in history(database, folder)[keep:]:
         forget(folder, old)
+    # A killed task may have left a copy whose JSON was never written, or was removed already.
+    files.remove_stale(copy for copy in folder.glob("[0-9]*.sqlite*") if not _described(copy))
     return point
 
 
@@ -111,11 +113,27 @@ def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -
     """
     # The point must outlive the pruning that taking another brings.
     before = take(database, folder, f"undo to {point.id}", keep=max(keep, len(history(database, folder)) + 1))
-    database.recover(folder, point.mark)
+    try:
+        database.recover(folder, point.mark)
+    except HooxError as error:
+        if isinstance(error, RemoteError) and error.ambiguous:
+            raise RemoteError(
+                f"It is not known whether {database.label} was brought back to {point.created_at}:"
+                f" {error.problem}",
+                f"Run it again with `--to {point.id}`: to go back twice does no harm.",
+                ambiguous=True,
+            ) from None
+        if before:
+            forget(folder, before)  # Nothing happened, and the last point is still the one to go back to.
+        raise
     for old in history(database, folder)[max(keep, 2) :]:
         if old.id != point.id:
             forget(folder, old)
     return before
+
+
+def _described(copy: Path) -> bool:
+    return copy.with_name(f"{copy.name.split('.')[0]}.json").exists()
 
 
 def _free_name(folder: Path, name: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from hoox_tasks import backups, dump, migrations, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.database import Database, SchemaObject
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError
+from hoox_tasks.files import scratch_folder
 from hoox_tasks.migrations import Applied, Migration
 from hoox_tasks.values import Progress
 
@@ -54,8 +53,8 @@ def rehearse(
     The ledger itself is only read. Raises `MigrationFailed` where a migration fails on the copy, and
     `HooxError` where the copy is not sound afterwards.
     """
-    with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-        export = Path(folder) / "live.sql"
+    with scratch_folder() as folder:
+        export = folder / "live.sql"
         backups.export(database, export, online=online, history=history, progress=progress)
         with (
             verification.loaded(export, progress=progress) as loaded,

@@ -39,7 +39,15 @@ class RawText:
     content: bytes
 
 
-Cell = Value | RawText
+@dataclass(frozen=True)
+class LongCell:
+    """A text or blob that would take up pages where it is shown: a piece, so many times."""
+
+    piece: str | bytes
+    times: int
+
+
+Cell = Value | RawText | LongCell
 
 # ----------------------------------------------------------------------------------------------- names
 
@@ -88,9 +96,8 @@ raw_texts = st.one_of(
     st.binary(max_size=12),
     st.sampled_from([b"\xff", b"a\xffb", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]),
 ).map(RawText)
-cells: st.SearchStrategy[Cell] = st.one_of(
-    st.none(), integers, doubles, texts, raw_texts, st.binary(max_size=20)
-)
+plain: st.SearchStrategy[Cell] = st.one_of(st.none(), integers, doubles, texts, st.binary(max_size=20))
+cells: st.SearchStrategy[Cell] = st.one_of(plain, plain, raw_texts)
 
 # ---------------------------------------------------------------------------------------------- ledgers
 
@@ -133,9 +140,15 @@ def insert_rows(
         statement = (
             f"INSERT INTO {quoted(table)} ({', '.join(map(quoted, columns))}) VALUES ({', '.join(marks)})"
         )
-        values = [cell.content if isinstance(cell, RawText) else cell for cell in row]
+        values = [_value(cell) for cell in row]
         with suppress(sqlite3.IntegrityError, sqlite3.OperationalError):  # The latter: no rowid is left.
             connection.execute(statement, values)
+
+
+def _value(cell: Cell) -> Value:
+    if isinstance(cell, LongCell):
+        return cell.piece * cell.times
+    return cell.content if isinstance(cell, RawText) else cell
 
 
 _TYPES = (
@@ -210,8 +223,14 @@ def ledgers(draw: st.DrawFn) -> MadeLedger:
     """Make up a ledger: tables that may refer to each other in any order, and what stands on them."""
     chosen = tuple(draw(st.lists(names, min_size=1, max_size=4, unique_by=lambda name: name.casefold())))
     tables = tuple(draw(_table(name, chosen)) for name in chosen)
+    return MadeLedger(tables, draw(_later(tables)))
+
+
+@st.composite
+def _later(draw: st.DrawFn, tables: tuple[MadeTable, ...]) -> tuple[str, ...]:
+    """Make up indexes, views and triggers on tables."""
     later: list[str] = []
-    taken = {name.casefold() for name in chosen}
+    taken = {table.name.casefold() for table in tables}
     extra = draw(
         st.lists(
             names.filter(lambda n: n.casefold() not in taken), max_size=4, unique_by=lambda n: n.casefold()
@@ -235,4 +254,67 @@ def ledgers(draw: st.DrawFn) -> MadeLedger:
             ],
         ]
         later += draw(st.sampled_from(kinds))
-    return MadeLedger(tables, tuple(later))
+    return tuple(later)
+
+
+long_cells: st.SearchStrategy[Cell] = st.builds(
+    lambda piece, size: LongCell(piece, size // len(piece)),
+    st.sampled_from(["x", "é'", "\r\n", "\\n\n", "😀", b"\0'", b"\xff"]),
+    st.integers(89_000, 130_000),
+)
+"""Texts and blobs about as long as a statement may be on D1, and longer."""
+
+_KEYS = (
+    "INTEGER PRIMARY KEY",
+    "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "TEXT PRIMARY KEY",
+    "INT NOT NULL UNIQUE",
+    "TEXT NOT NULL PRIMARY KEY",
+)
+
+
+@st.composite
+def related_ledgers(draw: st.DrawFn) -> MadeLedger:
+    """Make up a ledger whose rows refer to rows that there are: of tables before, behind, and their own.
+
+    It may lie on a D1, where foreign keys are always on.
+    """
+    chosen = draw(st.lists(names, min_size=1, max_size=4, unique_by=lambda name: name.casefold()))
+    kinds = [draw(st.sampled_from(_KEYS)) for _ in chosen]
+    ids: list[list[Cell]] = [
+        draw(
+            st.lists(
+                st.text("abc'\n", max_size=4) if "TEXT" in kind else st.integers(-(2**63), 2**63 - 1),
+                max_size=5,
+                unique=True,
+            )
+        )
+        for kind in kinds
+    ]
+    tables = []
+    for place, (name, kind) in enumerate(zip(chosen, kinds, strict=True)):
+        strict = draw(st.booleans())
+        referred = draw(st.lists(st.integers(0, len(chosen) - 1), max_size=3))
+        parts = [f"id {kind}"]
+        for number, target in enumerate(referred):
+            actions = ["", " DEFERRABLE INITIALLY DEFERRED", " ON DELETE CASCADE"]
+            # SQLite drops no table that cascades to itself when another that it refers to is gone.
+            action = draw(st.sampled_from(actions[:2] if target == place else actions))
+            declared = "TEXT" if "TEXT" in kinds[target] else "INT"
+            parts.append(f"r{number} {declared} REFERENCES {quoted(chosen[target])} (id){action}")
+        parts.append("x ANY" if strict else "x")
+        parts.append(draw(st.sampled_from(["y ANY", "g ANY AS (typeof(x)) STORED", "g ANY AS (x) VIRTUAL"])))
+        keyed = kind == "TEXT NOT NULL PRIMARY KEY"
+        options = (["WITHOUT ROWID"] if keyed else []) + (["STRICT"] if strict else [])
+        ddl = f"CREATE TABLE {quoted(name)} ({', '.join(parts)}) {', '.join(options)}"
+        rows = [
+            (
+                identity,
+                *(draw(st.sampled_from([None, *ids[target]])) for target in referred),
+                draw(st.one_of(plain, plain, plain, plain, long_cells, st.just(float("nan")))),
+            )
+            for identity in ids[place]
+        ]
+        columns = ("id", *(f"r{number}" for number in range(len(referred))), "x")
+        tables.append(MadeTable(name, ddl, columns, tuple(rows)))
+    return MadeLedger(tuple(tables), draw(_later(tuple(tables))))

@@ -425,3 +425,37 @@ def test_compressed_files_are_the_same_inside(path: Path) -> None:
 def _no_scratch_left(tmp_path: Path) -> Iterator[None]:
     yield
     assert not [file for file in tmp_path.rglob(".*") if file.name.startswith((".hoox-", ".backup"))]
+
+
+def with_newlines(path: Path, target: Path) -> None:
+    """The shell's dump with line breaks inside of texts as they are, and with rowids."""
+    command = ["sqlite3", str(path), ".dump --newlines --preserve-rowids"]
+    with target.open("wb") as output:
+        subprocess.run(command, stdout=output, check=True, timeout=SECONDS)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("write", [*OTHERS, with_newlines], ids=lambda write: write.__name__)
+def test_what_others_wrote_goes_to_d1(
+    path: Path, wire: Counting, write: Callable[[Path, Path], None], packed: bool
+) -> None:
+    """The same dumps, compressed or not, with tables that refer to each other, give that ledger on D1."""
+    execute(
+        path,
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, b REFERENCES b (id), t TEXT);"
+        "CREATE TABLE b (id INTEGER PRIMARY KEY AUTOINCREMENT, a REFERENCES a (id), up REFERENCES b (id));"
+        "INSERT INTO b VALUES (1, 2, 9), (9, 1, 1); INSERT INTO a VALUES (1, 9, 'it''s;\n'), (2, 1, '\r\n');"
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN INSERT INTO b (a) VALUES (new.id); END;"
+        "CREATE VIEW v AS SELECT 'a;b' FROM a;",
+    )
+    source = path.with_name("other.sql")
+    write(path, source)
+    if packed:
+        source.write_bytes(gzip.compress(source.read_bytes()))
+    if packed and write is with_backup:
+        with pytest.raises(Refused, match="neither SQL nor"), verification.loaded(source):
+            pass
+        return
+    with closing(connect(wire)) as remote, verification.loaded(source) as scratch:
+        remote.replace(scratch.path)
+    assert contents(path.with_name("l.sqlite")) == contents(path)

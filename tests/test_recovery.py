@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +179,13 @@ _PRELUDE = (
     "from hoox_tasks.backups import verification\n"
     "from hoox_tasks.database.local import LocalDatabase\n"
     "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+    "print('begun', flush=True)\n"
+    "def changing(self, transaction=LocalDatabase.transaction, **how):\n"
+    "    print('changing', flush=True)\n"
+    "    return transaction(self, **how)\n"
+    "LocalDatabase.transaction = changing\n"
 )
+_POSTLUDE = "\nprint('ended', flush=True)"
 _ROWS = "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
 
 
@@ -226,6 +232,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     def prepare() -> subprocess.Popen[bytes]:
         for end in ("", "-wal", "-shm", "-journal"):
             Path(f"{path}{end}").unlink(missing_ok=True)
+        shutil.rmtree(folder / "points", ignore_errors=True)
         path.write_bytes((other if what == "undo" else original).read_bytes())
         with opened(path) as connection:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -234,7 +241,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
                 assert recovery.take(database, folder / "points", "a test", keep=3)
                 execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
         process = subprocess.Popen(
-            [sys.executable, "-c", _PRELUDE + _DO[what], path, folder],
+            [sys.executable, "-c", _PRELUDE + _DO[what] + _POSTLUDE, path, folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -242,41 +249,112 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
         assert process.stdout.readline() == b"ready\n"
         return process
 
-    def run(after: float | None) -> float:
-        """Let it go, and kill it after that many seconds; gives the seconds that it took."""
+    def run(after: float | None, since: bytes = b"begun") -> tuple[float, bool]:
+        """Let it go until it says `since`, and kill it so many seconds later.
+
+        Gives the seconds from there, and whether it was still at work.
+        """
         process = prepare()
-        started = time.perf_counter()
         assert process.stdin is not None
         assert process.stdout is not None
         with process.stdin, process.stdout:
             process.stdin.write(b"\n")
             process.stdin.flush()
-            try:
-                process.wait(after if after is not None else SECONDS)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
+            while process.stdout.readline() != since + b"\n":
+                assert process.poll() is None
+            started = time.perf_counter()
+            if after is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(after)
+                process.kill()
+            ended = b"ended\n" in iter(process.stdout.readline, b"")
+            seconds = time.perf_counter() - started
+            process.wait(SECONDS)
         if after is None:
+            assert ended
             assert process.returncode == 0
-        return time.perf_counter() - started
+        return seconds, not ended
 
     process = prepare()
     before = state(path)
     process.kill()
     process.communicate()
-    whole = run(None)
+    # Half of the kills fall into all of the task, half into its transaction.
+    moments = [b"begun", b"begun" if what == "export" else b"changing"]
+    # The fastest of a few: other work on the machine must not put all kills behind the end.
+    lengths = {since: min(run(None, since)[0] for _ in range(3)) for since in moments}
     after = state(path)
     assert (after == before) is (what == "export")
     draw = random.Random(what)
-    for _ in range(KILLS):
-        (folder / "b.sql").unlink(missing_ok=True)
-        run(draw.uniform(0, whole * 1.1))
+    outcomes = []
+    at_work = 0
+    for kill in range(KILLS):
+        for file in ("b.sql", "b.sql.json"):
+            (folder / file).unlink(missing_ok=True)
+        # One somewhere in each stretch of the time that it takes.
+        since = moments[kill % 2]
+        at_work += run((kill + draw.random()) / KILLS * lengths[since], since)[1]
         now = state(path)
         assert now in (before, after)
         assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+        listed = backups.find(folder)
+        if what == "export" and listed:
+            assert [one.path.name for one in listed] in (["b.sql", "new.sql"], ["new.sql"])
         if (folder / "b.sql").exists():
             with backups.verification.loaded(folder / "b.sql") as copy:
                 assert state(copy.path) == before
+        with closing(LocalDatabase(path)) as database:
+            points = recovery.history(database, folder / "points")
+        assert len(points) in ((1, 2) if what == "undo" else (0,))
+        for point in points:
+            copy_of_then = folder / "points" / point.mark
+            assert ask(copy_of_then, "PRAGMA integrity_check") == [("ok",)]
+            assert ask(copy_of_then, "SELECT count(*) FROM t") == [(point.tables["t"],)]
+        new = (folder / "b.sql").exists() if what == "export" else now == after
+        outcomes.append("new" if new else "old")
+    print(
+        f"{what}: killed at work {at_work} of {KILLS}, old {outcomes.count('old')}, new {outcomes.count('new')}"
+    )
+    assert at_work >= KILLS / 2
+    assert "old" in outcomes
+    assert "new" in outcomes or KILLS < 100
+
+
+def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
+    """Halves of points, exports and scratch files that lie there for a day go; younger ones may be in use."""
+    from hoox_tasks import backups, files
+
+    point = take(ledger, folder)
+    half = [
+        folder / "20260101-000000.sqlite",
+        folder / ".20260101-000000.1.part",
+        folder / ".20260101-000000.1.part-journal",
+        tmp_path / ".db-backup-2026-01-01-000000.sql.1.part",
+        tmp_path / ".out.sql.1.part",
+        tmp_path / ".hoox-scratch-old" / "scratch.sqlite",
+    ]
+    kept = [tmp_path / ".notes.1.part", tmp_path / "notes.sqlite", tmp_path / ".hoox", tmp_path / "hoox-a"]
+    half[-1].parent.mkdir()
+    for path in (*half, *kept):
+        path.write_bytes(b"half")
+
+    def all_tasks() -> None:
+        with files.scratch_folder(tmp_path):
+            backups.export(ledger, tmp_path / "out.sql")
+        take(ledger, folder)
+
+    all_tasks()
+    assert all(path.exists() for path in (*half, *kept))
+    assert [one.path.name for one in backups.find(tmp_path)] == ["out.sql"]
+    assert recovery.history(ledger, folder)[-1] == point
+    for path in (*half, *kept, half[-1].parent, folder / point.mark, folder / f"{point.id}.json"):
+        os.utime(path, (0, 0))
+    all_tasks()
+    assert [path for path in half if path.exists()] == []
+    assert not half[-1].parent.exists()
+    assert all(path.exists() for path in kept)
+    assert recovery.history(ledger, folder)[-1] == point
+    assert (folder / point.mark).exists()
 
 
 # ------------------------------------------------------------------------------- check and rehearsal

@@ -14,7 +14,7 @@ from hoox_tasks.backups.manifest import Content, Manifest
 from hoox_tasks.database import Database
 from hoox_tasks.database.checksum import Checksum, checksums
 from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.errors import Refused
+from hoox_tasks.errors import Refused, RemoteError
 from hoox_tasks.migrations import Migration, Model
 from hoox_tasks.values import Progress
 
@@ -69,12 +69,17 @@ def restore(database: Database, backup: Checked, tables: Collection[str] = ()) -
 
 
 def restore_beside(database: Database, backup: Checked, name: str) -> Database:
-    """Make a new ledger `name` beside another, of a checked backup; nothing is left of it if that fails."""
+    """Make a new ledger `name` beside another, of a checked backup.
+
+    If that fails nothing is left of it, or the error says that something may be.
+    """
     beside = database.beside(name)
     try:
         beside.replace(backup.scratch.path)
-    except BaseException:
+    except BaseException as error:
         beside.remove()
+        if isinstance(error, RemoteError) and error.ambiguous:
+            raise RemoteError(error.problem, f"Nothing is left of {name}: run it again.") from None
         raise
     return beside
 

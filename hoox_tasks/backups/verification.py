@@ -11,7 +11,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hoox_tasks import dump, sql
+from hoox_tasks import dump, files, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, digest, read_manifest
 from hoox_tasks.database import SchemaObject
@@ -65,8 +64,7 @@ def loaded(
     not load or is not sound. The scratch file may be taken away in the block.
     """
     with ExitStack() as stack:
-        temporary = tempfile.TemporaryDirectory(prefix=".hoox-", dir=folder, ignore_cleanup_errors=True)
-        scratch = Path(stack.enter_context(temporary)) / "scratch.sqlite"
+        scratch = stack.enter_context(files.scratch_folder(folder)) / "scratch.sqlite"
         if source.stat().st_size < _WORTH_A_PROCESS:
             steps = _steps(source, scratch, schema)
         else:

@@ -2,7 +2,7 @@
 
 D1 answers in JSON, which rounds; so SQL writes each row as literals, which SQLite reads again here. To D1
 goes a script in the order in which it can be run with foreign keys on. What is too long for a statement
-there goes behind it as bound text.
+there comes in pieces: all is one transaction, in which rows may refer to each other in any order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import count
 from typing import IO
 
 from hoox_tasks import dump, sql
@@ -22,7 +23,9 @@ _STATEMENT_BYTES = 90_000
 _CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
 _SHORT = 200
-"""Characters of a value that need not be bound."""
+"""Characters of a value that need not come in pieces."""
+_PIECE = 40_000
+"""Bytes of a value that go into one statement, in hex."""
 
 
 def exact_rows(snapshot: Snapshot, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
@@ -86,61 +89,62 @@ def write_rest(schema: Sequence[SchemaObject], write: IO[str]) -> None:
         write.write(sql.join(item.sql for item in schema if item.type == kind))
 
 
-def write_rows(snapshot: Snapshot, table: dump.Table, write: IO[str]) -> list[int]:
-    """Write a table's rows as INSERT statements; gives the places of rows that are too long for one."""
+def write_pieces(schema: Sequence[SchemaObject], write: IO[str]) -> str:
+    """Write the definition of a table, to be dropped at the end, for values in pieces; gives its name."""
+    taken = {item.name for item in schema}
+    name = next(name for number in count() if (name := f"hoox_pieces_{number}") not in taken)
+    write.write(f"CREATE TABLE {name} (cell, piece);\n")
+    return name
+
+
+def write_rows(snapshot: Snapshot, table: dump.Table, write: IO[str], pieces: str) -> None:
+    """Write a table's rows as INSERT statements; a row that is too long for one by way of `pieces`."""
     columns = _columns(snapshot, table)
     if columns is None:
         if table.kind == "virtual":
             name = sql.quote_name(table.name)
             write.write(f"INSERT INTO {name}({name}) VALUES('rebuild');\n")
-        return []
+        return
     head = f"INSERT INTO {sql.quote_name(table.name)} ({', '.join(map(sql.quote_name, columns))}) VALUES"
-    long: list[int] = []
     packed: list[str] = []
-    size, place = 0, 0
+    size = 0
     most = max(1, min(500, _CELLS // max(1, len(columns))))
     for block in snapshot.exact(table, columns):
         for row in block:
             text = f"({','.join(map(_cell, row))})"
             length = len(text.encode()) + 1
+            if packed and (size + length + len(head) > _STATEMENT_BYTES or len(packed) == most):
+                write.write(f"{head}{','.join(packed)};\n")
+                packed, size = [], 0
             if length + len(head) > _STATEMENT_BYTES:
-                long.append(place)
-            else:
-                if packed and (size + length + len(head) > _STATEMENT_BYTES or len(packed) == most):
-                    write.write(f"{head}{','.join(packed)};\n")
-                    packed, size = [], 0
-                packed.append(text)
-                size += length
-            place += 1
+                write.writelines(_long_row(head, row, pieces))
+                continue
+            packed.append(text)
+            size += length
     if packed:
         write.write(f"{head}{','.join(packed)};\n")
-    return long
 
 
-def long_rows(snapshot: Snapshot, table: dump.Table, places: Sequence[int]) -> Iterator[Statement]:
-    """Yield the statements for rows that `write_rows` left out, with their long values as bound text."""
-    columns = _columns(snapshot, table) or ()
-    wanted, place = set(places), 0
-    for block in snapshot.exact(table, columns):
-        for row in block:
-            if place in wanted:
-                cells, params = [], []
-                for value in row:
-                    literal = _cell(value)
-                    if len(literal) <= _SHORT or not isinstance(value, str | bytes):
-                        cells.append(literal)
-                    elif isinstance(value, str) and literal.startswith("'"):
-                        cells.append("?")
-                        params.append(value)
-                    else:
-                        raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
-                        cells.append("unhex(?)" if isinstance(value, bytes) else "CAST(unhex(?) AS TEXT)")
-                        params.append(raw.hex())
-                listed = ", ".join(map(sql.quote_name, columns))
-                yield Statement(
-                    f"INSERT INTO {sql.quote_name(table.name)} ({listed}) VALUES ({','.join(cells)})", params
-                )
-            place += 1
+def _long_row(head: str, row: Row, pieces: str) -> Iterator[str]:
+    """Yield the statements for a row that is too long for one: long values come from a table of pieces."""
+    cells, number = [], 0
+    for value in row:
+        literal = _cell(value)
+        if len(literal) <= _SHORT or not isinstance(value, str | bytes):
+            cells.append(literal)
+            continue
+        number += 1
+        raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+        for start in range(0, len(raw), _PIECE):
+            yield f"INSERT INTO {pieces} VALUES ({number}, X'{raw[start : start + _PIECE].hex()}');\n"
+        # Only texts can be put together; as such, bytes stay what they are.
+        text = (
+            "(SELECT group_concat(CAST(piece AS TEXT), '')"
+            f" FROM (SELECT piece FROM {pieces} WHERE cell = {number} ORDER BY rowid))"
+        )
+        cells.append(f"CAST({text} AS BLOB)" if isinstance(value, bytes) else text)
+    yield f"{head}({','.join(cells)});\n"
+    yield f"DELETE FROM {pieces};\n"
 
 
 def _columns(snapshot: Snapshot, table: dump.Table) -> tuple[str, ...] | None:

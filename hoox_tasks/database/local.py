@@ -28,6 +28,7 @@ from hoox_tasks.database import (
 )
 from hoox_tasks.database.reader import fetch, prepare
 from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.files import remove_stale
 from hoox_tasks.values import Progress, Row, Value
 
 if TYPE_CHECKING:
@@ -236,6 +237,7 @@ class LocalDatabase:
         temporary = folder / f".{name}.{os.getpid()}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_stale(folder.glob(".[0-9]*.part*"))
             with self._explained(None, ""), closing(sqlite3.connect(temporary)) as copy:
                 copy.execute("PRAGMA synchronous = OFF")
                 # In one step: another process that writes meanwhile would make it begin again.

@@ -8,9 +8,8 @@ SQLite does. Values that JSON would change are written into the SQL as literals.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -20,7 +19,9 @@ from hoox_tasks.database import SCHEMA_QUERY, Batch, Meta, Rows, SchemaObject, S
 from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.exported import inexact_queries, load_export
 from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.database.lost import settle
+from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from hoox_tasks.files import scratch_folder
 from hoox_tasks.script import load as load_script
 from hoox_tasks.values import Approximate, Progress, Row, Value
 
@@ -36,6 +37,9 @@ _LITERAL_BYTES = 1_000
 """In a row that is too long for one statement, longer texts and blobs are bound."""
 _INSERT_CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
+_REPEATS = 3
+"""How often what does no harm twice is asked for; D1 allows ten journeys in Time in ten minutes."""
+_NOT_FOUND = 7404
 _QUERIES = 50
 """How many questions go into one request."""
 _READINGS = 2
@@ -47,13 +51,15 @@ _HAS_SEQUENCES = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'"
 class RemoteDatabase:
     """A ledger on D1; satisfies `Database`. `client` must be for one database, and is closed with this.
 
-    `strict` holds reading statements to D1's rules before they are sent; D1 itself does so anyway.
+    `strict` holds reading statements to D1's rules before they are sent; D1 itself does so anyway. In a
+    `new` one there is nothing yet that a failure would have to be taken back to.
     """
 
-    def __init__(self, client: D1Client, name: str, *, strict: bool = True) -> None:
+    def __init__(self, client: D1Client, name: str, *, strict: bool = True, new: bool = False) -> None:
         self.client = client
         self._name = name
         self._strict = strict
+        self._new = new
         self._model: _Model | None = None
 
     @property
@@ -137,8 +143,8 @@ class RemoteDatabase:
         counts: dict[str, int] = {}
         held: list[Statement] = []
         size = longest = 0
-        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-            script = Path(folder) / "insert.sql"
+        with scratch_folder() as folder:
+            script = folder / "insert.sql"
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 for table, columns, rows in batches:
                     for insert in _inserts(table, columns, rows):
@@ -172,9 +178,9 @@ class RemoteDatabase:
         somebody writes meanwhile it is read once more; after that `HooxError` is raised, and with `online`
         the snapshot says that it is not of one moment.
         """
-        with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
-            bookmark = None if online else self._exported(Path(folder), progress)
-            copy = Path(folder) / "copy.sqlite"
+        with scratch_folder() as folder:
+            bookmark = None if online else self._exported(folder, progress)
+            copy = folder / "copy.sqlite"
             for _ in range(_READINGS):
                 if bookmark is None:
                     copy.unlink(missing_ok=True)
@@ -270,30 +276,64 @@ class RemoteDatabase:
         """
         self._forget_schema()
         with (
-            tempfile.TemporaryDirectory(prefix="hoox-") as folder,
+            scratch_folder() as folder,
             closing(LocalDatabase(copy, strict=False)) as source,
             source.snapshot() as snapshot,
         ):
-            script = Path(folder) / "replace.sql"
+            script = folder / "replace.sql"
             found = dump.read_tables(snapshot)
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 chosen = dump.choose(found, tables)
-                long = self._write_replacement(snapshot, found, chosen, bool(tables), file)
-            before = self.client.bookmark()
+                self._write_replacement(snapshot, found, chosen, bool(tables), file)
+            before = "" if self._new else self.client.bookmark()
+            imported = False
             try:
                 self.client.import_file(script)
-                for table, places in long:
-                    for statement in carriage.long_rows(snapshot, table, places):
-                        self.client.raw(*statement, write=True)
+                imported = True
                 differing = self._differing(source, [table.name for table in chosen])
                 if differing:
                     raise HooxError(
                         f"What arrived in {', '.join(differing)} is not what was sent.",
                         "The ledger is as it was; try again.",
                     )
-            except BaseException:
-                self.client.restore(before)
+            except BaseException as error:
+                if before and (imported or not self._untouched(before, error)):
+                    self._take_back(before, error)
+                    if isinstance(error, RemoteError) and error.ambiguous:
+                        remedy = f"{self._name} was taken back to what it was: run it again."
+                        raise RemoteError(
+                            error.problem, remedy, status=error.status, code=error.code
+                        ) from None
                 raise
+
+    def _untouched(self, before: str, error: BaseException) -> bool:
+        """Tell whether an import that failed has left no trace that would have to be taken back."""
+        if not isinstance(error, HooxError) or (isinstance(error, RemoteError) and error.ambiguous):
+            return False
+        with suppress(RemoteError):
+            return self.client.bookmark() == before
+        return True
+
+    def _take_back(self, bookmark: str, why: BaseException) -> None:
+        """Go back to where a change began that failed; raises `RemoteError` where that fails as well."""
+        try:
+            self._travel(bookmark)
+        except BaseException as error:
+            first, then = (
+                each.problem if isinstance(each, HooxError) else "It was interrupted."
+                for each in (why, error)
+            )
+            raise RemoteError(
+                f"{self._name} may be neither what it was nor what it should be now: {first}"
+                f" It could not be taken back either: {then}",
+                f"Go back with `wrangler d1 time-travel restore {self._name} --bookmark={bookmark}`,"
+                " or with `inv db.undo --remote`.",
+                ambiguous=True,
+            ) from None
+
+    def _travel(self, bookmark: str) -> None:
+        """Go back to a bookmark."""
+        _repeated(lambda: self.client.restore(bookmark))
 
     def _write_replacement(
         self,
@@ -302,8 +342,8 @@ class RemoteDatabase:
         chosen: list[dump.Table],
         partly: bool,
         file: IO[str],
-    ) -> list[tuple[dump.Table, list[int]]]:
-        """Write the script that replaces the ledger's content; gives the rows that are too long for it."""
+    ) -> None:
+        """Write the script that replaces the ledger's content."""
         here = self.schema()
         rest: Sequence[SchemaObject]
         if partly:
@@ -319,24 +359,51 @@ class RemoteDatabase:
             rest = dump.read_schema(snapshot)
             carriage.write_drops(dump.read_tables(_WireSnapshot(self.client)), here, file)
             carriage.write_schema(found, file)
-        long = [(table, carriage.write_rows(snapshot, table, file)) for table in chosen]
+        pieces = carriage.write_pieces([*here, *dump.read_schema(snapshot)], file)
+        for table in chosen:
+            carriage.write_rows(snapshot, table, file, pieces)
         if not partly and list(snapshot.stream(Statement(_HAS_SEQUENCES))):
             file.write("DELETE FROM sqlite_sequence;\n")
-            carriage.write_rows(snapshot, dump.SEQUENCES, file)
+            carriage.write_rows(snapshot, dump.SEQUENCES, file, pieces)
+        file.write(f"DROP TABLE {pieces};\n")
         carriage.write_rest(rest, file)
-        return [(table, places) for table, places in long if places]
 
     def beside(self, name: str) -> RemoteDatabase:
-        """Make a new, empty database on the same account."""
-        if any(found.name == name for found in self.client.list_databases(name)):
+        """Make a new, empty database on the same account; whether a lost answer made it, its name tells."""
+        if self._identity(name):
             raise Refused(f"The account has a database {name} already.", "Choose another name.")
-        client = self.client.for_database(self.client.create_database(name).uuid)
-        return RemoteDatabase(client, name, strict=self._strict)
+        try:
+            identity = self.client.create_database(name).uuid
+        except RemoteError as error:
+            settle(
+                error,
+                f"the database {name} was made",
+                lambda: bool(self._identity(name)),
+                f"Look with `wrangler d1 list`; `wrangler d1 delete {name}` removes it.",
+            )
+            identity = self._identity(name)
+        return RemoteDatabase(self.client.for_database(identity), name, strict=self._strict, new=True)
+
+    def _identity(self, name: str) -> str:
+        """The id of the account's database of this name; empty where there is none."""
+        return next((found.uuid for found in self.client.list_databases(name) if found.name == name), "")
 
     def remove(self) -> None:
         """Delete the database, and close the connection."""
-        self.client.delete_database()
-        self.close()
+        try:
+            _repeated(self.client.delete_database)
+        except RemoteError as error:
+            # After a lost answer, that there is none means that it happened.
+            if error.code != _NOT_FOUND or not error.ambiguous:
+                raise RemoteError(
+                    f"The database {self._name} may be left over: {error.problem}",
+                    f"Remove it with `wrangler d1 delete {self._name}`.",
+                    status=error.status,
+                    code=error.code,
+                    ambiguous=True,
+                ) from None
+        finally:
+            self.close()
 
     def recovery_point(self, folder: Path, name: str) -> str:
         """Give the Time Travel bookmark of this moment; nothing needs to be kept here."""
@@ -345,7 +412,7 @@ class RemoteDatabase:
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to a bookmark, by Time Travel."""
         self._forget_schema()
-        self.client.restore(mark)
+        self._travel(mark)
 
     def close(self) -> None:
         """Close the connection."""
@@ -393,8 +460,9 @@ class _Model:
     """An empty ledger with the remote one's schema, on which reading statements are compiled."""
 
     def __init__(self, schema: Iterable[SchemaObject], *, strict: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="hoox-")
-        self._ledger = LocalDatabase(Path(self._folder.name) / "model.sqlite", create=True, strict=strict)
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(scratch_folder())
+        self._ledger = LocalDatabase(folder / "model.sqlite", create=True, strict=strict)
         connection = self._ledger.connection
         rules.supply_functions(connection)
         ranks = ("table", "index", "view", "trigger")
@@ -439,7 +507,7 @@ class _Model:
     def close(self) -> None:
         """Remove it."""
         self._ledger.close()
-        self._folder.cleanup()
+        self._stack.close()
 
 
 class _WireSnapshot:
@@ -469,6 +537,24 @@ class _WireSnapshot:
     def exact(self, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
         """Yield all rows of a table, page by page, as literals that are read here."""
         return carriage.exact_rows(self, table, columns)
+
+
+def _repeated(call: Callable[[], object]) -> None:
+    """Make a call that does the same when it is made twice, again where its answer was lost.
+
+    The error, if it comes to that, is ambiguous where any of them was.
+    """
+    lost = False
+    for left in reversed(range(_REPEATS)):
+        try:
+            call()
+        except RemoteError as error:
+            lost = lost or error.ambiguous
+            if error.ambiguous and left:
+                continue
+            error.ambiguous = lost
+            raise
+        return
 
 
 def _carried(statement: Statement) -> tuple[str, Sequence[Value]]:

@@ -21,7 +21,7 @@ from invoke.tasks import Task
 from hoox_tasks import console
 from hoox_tasks.config import Settings, Target, load_settings
 from hoox_tasks.database import Database, open_database
-from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.errors import HooxError, Refused, RemoteError
 
 if TYPE_CHECKING:
     from hoox_tasks.recovery import RecoveryPoint
@@ -255,7 +255,8 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if came:
+        # That something is half done has to be told.
+        if came and not (isinstance(error, RemoteError) and error.ambiguous):
             raise KeyboardInterrupt from error
         raise
     finally:

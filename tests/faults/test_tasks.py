@@ -21,7 +21,7 @@ from hoox_tasks.database import Database
 from hoox_tasks.database.remote import RemoteDatabase
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import Migration, MigrationFailed
-from hoox_tasks.server import create_app
+from hoox_tasks.server import Api, create_app
 from tests.faults.proxy import FORWARDED, Fault, Faults, FaultyTransport
 from tests.test_server import ACCOUNT, BASE, DATABASE
 
@@ -60,20 +60,18 @@ class Place:
     @contextmanager
     def remote(self, faults: Faults | None = None) -> Iterator[RemoteDatabase]:
         """Serve the file and connect to it; with `faults` they come between."""
-        with closing(create_app(self.path, database_id=DATABASE, token=TOKEN)) as app:
+        with self.served() as app:
             transport: httpx.BaseTransport = httpx.WSGITransport(app)
             if faults is not None:
                 transport = FaultyTransport(transport, faults)
-            client = D1Client(
-                ACCOUNT,
-                TOKEN,
-                database_id=DATABASE,
-                base_url=BASE,
-                transport=transport,
-                sleep=lambda _: None,
-            )
-            with closing(RemoteDatabase(client, "ledger")) as database:
+            with connected(transport) as database:
                 yield database
+
+    @contextmanager
+    def served(self) -> Iterator[Api]:
+        """Serve the file."""
+        with closing(create_app(self.path, name="ledger", database_id=DATABASE, token=TOKEN)) as app:
+            yield app
 
     def state(self) -> State:
         """The whole content of the file, but for the times in its history."""
@@ -96,6 +94,16 @@ class Place:
                 return [name for (name,) in file.execute(f"SELECT name FROM {HISTORY} ORDER BY id")]
             except sqlite3.OperationalError:
                 return []
+
+
+@contextmanager
+def connected(transport: httpx.BaseTransport) -> Iterator[RemoteDatabase]:
+    """Connect to what is served behind a transport."""
+    client = D1Client(
+        ACCOUNT, TOKEN, database_id=DATABASE, base_url=BASE, transport=transport, sleep=lambda _: None
+    )
+    with closing(RemoteDatabase(client, "ledger")) as database:
+        yield database
 
 
 @pytest.fixture
