@@ -265,7 +265,7 @@ def _rows(snapshot: Snapshot, table: Table, count: int) -> Iterator[tuple[bytes,
     for rows in snapshot.map(ranges.queries(_chunk_query(table))):
         first, last = ranges.answered()
         text, taken, nul = rows[0] if rows else (None, 0, 0)
-        if isinstance(text, bytes) and not nul and b"\r" not in text and _is_utf8(text):
+        if isinstance(text, bytes) and not nul and b"\r" not in text and _is_plain(text):
             number, size = int(str(taken)), len(text)
             yield text, number
         else:
@@ -330,13 +330,13 @@ def _careful(snapshot: Snapshot, table: Table, which: str) -> Iterator[tuple[byt
     for plain, hexadecimal in snapshot.stream(Statement(query)):
         assert isinstance(plain, bytes)
         assert isinstance(hexadecimal, bytes)
-        yield (plain if _is_utf8(plain) else hexadecimal), 1
+        yield (plain if _is_plain(plain) else hexadecimal), 1
 
 
-def _is_utf8(text: bytes) -> bool:
+def _is_plain(text: bytes) -> bool:
+    """Tell whether text is UTF-8, and came as it is stored: JSON puts U+FFFD in the place of what is not."""
     with suppress(UnicodeDecodeError):
-        text.decode()
-        return True
+        return "\ufffd" not in text.decode()
     return False
 
 
@@ -449,7 +449,7 @@ def _virtual_rows(
         for plain, hexadecimal in snapshot.stream(Statement(query)):
             assert isinstance(plain, bytes)
             assert isinstance(hexadecimal, bytes)
-            yield plain if _is_utf8(plain) else hexadecimal
+            yield plain if _is_plain(plain) else hexadecimal
     elif table.module == "fts5" and is_contentless(table):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:

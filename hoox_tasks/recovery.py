@@ -32,11 +32,6 @@ class RecoveryPoint:
     mark: str
     tables: dict[str, int]
 
-    @property
-    def advice(self) -> str:
-        """What to type to go back to it."""
-        return f"Take it back with `inv db.undo --to {self.id}`."
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -47,12 +42,9 @@ class Change:
     then: int | None
 
 
-def take(database: Database, folder: Path, cause: str, *, keep: int) -> RecoveryPoint | None:
-    """Take a recovery point before `cause` changes the ledger, and let go of all but the last `keep`.
-
-    None where the ledger is empty, or `keep` is 0.
-    """
-    if keep <= 0 or not database.schema():
+def take(database: Database, folder: Path, cause: str) -> RecoveryPoint | None:
+    """Take a recovery point before `cause` changes the ledger; None where that is empty."""
+    if not database.schema():
         return None
     moment = datetime.now(UTC)
     name = _free_name(folder, f"{moment:%Y%m%d-%H%M%S}")
@@ -62,11 +54,15 @@ def take(database: Database, folder: Path, cause: str, *, keep: int) -> Recovery
     point = RecoveryPoint(name, created_at, cause, database.address, mark, tables)
     with files.written_whole(folder / f"{name}.json") as output:
         output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
+    return point
+
+
+def prune(database: Database, folder: Path, keep: int) -> None:
+    """Let go of all recovery points of a ledger but the last `keep`: after a change, for it may fail."""
     for old in history(database, folder)[keep:]:
         forget(folder, old)
     # A killed task may have left a copy whose JSON was never written, or was removed already.
     files.remove_stale(copy for copy in folder.glob("[0-9]*.sqlite*") if not _described(copy))
-    return point
 
 
 def history(database: Database, folder: Path) -> list[RecoveryPoint]:
@@ -106,13 +102,12 @@ def changes(database: Database, point: RecoveryPoint) -> list[Change]:
     return [Change(name, now.get(name), point.tables.get(name)) for name in sorted(names)]
 
 
-def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -> RecoveryPoint | None:
+def undo(database: Database, folder: Path, point: RecoveryPoint) -> RecoveryPoint | None:
     """Bring the ledger back to a recovery point; gives the one taken before, by which this is undone.
 
     Whatever happens, the ledger is as it was or as it was at the point, whole.
     """
-    # The point must outlive the pruning that taking another brings.
-    before = take(database, folder, f"undo to {point.id}", keep=max(keep, len(history(database, folder)) + 1))
+    before = take(database, folder, f"undo to {point.id}")
     try:
         database.recover(folder, point.mark)
     except HooxError as error:
@@ -126,9 +121,6 @@ def undo(database: Database, folder: Path, point: RecoveryPoint, *, keep: int) -
         if before:
             forget(folder, before)  # Nothing happened, and the last point is still the one to go back to.
         raise
-    for old in history(database, folder)[max(keep, 2) :]:
-        if old.id != point.id:
-            forget(folder, old)
     return before
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hoox_tasks import backups, ledger, migrations, sql
@@ -21,6 +20,7 @@ from hoox_tasks.backups.manifest import digest
 from hoox_tasks.database import Database
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.files import scratch_folder
 from hoox_tasks.migrations import Applied, Migration, MigrationFailed, State
 from hoox_tasks.rehearsal import TableEffect, rehearse_on
 from hoox_tasks.values import Value
@@ -171,8 +171,8 @@ class Release:
             self._look(self._database)
             return self._ended("nothing pending")
         self._tell(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
-        with TemporaryDirectory(prefix="hoox-") as scratch, ExitStack() as rehearsing:
-            folder = Path(scratch) if self._dry else self._folder
+        with scratch_folder() as scratch, ExitStack() as rehearsing:
+            folder = scratch if self._dry else self._folder
             with self._taking("backup"):
                 copy = rehearsing.enter_context(self._back_up(folder))
             with self._taking("rehearsal"):

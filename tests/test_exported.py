@@ -215,6 +215,20 @@ def test_virtual_tables_are_read_by_queries(remote: RemoteDatabase, wire: Counti
     assert "export" not in wire.asked
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_text_that_is_not_utf_8_is_backed_up(remote: RemoteDatabase, tmp_path: Path, online: bool) -> None:
+    """Bytes that JSON and D1's export cannot carry are in the backup of a remote ledger as they are."""
+    remote.client.import_file(
+        b"CREATE TABLE t (a); INSERT INTO t VALUES (CAST(X'61ff62' AS TEXT)), ('\xc3\xa9');"
+    )
+    path = tmp_path / "b.sql"
+    backups.export(remote, path, online=online)
+    with closing(sqlite3.connect(":memory:")) as loaded:
+        loaded.executescript(path.read_text())
+        found = loaded.execute("SELECT typeof(a), hex(a) FROM t").fetchall()
+    assert found == [("text", "61FF62"), ("text", "C3A9")]
+
+
 @pytest.fixture
 def restless(remote: RemoteDatabase, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A ledger with a number that D1 does not export, to which somebody writes at each reading of its rows.

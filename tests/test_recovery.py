@@ -49,10 +49,8 @@ def ledger(tmp_path: Path) -> Iterator[LocalDatabase]:
         yield database
 
 
-def take(
-    database: LocalDatabase, folder: Path, cause: str = "a test", keep: int = 10
-) -> recovery.RecoveryPoint:
-    point = recovery.take(database, folder, cause, keep=keep)
+def take(database: LocalDatabase, folder: Path, cause: str = "a test") -> recovery.RecoveryPoint:
+    point = recovery.take(database, folder, cause)
     assert point is not None
     return point
 
@@ -67,7 +65,7 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             before.build(connection)
         first = state(path)
         with closing(LocalDatabase(path)) as database:
-            point = recovery.take(database, folder, "a test", keep=5)
+            point = recovery.take(database, folder, "a test")
             if point is None:
                 assert not first["objects"]
                 return
@@ -76,10 +74,10 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             with opened(path) as connection:
                 after.build(connection)
             second = state(path)
-            back = recovery.undo(database, folder, point, keep=5)
+            back = recovery.undo(database, folder, point)
             assert state(path) == first
             if back is not None:
-                recovery.undo(database, folder, back, keep=5)
+                recovery.undo(database, folder, back)
                 assert state(path) == second
 
 
@@ -92,7 +90,6 @@ def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Pat
     assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
     execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
     assert recovery.changes(ledger, point) == [recovery.Change("t", 0, 2), recovery.Change("u", 0, None)]
-    assert point.advice == f"Take it back with `inv db.undo --to {point.id}`."
 
 
 @given(st.integers(1, 4), st.integers(1, 6))
@@ -102,18 +99,11 @@ def test_only_so_many_points_are_kept(keep: int, taken: int) -> None:
         path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
         execute(path, "CREATE TABLE t (x)")
         with closing(LocalDatabase(path)) as database:
-            points = [take(database, folder, str(number), keep) for number in range(taken)]
+            points = [take(database, folder, str(number)) for number in range(taken)]
+            recovery.prune(database, folder, keep)
             left = [one.cause for one in recovery.history(database, folder)]
         assert left == [one.cause for one in reversed(points[-keep:])]
         assert len(list(folder.iterdir())) == 2 * min(keep, taken)
-
-
-def test_the_oldest_point_can_be_gone_back_to(ledger: LocalDatabase, folder: Path) -> None:
-    """Undo to the oldest point there may be does not prune it before it is used."""
-    point = take(ledger, folder, keep=1)
-    execute(ledger.path, "DELETE FROM t")
-    recovery.undo(ledger, folder, point, keep=1)
-    assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]
 
 
 def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
@@ -127,11 +117,10 @@ def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: P
         recovery.find(ledger, folder, "1")
 
 
-def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path, ledger: LocalDatabase) -> None:
-    """An empty ledger has nothing to lose, and hoox.keep_snapshots: 0 switches points off."""
+def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path) -> None:
+    """An empty ledger has nothing to lose."""
     with closing(LocalDatabase(tmp_path / "empty.sqlite", create=True)) as empty:
-        assert recovery.take(empty, folder, "a test", keep=3) is None
-    assert recovery.take(ledger, folder, "a test", keep=0) is None
+        assert recovery.take(empty, folder, "a test") is None
     assert not folder.exists()
 
 
@@ -141,7 +130,7 @@ def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> Non
         assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
         point = take(ledger, folder)
         other.execute("DELETE FROM t")
-        recovery.undo(ledger, folder, point, keep=3)
+        recovery.undo(ledger, folder, point)
         assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
         other.execute("INSERT INTO t (x) VALUES (4)")
     assert ask(ledger.path, "SELECT count(*) FROM t") == [(4,)]
@@ -152,14 +141,14 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
     with closing(connect(wire)) as remote:
         remote.query("CREATE TABLE t (x)", write=True)
         remote.query("INSERT INTO t VALUES (1)", write=True)
-        point = recovery.take(remote, folder, "a test", keep=5)
+        point = recovery.take(remote, folder, "a test")
         assert point is not None
         assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
         remote.query("DELETE FROM t", write=True)
-        back = recovery.undo(remote, folder, point, keep=5)
+        back = recovery.undo(remote, folder, point)
         assert list(remote.query("SELECT x FROM t")) == [(1,)]
         assert back is not None
-        recovery.undo(remote, folder, back, keep=5)
+        recovery.undo(remote, folder, back)
         assert list(remote.query("SELECT x FROM t")) == []
 
 
@@ -170,7 +159,7 @@ _DO = {
     "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
     "undo": (
         "database = LocalDatabase(path); points = folder / 'points'\n"
-        "recovery.undo(database, points, recovery.history(database, points)[-1], keep=3)"
+        "recovery.undo(database, points, recovery.history(database, points)[-1])"
     ),
     "migrate": "migrations.apply(LocalDatabase(path), migrations.discover(folder / 'migrations'), 'd1_migrations')",
 }
@@ -238,7 +227,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if what == "undo":
             with closing(LocalDatabase(path)) as database:
-                assert recovery.take(database, folder / "points", "a test", keep=3)
+                assert recovery.take(database, folder / "points", "a test")
                 execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
         process = subprocess.Popen(
             [sys.executable, "-c", _PRELUDE + _DO[what] + _POSTLUDE, path, folder],
@@ -342,6 +331,7 @@ def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp
         with files.scratch_folder(tmp_path):
             backups.export(ledger, tmp_path / "out.sql")
         take(ledger, folder)
+        recovery.prune(ledger, folder, keep=10)
 
     all_tasks()
     assert all(path.exists() for path in (*half, *kept))

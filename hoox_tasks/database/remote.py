@@ -75,7 +75,8 @@ class RemoteDatabase:
     @property
     def address(self) -> str:
         """Which database on which account."""
-        return f"{self.label} ({self.client.database_id}) of account {self.client.account_id}"
+        identity = "" if self._name == self.client.database_id else f" ({self.client.database_id})"
+        return f"{self.label}{identity} of account {self.client.account_id}"
 
     def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
         """Run one statement; unless `write`, nothing is sent that could change anything.
@@ -253,6 +254,12 @@ class RemoteDatabase:
         except Refused as error:
             why = "it was changed while it was read" if bookmark is None else error.problem
             raise HooxError(f"What was read of {self._name} does not fit: {why}.", "Run it again.") from error
+        with closing(LocalDatabase(copy, strict=False)) as local:
+            differing = self._differing(local) if bookmark else []
+        if differing and self.client.bookmark() == bookmark:
+            raise HooxError(
+                f"What was read of {self._name} is not what it holds: {', '.join(differing)}.", "Run it again."
+            )
         return bookmark
 
     def _differing(self, copy: LocalDatabase, tables: Collection[str] = ()) -> list[str]:

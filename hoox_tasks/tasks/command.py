@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -56,6 +57,7 @@ class Command:
         self._configured = dict(context.config.get("hoox", {}))
         self._settings: Settings | None = None
         self.way_back: RecoveryPoint | None = None
+        self._way_back_kept = False
         self._started = time.perf_counter()
 
     @property
@@ -77,6 +79,7 @@ class Command:
             if self.settings.remote:
                 console.note(f"On {database.address}:")
             yield database
+            self.prune_ways_back(database)
         except Refused:
             self._drop_way_back()
             raise
@@ -102,14 +105,19 @@ class Command:
             sys.stdout.write(f"{text}\n")
 
     def keep_way_back(self, database: Database, cause: str) -> None:
-        """Take a recovery point before this task changes the ledger; the receipt will name it."""
+        """Take a recovery point before this task first changes the ledger; the receipt will name it."""
         from hoox_tasks import recovery
 
-        if self.way_back is None:
-            settings = self.settings
-            self.way_back = recovery.take(
-                database, settings.snapshots_dir, cause, keep=settings.keep_snapshots
-            )
+        if self.settings.keep_snapshots > 0 and not self._way_back_kept:
+            self.way_back = recovery.take(database, self.settings.snapshots_dir, cause)
+        self._way_back_kept = True
+
+    def prune_ways_back(self, database: Database) -> None:
+        """Let go of the oldest recovery points, now that the change has gone well."""
+        from hoox_tasks import recovery
+
+        if self.way_back:
+            recovery.prune(database, self.settings.snapshots_dir, max(1, self.settings.keep_snapshots))
 
     def _drop_way_back(self) -> None:
         """Forget the recovery point of a change that was refused: it would only push out others."""
@@ -127,7 +135,19 @@ class Command:
             return
         self.say(f"{text} ({console.duration(self.seconds)}).")
         if self.way_back:
-            self.say(self.way_back.advice)
+            self.say(self.advice)
+
+    @property
+    def advice(self) -> str:
+        """How the change is taken back that this task has made."""
+        return f"Take it back with `{self.undo}`."
+
+    @property
+    def undo(self) -> str:
+        """The command that takes the change back that this task has made."""
+        assert self.way_back is not None
+        flags = [flag for flag in self.flags if flag != "--preview" or self.settings.remote]
+        return shlex.join(["inv", "db.undo", "--to", self.way_back.id, *flags])
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""
@@ -155,7 +175,7 @@ def ledger_task(
         def run(context: Context, **flags: Any) -> None:
             chosen = {flag: flags.pop(flag) for flag in shared}
             target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
-            with _spoken():
+            with _spoken(remote=target.remote):
                 body(Command(context, target, json=chosen.get("json", False)), **flags)
 
         parameters = [
@@ -195,7 +215,7 @@ def _wrapped(text: str) -> str:
 
 
 @contextmanager
-def _spoken() -> Iterator[None]:
+def _spoken(*, remote: bool) -> Iterator[None]:
     """Let every failure end in a sentence and an exit code, and never in a traceback."""
     try:
         with _interruptible():
@@ -205,7 +225,12 @@ def _spoken() -> Iterator[None]:
         _debug(error)
         raise Exit(_reported(str(error)), error.exit_code) from None
     except KeyboardInterrupt:
-        raise Exit(_reported("Interrupted; nothing was left half done."), _INTERRUPTED) from None
+        left = (
+            "what D1 was asked to do it may still have done, whole"
+            if remote
+            else "nothing was left half done"
+        )
+        raise Exit(_reported(f"Interrupted; {left}."), _INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read our output has read enough. Python would complain once more when it closes it.
         _silence()

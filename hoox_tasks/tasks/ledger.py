@@ -133,7 +133,7 @@ def query(
             command.keep_way_back(database, "db.query --write")
         run(database, statements, params, format, write=write)
         if command.way_back:
-            console.note(command.way_back.advice)
+            console.note(command.advice)
 
 
 def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:

@@ -41,9 +41,7 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
             f"This brings {database.label} back to {since}; what was written since is lost.",
             confirmed=confirm,
         )
-        command.way_back = recovery.undo(
-            database, settings.snapshots_dir, point, keep=settings.keep_snapshots
-        )
+        command.way_back = recovery.undo(database, settings.snapshots_dir, point)
         command.done(
             f"Brought {database.label} back to {since}",
             database=database.label,

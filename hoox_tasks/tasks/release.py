@@ -113,7 +113,7 @@ def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
     if point is None:
         return []
     if not artifact:
-        return [shlex.join(["inv", "db.undo", "--to", point.id, *command.flags])]
+        return [command.undo]
     # The file that undo reads is gone with the runner; D1 itself knows the bookmark, for 30 days.
     words = ["npx", "wrangler", "d1", "time-travel", "restore", database.name, f"--bookmark={point.mark}"]
     if "--env" in command.flags:
@@ -165,20 +165,20 @@ def pull(command: Command, confirm: bool = False) -> None:
     recovery_point (absent where there was nothing to keep), seconds.
     """
     from contextlib import closing
-    from tempfile import TemporaryDirectory
 
-    from hoox_tasks import backups, migrations, recovery
+    from hoox_tasks import backups, migrations
     from hoox_tasks.database import open_database
+    from hoox_tasks.files import scratch_folder
 
     there = command.settings_of(remote=True)
     here = command.settings_of(preview=False)
-    with TemporaryDirectory(prefix="hoox-") as folder, closing(open_database(there)) as source:
+    with scratch_folder() as folder, closing(open_database(there)) as source:
         console.note(f"From {source.address}:")
         if command.dry:
             label = command.shown(here.path)
             command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
             return
-        path = Path(folder) / "pulled.sql"
+        path = folder / "pulled.sql"
         table = here.migrations_table
         if not {item.name for item in source.schema()} - {table, migrations.CHECKSUMS}:
             raise Refused(
@@ -193,12 +193,11 @@ def pull(command: Command, confirm: bool = False) -> None:
             ) as backup,
             closing(open_database(here, create=True)) as database,
         ):
-            command.way_back = recovery.take(
-                database, here.snapshots_dir, "db.pull", keep=here.keep_snapshots
-            )
+            command.keep_way_back(database, "db.pull")
             if command.way_back is None and database.schema():
                 console.confirm(database.name, f"This replaces {database.label} for good.", confirmed=confirm)
             backups.restore(database, backup)
+            command.prune_ways_back(database)
             rows = sum(content.rows for content in backup.scratch.tables.values())
             command.done(
                 f"Filled {database.label} with {console.count(rows, 'row')} of {source.label}",

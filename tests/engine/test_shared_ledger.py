@@ -105,12 +105,12 @@ def test_a_running_worker_sees_what_was_restored(npm_packages: Path, tmp_path: P
             asking.start()
             for _ in range(5):
                 ask("INSERT INTO t (x) VALUES ('c')")
-                point = recovery.take(database, tmp_path / "points", "a test", keep=3)
+                point = recovery.take(database, tmp_path / "points", "a test")
                 assert point is not None
                 with backups.verification.loaded(tmp_path / "b.sql") as copy:
                     database.replace(copy.path)
                 assert ask("SELECT x FROM t") == [["a"], ["b"]]
-                recovery.undo(database, tmp_path / "points", point, keep=3)
+                recovery.undo(database, tmp_path / "points", point)
                 assert ask("SELECT x FROM t") == [["a"], ["b"], ["c"]]
                 ask("DELETE FROM t WHERE x = 'c'")
             stop.set()

@@ -162,11 +162,11 @@ def test_undo(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds: r
         with place.served() as app:
             inner = httpx.WSGITransport(app)
             with connected(inner) as clean, connected(FaultyTransport(inner, place.faults)) as database:
-                point = recovery.take(clean, folder, "a test", keep=5)
+                point = recovery.take(clean, folder, "a test")
                 assert point is not None
                 clean.query("DELETE FROM trades", write=True)
                 before = place.state()
-                error = failure(lambda: recovery.undo(database, folder, point, keep=5))  # noqa: B023
+                error = failure(lambda: recovery.undo(database, folder, point))  # noqa: B023
                 points = recovery.history(clean, folder)
                 if error is None:
                     assert place.state() == then
@@ -175,7 +175,7 @@ def test_undo(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds: r
                 elif unsure(error):
                     assert place.state() in (before, then)
                     assert f"--to {point.id}" in error.remedy
-                    recovery.undo(clean, folder, recovery.find(clean, folder, point.id), keep=5)
+                    recovery.undo(clean, folder, recovery.find(clean, folder, point.id))
                     assert place.state() == then
                     outcomes.append("unsure")
                 else:

@@ -125,3 +125,40 @@ def test_a_rehearsal_leaves_the_ledger_as_it_is(seeded: Workspace) -> None:
     assert seeded.inv("db.migrate", "--rehearse").code == 2
     seeded.ok("db.migrate", "--rehearse", "--confirm")
     assert seeded.ok("db.check", "--json").json["version"] == migration.name
+
+
+def causes(workspace: Workspace) -> list[str]:
+    return [point["cause"] for point in workspace.ok("db.history", "--json").json["points"]]
+
+
+def test_a_change_that_fails_pushes_out_no_point(seeded: Workspace) -> None:
+    """At the limit of recovery points, only a change that went well lets go of the oldest."""
+    limit = {"INVOKE_HOOX_KEEP_SNAPSHOTS": "2"}
+    seeded.ok("db.query", "DELETE FROM balances", "--write", env=limit)
+    seeded.ok("db.reset", "--confirm", "--no-backup", env=limit)
+    before = causes(seeded)
+    assert before == ["db.reset", "db.query --write"]
+    assert seeded.inv("db.query", "INSERT INTO nowhere VALUES (1)", "--write", env=limit).code != 0
+    assert set(before) <= set(causes(seeded))
+    seeded.ok("db.query", "DELETE FROM system_logs", "--write", env=limit)
+    assert len(causes(seeded)) == 2
+    seeded.ok(
+        "db.undo", "--to", seeded.ok("db.history", "--json").json["points"][-1]["id"], "--confirm", env=limit
+    )
+
+
+def test_points_can_be_switched_off(seeded: Workspace) -> None:
+    """With hoox.keep_snapshots: 0 a change takes no recovery point, and names no way back."""
+    before = causes(seeded)
+    done = seeded.ok("db.query", "DELETE FROM balances", "--write", env={"INVOKE_HOOX_KEEP_SNAPSHOTS": "0"})
+    assert "Take it back" not in done.out + done.err
+    assert causes(seeded) == before
+
+
+def test_a_ledger_that_was_just_made_names_no_way_back(workspace: Workspace) -> None:
+    """The first `db.apply` has nothing to go back to; one that migrates a ledger with rows has."""
+    assert "Take it back" not in workspace.ok("db.apply").out
+    workspace.ok("db.migrate.new", "fills")
+    (migration,) = (workspace.root / "migrations").glob("*_fills.sql")
+    migration.write_text("CREATE TABLE fills (id);\n")
+    assert "Take it back with `inv db.undo --to" in workspace.ok("db.apply").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -140,11 +141,28 @@ def test_the_runbook(workspace: Workspace, configured: Workspace, tmp_path: Path
         assert re.search(r"[1-9][0-9,]* changed, D1 read [0-9,]+ and wrote [1-9]", written)
         exported = remote_ok("db.export", "--json").json
         assert exported["tables"]["trades"] == seeded["trades"]
-        reset = remote_ok("db.reset", "--confirm", "--json").json
-        assert Path(reset["backup"]).exists()
+        before = remote_ok("db.list", "--json").json["tables"]
+        reset = remote_ok("db.reset", "--confirm").out
+        (backup,) = re.findall(r"to (backups/\S+\.sql)", reset)
+        assert (workspace.root / backup).exists()
         empty = {table["name"]: table["rows"] for table in remote_ok("db.list", "--json").json["tables"]}
         assert set(empty.values()) == {0}
         assert remote_ok("db.migrate.status", "--json").json["up_to_date"] is True
+        # The way back is what the receipt says, word for word; and that is a change as well.
+        (way_back,) = re.findall(r"Take it back with `inv (.+)`\.", reset)
+        undone = workspace.ok(*shlex.split(way_back), "--confirm", env=env).out
+        assert remote_ok("db.list", "--json").json["tables"] == before
+        (forth,) = re.findall(r"Take it back with `inv (.+)`\.", undone)
+        workspace.ok(*shlex.split(forth), "--confirm", env=env)
+        assert {table["rows"] for table in remote_ok("db.list", "--json").json["tables"]} == {0}
+        restored = remote_ok("db.restore", backup, "--confirm").out
+        assert re.search(r"Take it back with `inv db\.undo --to \S+ --remote`", restored)
+        assert remote_ok("db.list", "--json").json["tables"] == before
+        assert "is sound" in remote_ok("db.verify", backup).out
+        assert "is sound" in remote_ok("db.verify", backup, "--exact").out
+        assert [one["cause"].split(" to ")[0] for one in remote_ok("db.history", "--json").json["points"]][
+            :4
+        ] == ["db.restore", "undo", "undo", "db.reset"]
     finally:
         server.terminate()
         server.communicate(timeout=20)
