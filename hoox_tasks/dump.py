@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 
 from hoox_tasks import sql
 from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement
+from hoox_tasks.database.order import children_first
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress, Row, Value
 
@@ -34,7 +34,7 @@ class Table:
 
     `kind` is table, virtual or shadow. `columns` are those with values of their own (generated ones are
     not). `rowid` is a name by which its rowid can be asked for, empty for none. `parents` are the tables
-    that its foreign keys refer to.
+    that its foreign keys refer to, `cascades` those of them whose deletions change this one.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Table:
     rowid: str
     key: tuple[str, ...]
     parents: frozenset[str]
+    cascades: frozenset[str] = frozenset()
 
     @property
     def module(self) -> str:
@@ -142,19 +143,9 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
     for name, ddl, kind, without_rowid in list(snapshot.stream(Statement(query))):
         table = _table(snapshot, _text(name), _text(ddl), _text(kind), bool(without_rowid))
         found[table.name] = table
-    known = {name.lower(): name for name in found}
-    graph = {
-        name: [known[parent.lower()] for parent in table.parents if parent.lower() in known]
-        for name, table in found.items()
-    }
-    for name, parents in graph.items():
-        graph[name] = [parent for parent in parents if parent != name]
-    try:
-        names = list(TopologicalSorter(graph).static_order())
-    except CycleError:
-        # Tables that refer to each other in a ring have no such order; loading is with keys off anyway.
-        names = list(found)
-    ordered = [found[name] for name in names]
+    graph = {name: table.parents for name, table in found.items()}
+    cascades = {name: table.cascades for name, table in found.items()}
+    ordered = [found[name] for name in reversed(children_first(graph, cascades))]
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
@@ -181,7 +172,12 @@ def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bo
             "INT" not in _text(declared).upper()
         ):
             textual.add(label)
-    parents = snapshot.stream(Statement('SELECT "table" FROM pragma_foreign_key_list(?)', (name,)))
+    keys = [
+        (_text(parent), _text(action))
+        for parent, action in snapshot.stream(
+            Statement('SELECT "table", on_delete FROM pragma_foreign_key_list(?)', (name,))
+        )
+    ]
     free = [alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken]
     return Table(
         name=name,
@@ -192,7 +188,8 @@ def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bo
         partial=hidden,
         rowid=free[0] if free and not without_rowid else "",
         key=tuple(key[place] for place in sorted(key)),
-        parents=frozenset(_text(row[0]) for row in parents),
+        parents=frozenset(parent for parent, _ in keys),
+        cascades=frozenset(parent for parent, action in keys if action != "NO ACTION"),
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from hoox_tasks import migrations, seeding, sql
 from hoox_tasks.database import Batch, Database, Rows, SchemaObject, Statement
 from hoox_tasks.database.lost import settle
+from hoox_tasks.database.order import children_first
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import CHECKSUMS, Migration, Model
 from hoox_tasks.values import Progress
@@ -123,17 +123,8 @@ def reset(
 def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str]:
     """Write the statements that drop every object of a schema, whatever refers to what."""
     with closing(Model(schema, strict=strict)) as model:
-        parents = model.parents()
+        tables = children_first(model.parents(), model.cascades())
         virtual = model.of_kind("virtual")
-    children: dict[str, set[str]] = {name: set() for name in parents}
-    for child, referred in parents.items():
-        for parent in referred:
-            if parent in children and parent != child:
-                children[parent].add(child)
-    try:
-        tables = list(TopologicalSorter(children).static_order())
-    except CycleError:
-        tables = list(parents)
     statements = ["PRAGMA defer_foreign_keys = ON"]
     for kind in ("trigger", "view"):
         statements += [

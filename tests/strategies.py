@@ -298,8 +298,8 @@ def related_ledgers(draw: st.DrawFn) -> MadeLedger:
         parts = [f"id {kind}"]
         for number, target in enumerate(referred):
             actions = ["", " DEFERRABLE INITIALLY DEFERRED", " ON DELETE CASCADE"]
-            # SQLite drops no table that cascades to itself when another that it refers to is gone.
-            action = draw(st.sampled_from(actions[:2] if target == place else actions))
+            # Two loops of cascades in one ring are more than SQLite can drop, in any order.
+            action = draw(st.sampled_from(actions if target < place else actions[:2]))
             declared = "TEXT" if "TEXT" in kinds[target] else "INT"
             parts.append(f"r{number} {declared} REFERENCES {quoted(chosen[target])} (id){action}")
         parts.append("x ANY" if strict else "x")

@@ -229,7 +229,7 @@ class RemoteDatabase:
     def _exports_exactly(self, schema: Sequence[SchemaObject]) -> bool:
         """Tell whether D1's own export would say every cell as it is."""
         with closing(_Model(schema, strict=False)) as model:
-            if model.has_virtual_tables():
+            if model.defies_export():
                 return False
             questions = model.inexact_queries(schema)
         return not any(row[0] for result in self._each(questions) for row in result.rows)
@@ -258,7 +258,8 @@ class RemoteDatabase:
             differing = self._differing(local) if bookmark else []
         if differing and self.client.bookmark() == bookmark:
             raise HooxError(
-                f"What was read of {self._name} is not what it holds: {', '.join(differing)}.", "Run it again."
+                f"What was read of {self._name} is not what it holds: {', '.join(differing)}.",
+                "Run it again.",
             )
         return bookmark
 
@@ -502,9 +503,12 @@ class _Model:
             return error
         return None
 
-    def has_virtual_tables(self) -> bool:
-        """Whether a table is made by a module."""
-        query = "SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'"
+    def defies_export(self) -> bool:
+        """Whether a table is made by a module, which D1 does not export, or a name is of several lines."""
+        query = (
+            "SELECT 1 FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main'"
+            " AND (t.type = 'virtual' OR instr(t.name || c.name, char(10))) LIMIT 1"
+        )
         return self._ledger.connection.execute(query).fetchone() is not None
 
     def inexact_queries(self, schema: Iterable[SchemaObject]) -> list[str]:

@@ -104,6 +104,17 @@ class Model:
             for name in self.tables()
         }
 
+    def cascades(self) -> dict[str, set[str]]:
+        """Give, for every table, those of its `parents` whose deletions change its rows."""
+        return {
+            name: {
+                row[2]
+                for row in self._connection.execute(f"PRAGMA foreign_key_list({sql.quote_name(name)})")
+                if row[6] != "NO ACTION"
+            }
+            for name in self.tables()
+        }
+
     def _follow(self, before: list[str]) -> None:
         """Note what a statement made of the tables; it drops, makes or renames one of them."""
         now = self.tables()
