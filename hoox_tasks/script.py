@@ -34,6 +34,10 @@ _GZIP = b"\x1f\x8b"
 _NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_]*)'
 _HEAD = re.compile(rf"INSERT INTO {_NAME} ?(?:\({_NAME}(?:, ?{_NAME})*\) ?)?VALUES ?\(")
 _INFINITIES = {"infinity", "inf"}
+_D1 = re.compile(r"(?i)\s*PRAGMA\s+defer_foreign_keys\b")
+_DECIMALS = re.compile(r"'[^']*'|(?<=[,(])-?(?:[0-9]+\.[0-9]+(?:e[+-]?[0-9]+)?|[0-9]+e[+-]?[0-9]+)(?=[,)])")
+_ROUNDS = sqlite3.sqlite_version_info < (3, 43)
+"""Whether this SQLite reads some decimals as the double beside the one meant (see `sql.quote_real`)."""
 _PRAGMAS = re.compile(r"(?i)\s*PRAGMA\s+(writable_schema|encoding)\b")
 
 
@@ -174,9 +178,12 @@ class _Loading:
         self._source = source
         self._begun = False
         self._ended = False
+        self._decimals = False
 
     def take(self, line: int, head: str, statements: list[str]) -> None:
         """Take the next statements, as `_statements` gives them."""
+        if self._decimals:
+            statements = [_with_exact_decimals(statement) for statement in statements]
         if head:
             start = len(head) - 1
             values = ",".join([statement[start:-2] for statement in statements])
@@ -213,6 +220,8 @@ class _Loading:
         if not word and not sql.split(statement):
             return
         if word == "PRAGMA":
+            # D1 writes a double's shortest decimal. SQLite's own dumps are for SQLite to read, as it does.
+            self._decimals = self._decimals or (_ROUNDS and _D1.match(statement) is not None)
             if _PRAGMAS.match(statement):
                 self._connection.execute(statement)
             return
@@ -253,6 +262,18 @@ def _with_infinities(statement: str) -> str:
             parts += [statement[position : token.offset], "9e999"]
             position = token.offset + len(token.text)
     return "".join([*parts, statement[position:]])
+
+
+def _with_exact_decimals(statement: str) -> str:
+    """Write the decimals among an INSERT's values so that every SQLite reads the double that is meant."""
+    if sql.first_word(statement) != "INSERT":
+        return statement
+
+    def exact(match: re.Match[str]) -> str:
+        found = match.group()
+        return found if found.startswith("'") else sql.quote_real(float(found))
+
+    return _DECIMALS.sub(exact, statement)
 
 
 def _unistr(text: str | None) -> str | None:

@@ -177,6 +177,21 @@ def as_d1_does(path: Path, target: Path) -> None:
     target.write_text("\n".join(lines), "utf-8")
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
+@examples(100)
+def test_d1s_decimals_are_read_exactly(numbers: list[float]) -> None:
+    """D1 writes the shortest decimal of a double; it is that double again, whatever SQLite reads it."""
+    # A REAL column keeps no sign of a zero.
+    numbers = [number + 0.0 for number in numbers] + [74014.051109, 2.0894649678, 1e23]
+    rows = "".join(f'INSERT INTO "t" ("a","b") VALUES({number!r},\',1.5,\');\n' for number in numbers)
+    with tempfile.TemporaryDirectory() as name:
+        source, scratch = Path(name, "d1.sql"), Path(name, "scratch.sqlite")
+        source.write_text(f"PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE t (a REAL, b);\n{rows}")
+        script.load(source, scratch)
+        found = ask(scratch, "SELECT a, b FROM t ORDER BY rowid")
+    assert list(map(repr, found)) == [repr((number, ",1.5,")) for number in numbers]
+
+
 OTHERS: list[Callable[[Path, Path], None]] = [with_shell, with_iterdump, with_backup, as_d1_does]
 
 
