@@ -23,8 +23,8 @@ DEFAULTS: dict[str, Any] = {
     "fixtures": None,
     "backups": None,
     "strict": True,
-    "busy_timeout": 5.0,
-    "keep_snapshots": 10,
+    "busy_timeout": "5",
+    "keep_snapshots": "10",
     "account_id": None,
     "database_id": None,
     "base_url": None,
@@ -140,7 +140,9 @@ def load_settings(
     own_fixtures = root / (values["fixtures"] or "fixtures")
     if values["fixtures"] and not own_fixtures.is_dir():
         raise Refused(f"There is no fixtures folder {own_fixtures}.", "Make it, or correct hoox.fixtures.")
-    database_id = values["database_id"] or (binding.database_id if binding else "")
+    # A flag names another database than the configured id does.
+    configured_id = "" if target.database else values["database_id"]
+    database_id = configured_id or (binding.database_id if binding else "")
     if target.preview and binding:
         database_id = binding.preview_database_id
     database_name = (binding.database_name if binding else "") or (wanted or "")

@@ -42,7 +42,7 @@ def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
     return _WRITERS[format](results, output)
 
 
-def _write_table(results: Iterable[Rows], output: TextIO) -> int:
+def _write_table(results: Iterable[Rows], output: TextIO, *, whole: int = 0) -> int:
     room = shutil.get_terminal_size().columns if output.isatty() else None
     total = 0
     for result in _spaced(results, output):
@@ -65,23 +65,32 @@ def _write_table(results: Iterable[Rows], output: TextIO) -> int:
             ):
                 _write_records(titles, cells, total, room, output)
             else:
-                _write_grid(titles, cells, right, room, output)
+                _write_grid(titles, cells, right, room, output, whole)
             total += len(block)
     return total
 
 
 def _write_grid(
-    titles: list[str], cells: list[list[str]], right: list[bool], room: int | None, output: TextIO
+    titles: list[str],
+    cells: list[list[str]],
+    right: list[bool],
+    room: int | None,
+    output: TextIO,
+    whole: int,
 ) -> None:
-    """Write rows below their titles; the longest cells are cut until they fit into `room`."""
+    """Write rows below their titles; the longest cells are cut until they fit into `room`.
+
+    The first `whole` columns are not cut: they are what a row is called by.
+    """
     lines = [titles, *cells]
     widths = [max(_width(line[at]) for line in lines) for at in range(len(titles))]
     if room is not None:
-        room -= 2 * (len(titles) - 1)
-        longest = min(max(widths), room)
-        while longest > 1 and sum(min(width, longest) for width in widths) > room:
+        names, others = widths[:whole], widths[whole:]
+        room -= 2 * (len(titles) - 1) + sum(names)
+        longest = max(others, default=0)
+        while longest > 1 and sum(min(width, longest) for width in others) > room:
             longest -= 1
-        widths = [min(width, longest) for width in widths]
+        widths = [*names, *(min(width, longest) for width in others)]
         lines = [[_cut(cell, width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     lines.insert(1, ["-" * width for width in widths])
     for line in lines:
@@ -324,8 +333,8 @@ def _blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Value]], output: TextIO | None = None) -> None:
-    """Print a small table for people to standard output."""
-    render([Rows(tuple(columns), [tuple(row) for row in rows])], "table", output or sys.stdout)
+    """Print a small table for people to standard output; its first column is never cut."""
+    _write_table([Rows(tuple(columns), [tuple(row) for row in rows])], output or sys.stdout, whole=1)
 
 
 def document(value: Any) -> None:

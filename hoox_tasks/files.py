@@ -67,6 +67,8 @@ def written_whole(
     """
     if path.is_dir():
         raise Refused(f"{path} is a folder.", "Name a file in it.")
+    if path.exists() and not path.is_file():
+        raise Refused(f"{path} is no file but a device or a pipe.", "Name a file; - is standard output.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,3 +120,11 @@ def standard_output(*, compressed: bool = False) -> Iterator[IO[bytes]]:
     else:
         yield output
     output.flush()
+
+
+def digest(path: Path) -> str:
+    """Give a file's SHA-256 in hexadecimal."""
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ class RecoveryPoint:
     """A moment that a ledger can be brought back to.
 
     `created_at` is UTC in ISO 8601. `cause` is the task before which it was taken. `mark` is a file's name
-    or a Time Travel bookmark. `tables` are the numbers of rows at that moment.
+    or a Time Travel bookmark. `tables` are the numbers of rows at that moment, `sha256` is the file's digest.
     """
 
     id: str
@@ -31,6 +31,7 @@ class RecoveryPoint:
     ledger: str
     mark: str
     tables: dict[str, int]
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def take(database: Database, folder: Path, cause: str) -> RecoveryPoint | None:
     mark = database.recovery_point(folder, name)
     tables = {table.name: table.rows or 0 for table in ledger.list_tables(database, "")}
     created_at = moment.isoformat(timespec="seconds")
-    point = RecoveryPoint(name, created_at, cause, database.address, mark, tables)
+    digest = files.digest(folder / mark) if (folder / mark).is_file() else ""
+    point = RecoveryPoint(name, created_at, cause, database.address, mark, tables, digest)
     with files.written_whole(folder / f"{name}.json") as output:
         output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
     return point
@@ -95,6 +97,24 @@ def find(database: Database, folder: Path, wanted: str | None = None) -> Recover
     )
 
 
+def check(folder: Path, point: RecoveryPoint) -> None:
+    """Raise `Refused` where the file of a recovery point is gone, or is not what it was."""
+    if not point.sha256:
+        return
+    try:
+        unchanged = files.digest(folder / point.mark) == point.sha256
+    except OSError:
+        raise Refused(
+            f"The file of the recovery point {point.id}, {folder / point.mark}, is gone.",
+            "See the others with `inv db.history`.",
+        ) from None
+    if not unchanged:
+        raise Refused(
+            f"The file of the recovery point {point.id}, {folder / point.mark}, was changed or is damaged.",
+            "Go back to another one: `inv db.history` lists them.",
+        )
+
+
 def changes(database: Database, point: RecoveryPoint) -> list[Change]:
     """Compare the ledger's tables, by their numbers of rows, with a recovery point."""
     now = {table.name: table.rows for table in ledger.list_tables(database, "")}
@@ -107,6 +127,7 @@ def undo(database: Database, folder: Path, point: RecoveryPoint) -> RecoveryPoin
 
     Whatever happens, the ledger is as it was or as it was at the point, whole.
     """
+    check(folder, point)
     before = take(database, folder, f"undo to {point.id}")
     try:
         database.recover(folder, point.mark)

@@ -16,11 +16,10 @@ from typing import Any
 
 from hoox_tasks import backups, ledger, migrations, sql
 from hoox_tasks.backups import verification
-from hoox_tasks.backups.manifest import digest
 from hoox_tasks.database import Database
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.files import scratch_folder
+from hoox_tasks.files import digest, scratch_folder
 from hoox_tasks.migrations import Applied, Migration, MigrationFailed, State
 from hoox_tasks.rehearsal import TableEffect, rehearse_on
 from hoox_tasks.values import Value
@@ -139,6 +138,7 @@ class Release:
         self._allow_data_loss = allow_data_loss
         self._strict = strict
         self._steps: list[Step] = []
+        self._restoring: tuple[str, ...] = ()
         self._pending: list[Migration] = []
         self._applied: list[Applied] = []
         self._receipt = Receipt(database.label, "failed")
@@ -180,7 +180,7 @@ class Release:
         if self._dry:
             return self._ended("rehearsed")
         with self._taking("migrate"):
-            self._note(way_back=(*self._keep_way_back(), *self._receipt.way_back))
+            self._note(way_back=(*self._keep_way_back(), *self._restoring))
             self._migrate()
         self._look(self._database)
         return self._ended("released")
@@ -192,7 +192,9 @@ class Release:
         exported = backups.export(self._database, path, compressed=True, history=self._table)
         if not self._dry:
             backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
-            self._note(backup=backup, way_back=tuple(self._restore(path)))
+            self._note(backup=backup)
+            # What is empty cannot be restored.
+            self._restoring = tuple(self._restore(path)) if exported.tables else ()
             self._tell(f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified.")
         with (
             verification.loaded(path) as loaded,

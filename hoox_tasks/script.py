@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from hoox_tasks import rules, sql
-from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.values import Progress
 
 _ROWS = 40
@@ -155,9 +155,9 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
             yield first, "", [statement]
         if alike:
             yield number - len(alike) + 1, head, alike
-    except ValueError as error:  # A NUL: SQLite's text has none.
+    except (ValueError, StatementError) as error:  # A NUL: SQLite's text has none.
         raise Refused(
-            f"{source} is neither SQL nor a SQLite database ({error} in line {number:,}).",
+            f"{source} is neither SQL nor a SQLite database (line {number:,} is not text).",
             "Name another file.",
         ) from error
 

@@ -474,3 +474,17 @@ def test_what_others_wrote_goes_to_d1(
     with closing(connect(wire)) as remote, verification.loaded(source) as scratch:
         remote.replace(scratch.path)
     assert contents(path.with_name("l.sqlite")) == contents(path)
+
+
+def test_rows_of_others_are_not_lost_with_those_restored(path: Path, wire: Counting) -> None:
+    """On D1, restoring a table alone is refused where another's rows would be deleted with its own."""
+    execute(path, "CREATE TABLE fills (id, trade REFERENCES trades (id) ON DELETE CASCADE)")
+    execute(path, "INSERT INTO fills SELECT 1, id FROM trades LIMIT 1")
+    with verification.loaded(exported(path)) as scratch, closing(connect(wire)) as remote:
+        remote.replace(scratch.path)
+        before = list(remote.query("SELECT * FROM fills"))
+        with pytest.raises(Refused, match="Rows of fills would go with those of trades"):
+            remote.replace(scratch.path, ["trades"])
+        assert list(remote.query("SELECT * FROM fills")) == before != []
+        remote.replace(scratch.path, ["trades", "fills"])
+        assert list(remote.query("SELECT * FROM fills")) == before

@@ -155,3 +155,12 @@ def test_invoke_yaml_and_variables_reach_the_tasks(tmp_path: Path) -> None:
         document = workspace.ok("db.apply", "--no-seed", "--json", *arguments, env=env).json
         assert document["database"] == name
         assert (workspace.root / name).is_file()
+
+
+def test_a_flag_names_another_database_than_the_configured_id(tmp_path: Path) -> None:
+    """With --database the configured id does not count: it would lead to another database of that name."""
+    configured = {"database_id": "11111111-1111-4111-8111-111111111111"}
+    alone = load_settings(Target(remote=True), configured, cwd=tmp_path, environ={})
+    assert alone.database_id == configured["database_id"]
+    named = load_settings(Target(remote=True, database="other"), configured, cwd=tmp_path, environ={})
+    assert (named.database_id, named.database_name) == ("", "other")

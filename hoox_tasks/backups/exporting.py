@@ -12,7 +12,7 @@ from typing import IO
 from hoox_tasks import __version__, dump, files, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents, schema_digest
-from hoox_tasks.backups.manifest import Content, Manifest, digest, manifest_path, write_manifest
+from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, write_manifest
 from hoox_tasks.database import Database, Snapshot, Statement
 from hoox_tasks.values import Progress
 
@@ -90,7 +90,7 @@ def export(
                 source=database.label,
                 created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 bytes=temporary.stat().st_size,
-                sha256=digest(temporary),
+                sha256=files.digest(temporary),
                 schema_version=_version(snapshot, history),
                 schema=schema_digest(dump.read_schema(snapshot)),
                 whole=whole,

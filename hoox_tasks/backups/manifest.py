@@ -5,7 +5,6 @@ Its fields are those of `Manifest`, and `format`, which is 1. It is written afte
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -87,9 +86,3 @@ def read_manifest(export: Path) -> Manifest | None:
             f"The manifest {path} cannot be read: {error}.",
             "Update hoox-tasks if a newer one wrote it; without the manifest the file can only be loaded.",
         ) from error
-
-
-def digest(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -34,10 +34,13 @@ def checked(
     files: Sequence[Migration],
     history: str,
     *,
+    label: str = "",
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Checked]:
     """Load a backup for the length of a block; nothing but a scratch file in `folder` is written.
+
+    `label` is what to call it instead of by its path.
 
     Raises `Refused` or `HooxError` where the file does not fit its manifest, was cut off or does not load,
     where it is of a newer schema than `files`, or of something else than a ledger.
@@ -50,15 +53,16 @@ def checked(
         known = _expected_tables(files)
         if not known & {item.name for item in scratch.schema if item.type == "table"}:
             raise Refused(
-                f"{source} is no backup of a ledger: it has none of the tables {', '.join(sorted(known))}.",
+                f"{label or source} is no backup of a ledger: it has none of the tables"
+                f" {', '.join(sorted(known))}.",
                 "Name another file.",
             )
         names = _history(scratch.path, history)
         unknown = [name for name in names if name not in {migration.name for migration in files}]
         if unknown:
             raise Refused(
-                f"{source} is of a newer schema: the migration {unknown[-1]} is not among yours.",
-                "Bring the migrations up to date, then restore.",
+                f"{label or source} is of a newer schema: the migration {unknown[-1]} is not among yours.",
+                "Bring the migrations up to date, then do it again.",
             )
         yield Checked(scratch, manifest, names[-1] if names else "")
 

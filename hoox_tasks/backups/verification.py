@@ -20,10 +20,11 @@ from typing import Any
 
 from hoox_tasks import dump, files, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
-from hoox_tasks.backups.manifest import Content, Manifest, digest, read_manifest
+from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database import SchemaObject
 from hoox_tasks.database.local import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.files import digest
 from hoox_tasks.script import CACHE_KIBIBYTES, load
 from hoox_tasks.values import Progress
 
@@ -156,8 +157,8 @@ class _Process:
             self._process.stdout.close()
 
 
-def compare(scratch: Scratch, tables: Mapping[str, Content], what: str) -> None:
-    """Raise `Refused` where the backup does not hold what `tables` say of `what`, naming every table."""
+def compare(scratch: Scratch, tables: Mapping[str, Content], what: str, *, fixed: bool = False) -> None:
+    """Raise `HooxError` where the backup does not hold what `tables` say of `what`, naming every table."""
     wrong = []
     for name in sorted({*scratch.tables, *tables}):
         here, there = scratch.tables.get(name), tables.get(name)
@@ -172,7 +173,9 @@ def compare(scratch: Scratch, tables: Mapping[str, Content], what: str) -> None:
     if wrong:
         raise HooxError(
             f"The backup does not hold what {what} does: {wrong[0]}.",
-            "Do not rely on it, unless something was written in between.",
+            "Take another backup."
+            if fixed
+            else "Do not rely on it, unless something was written in between.",
             detail="\n".join(f"  {line}" for line in wrong) if len(wrong) > 1 else "",
         )
 
@@ -208,7 +211,7 @@ def check_file(path: Path) -> Manifest | None:
 
 def check_content(scratch: Scratch, manifest: Manifest) -> None:
     """Raise `HooxError` where a loaded backup does not hold what its manifest says."""
-    compare(scratch, manifest.tables, "its manifest")
+    compare(scratch, manifest.tables, "its manifest", fixed=True)
     if manifest.whole and schema_digest(scratch.schema) != manifest.schema:
         raise HooxError("The backup's schema is not the one of its manifest.", "Do not rely on it.")
 

@@ -359,6 +359,14 @@ class RemoteDatabase:
             present = {item.name for item in here if item.type == "table"}
             if names - present:
                 raise Refused(f"The ledger has no table {min(names - present)}.", "Restore the whole file.")
+            for table in dump.read_tables(_WireSnapshot(self.client)):
+                follows = {name for name in names if name.lower() in map(str.lower, table.cascades)}
+                if follows and table.name not in names:
+                    raise Refused(
+                        f"Rows of {table.name} would go with those of {min(follows)}: they refer to them,"
+                        " and D1 keeps foreign keys on.",
+                        f"Restore {table.name} as well, or the whole file.",
+                    )
             rest = [item for item in here if item.type == "trigger" and item.table in names]
             file.write("PRAGMA defer_foreign_keys=TRUE;\n")
             file.writelines(f"DROP TRIGGER {sql.quote_name(item.name)};\n" for item in rest)

@@ -78,6 +78,7 @@ def replace_rows(connection: sqlite3.Connection, tables: Collection[str]) -> Non
                 f"The table {name} of the ledger lacks the columns {', '.join(sorted(lacking))} of the file.",
                 "Migrate the ledger first, or restore the whole file.",
             )
+    dangling = _dangling(connection)
     for name in tables:
         triggers = connection.execute(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?", (name,)
@@ -88,6 +89,19 @@ def replace_rows(connection: sqlite3.Connection, tables: Collection[str]) -> Non
         _fill(connection, name, _columns(connection, COPY, name))
         for _, ddl in triggers:
             connection.execute(ddl)
+    if _dangling(connection) > dangling:
+        raise Refused(
+            f"With the rows of {', '.join(tables)} alone, rows would refer to others that are not there.",
+            "Restore the tables that refer to each other together, or the whole file.",
+        )
+
+
+def _dangling(connection: sqlite3.Connection) -> int:
+    """Count the rows that refer to nothing; 0 where the keys themselves are wrong."""
+    try:
+        return len(connection.execute("PRAGMA main.foreign_key_check").fetchall())
+    except sqlite3.OperationalError:
+        return 0
 
 
 def _drop(connection: sqlite3.Connection) -> None:

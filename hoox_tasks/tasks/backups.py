@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks import console
 from hoox_tasks.errors import Refused
-from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
+    from hoox_tasks.backups.restoring import Checked
     from hoox_tasks.backups.rotation import Backup
 
 
@@ -40,7 +41,14 @@ def export(
     verify: bool = True,
     keep: int | None = None,
 ) -> None:
-    """Write the ledger as SQL to backups/db-backup-YYYY-MM-DD-HHMMSS.sql (UTC), lossless and verified."""
+    """Write the ledger as SQL to a file in backups/, lossless and verified.
+
+    It is called db-backup-YYYY-MM-DD-HHMMSS.sql, by the time in UTC, and has a
+    manifest beside it.
+
+    JSON: database, path, bytes, verified, one_moment, tables {table: rows},
+    removed [path], seconds.
+    """
     from hoox_tasks import backups
 
     if not data and not schema:
@@ -109,18 +117,25 @@ def export(
     positional=("file",),
 )
 def verify(command: Command, file: str, live: bool = False, exact: bool = False) -> None:
-    """Prove a backup: hold it against its manifest, load it, and check what was loaded.
+    """Prove a backup: hold it against its manifest, load it, and check it.
 
     Exits with 1 or 2 where anything is wrong; the ledger is not touched.
+
+    JSON: file, rows, version (the last migration's name), manifest (whether
+    there is one), equal_to, violations (rows that refer to nothing), seconds.
     """
     from hoox_tasks import backups
 
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with console.progress("Verifying") as progress:
-        checked = backups.checked(path, migrate.files(command), settings.migrations_table, progress=progress)
+        checked = backups.checked(
+            path, migration_files(command), settings.migrations_table, progress=progress
+        )
         with checked as backup:
-            against = "its manifest" if backup.manifest and backup.manifest.verified else ""
+            against = ""
+            if backup.manifest:
+                against = "its manifest" if backup.manifest.verified else "the digest in its manifest"
             if live or exact or settings.remote:
                 with command.ledger() as database:
                     backups.compare_with(backup, database, exact=exact)
@@ -152,7 +167,11 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
 def list_backups(
     command: Command, prune: bool = False, keep: int | None = None, days: int | None = None
 ) -> None:
-    """List the backups in backups/, the newest first."""
+    """List the backups in backups/, the newest first.
+
+    JSON: an array of {path, taken, bytes, source, version, verified,
+    one_moment}; with --prune: removed [path], seconds.
+    """
     from hoox_tasks import backups
 
     folder = command.settings.backups_dir
@@ -197,7 +216,7 @@ def list_backups(
         for one in found
     ]
     console.table(("backup", "age", "bytes", "source", "schema", "verified"), rows, sys.stdout)
-    console.note(f"{console.count(len(found), 'backup')} in {folder}")
+    console.note(f"{console.count(len(found), 'backup')} in {command.shown(folder)}")
 
 
 @ledger_task(
@@ -212,25 +231,32 @@ def list_backups(
 def restore(
     command: Command, file: str, confirm: bool = False, into: str | None = None, tables: str | None = None
 ) -> None:
-    """Make the ledger what a backup holds: loaded and checked first, then brought in as a whole.
+    """Make the ledger what a backup holds, which is loaded and checked first.
 
-    A backup that does not fit its manifest, was cut off, or is of a newer schema is refused, and nothing is
-    touched.
+    A backup that does not fit its manifest, was cut off, or is of a newer schema
+    is refused, and nothing is touched.
+
+    JSON: database, file, rows, version, recovery_point (for `inv db.undo`),
+    seconds.
     """
     from hoox_tasks import backups
 
     path = Path(file).expanduser().absolute()
     names = [name.strip() for name in (tables or "").split(",") if name.strip()]
-    if into and names:
+    if into is not None and names:
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
     with console.progress("Loading") as progress:
-        checked = backups.checked(path, migrate.files(command), settings.migrations_table, progress=progress)
+        checked = backups.checked(
+            path, migration_files(command), settings.migrations_table, progress=progress
+        )
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
                 console.note(
                     f"{command.shown(path)} has no manifest: it was loaded, and compared with nothing."
                 )
+            if not into:
+                _refuse_part(command.shown(path), backup, names)
             if command.dry:
                 command.done(f"Would restore {command.shown(path)} into {into or database.label}; planned")
                 return
@@ -252,6 +278,23 @@ def restore(
             )
 
 
+def _refuse_part(file: str, backup: Checked, names: list[str]) -> None:
+    """Raise `Refused` where a backup of a part would take the place of more than it holds."""
+    if backup.manifest is None or backup.manifest.whole:
+        return
+    held = backup.manifest.tables
+    if not names:
+        raise Refused(
+            f"{file} holds a part of a ledger only: {', '.join(held) or 'definitions without rows'}.",
+            f"Give --tables {','.join(held)} to restore that." if held else "Restore it beside, with --into.",
+        )
+    missing = [name for name in names if name not in held]
+    if missing:
+        raise Refused(
+            f"{file} does not hold the rows of {missing[0]}.", f"It holds: {', '.join(held) or 'none'}."
+        )
+
+
 def _prune(command: Command, folder: Path, *, keep: int | None = None, days: int | None = None) -> list[str]:
     from hoox_tasks import backups
 
@@ -266,7 +309,9 @@ def _prune(command: Command, folder: Path, *, keep: int | None = None, days: int
 def _proof(backup: Backup) -> str:
     if backup.manifest and not backup.manifest.one_moment:
         return "not one moment"
-    return "yes" if backup.verified else "no"
+    if backup.verified:
+        return "yes"
+    return "in part" if backup.manifest and backup.manifest.verified and not backup.manifest.whole else "no"
 
 
 def _at_least_one(flag: str, number: int) -> int:

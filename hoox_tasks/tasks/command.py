@@ -171,11 +171,15 @@ def ledger_task(
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
         own = list(inspect.signature(body).parameters.values())[1:]
+        optional = {parameter.name: parameter.default for parameter in own}
+        optional |= {flag: value for flag, (value, _) in shared.items()}
 
         def run(context: Context, **flags: Any) -> None:
             chosen = {flag: flags.pop(flag) for flag in shared}
+            given = {**chosen, **flags}
             target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
             with _spoken(remote=target.remote):
+                _refuse_empty({flag: given[flag] for flag in given if optional.get(flag, "") is None})
                 body(Command(context, target, json=chosen.get("json", False)), **flags)
 
         parameters = [
@@ -201,6 +205,15 @@ def ledger_task(
         )
 
     return decorate
+
+
+def _refuse_empty(flags: dict[str, Any]) -> None:
+    """Raise `Refused` for a flag with an empty value: it is not the same as one that was left out."""
+    for flag, value in flags.items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise Refused(
+                f"--{flag.replace('_', '-')} was given nothing.", "Give it a value, or leave it out."
+            )
 
 
 def _wrapped(text: str) -> str:

@@ -145,16 +145,20 @@ def _rehearsed(
     """Try the migrations on a copy and show what they do; tells whether to go on with the ledger itself."""
     from hoox_tasks import rehearsal
 
-    with console.progress("Rehearsing") as progress:
-        found = rehearsal.rehearse(
-            database,
-            files(command),
-            command.settings.migrations_table,
-            to=to,
-            allow_out_of_order=allow_out_of_order,
-            allow_data_loss=allow_data_loss,
-            progress=progress,
-        )
+    try:
+        with console.progress("Rehearsing") as progress:
+            found = rehearsal.rehearse(
+                database,
+                files(command),
+                command.settings.migrations_table,
+                to=to,
+                allow_out_of_order=allow_out_of_order,
+                allow_data_loss=allow_data_loss,
+                progress=progress,
+            )
+    except HooxError:
+        console.note(f"On a copy of {database.label}, which was not touched itself:")
+        raise
     for one in found.applied:
         command.say(f"On a copy: applied {one.name} ({console.duration(one.seconds)})")
     if not command.json and found.applied:
@@ -349,9 +353,10 @@ def check(command: Command) -> None:
                 command.say(str(one))
         if wrong or drift:
             things = console.count(len(wrong) + len(drift), "difference")
-            raise HooxError(
-                f"{database.label} is not what its migrations say: {things}.",
-                "Apply what is pending with `inv db.migrate`, and write the rest as a migration.",
-            )
+            pending = any(entry.state is State.PENDING for entry in wrong)
+            rest = len(wrong) + len(drift) > sum(entry.state is State.PENDING for entry in wrong)
+            remedies = ["Apply what is pending with `inv db.migrate`."] * pending
+            remedies += ["Write a migration that brings files and ledger together."] * rest
+            raise HooxError(f"{database.label} is not what its migrations say: {things}.", " ".join(remedies))
         if not command.json:
             command.done(f"{database.label} is what its migrations say, {current.version or 'none'}")

@@ -18,13 +18,17 @@ from hoox_tasks.tasks.command import Command, ledger_task
 def undo(command: Command, to: str | None = None, confirm: bool = False) -> None:
     """Bring the ledger back to a recovery point, after telling what changed since.
 
-    The ledger as it is becomes a recovery point itself, so that undo can be undone.
+    The ledger as it is becomes a recovery point itself, so that undo can be
+    undone.
+
+    JSON: database, to, changes [{table, now, then}], recovery_point, seconds.
     """
     from hoox_tasks import recovery
 
     settings = command.settings
     with command.ledger() as database:
         point = recovery.find(database, settings.snapshots_dir, to)
+        recovery.check(settings.snapshots_dir, point)
         changes = recovery.changes(database, point)
         since = f"{point.created_at} (before {point.cause})"
         if command.dry:
@@ -32,7 +36,9 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
             return
         if not command.json:
             console.note(
-                f"Since {since}, rows:" if changes else f"Since {since} no table gained or lost rows."
+                f"Since {since}, rows:"
+                if changes
+                else f"Since {since} no table gained or lost rows; what became of their values is not told."
             )
             for change in changes:
                 console.note(f"  {change.table}: {_number(change.then)} then, {_number(change.now)} now")
@@ -56,7 +62,11 @@ def _number(rows: int | None) -> str:
 
 @ledger_task({})
 def history(command: Command) -> None:
-    """List the recovery points of the ledger, the newest first, with what caused each."""
+    """List the recovery points of the ledger, the newest first, and their causes.
+
+    JSON: database, points [{id, created_at, cause, ledger, mark, tables
+    {table: rows}, sha256}].
+    """
     from hoox_tasks import recovery
 
     with command.ledger() as database:

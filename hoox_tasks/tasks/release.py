@@ -187,10 +187,10 @@ def pull(command: Command, confirm: bool = False) -> None:
             )
         with console.progress("Exporting") as progress:
             backups.export(source, path, history=table, progress=progress)
+        files = migrations.discover(here.migrations_dir, here.migrations_pattern)
+        checked = backups.checked(path, files, table, label=source.label)
         with (
-            backups.checked(
-                path, migrations.discover(here.migrations_dir, here.migrations_pattern), table
-            ) as backup,
+            checked as backup,
             closing(open_database(here, create=True)) as database,
         ):
             command.keep_way_back(database, "db.pull")
@@ -198,7 +198,7 @@ def pull(command: Command, confirm: bool = False) -> None:
                 console.confirm(database.name, f"This replaces {database.label} for good.", confirmed=confirm)
             backups.restore(database, backup)
             command.prune_ways_back(database)
-            rows = sum(content.rows for content in backup.scratch.tables.values())
+            rows = backup.scratch.rows
             command.done(
                 f"Filled {database.label} with {console.count(rows, 'row')} of {source.label}",
                 database=database.label,

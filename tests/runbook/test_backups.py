@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -162,3 +163,80 @@ def test_a_ledger_that_was_just_made_names_no_way_back(workspace: Workspace) -> 
     (migration,) = (workspace.root / "migrations").glob("*_fills.sql")
     migration.write_text("CREATE TABLE fills (id);\n")
     assert "Take it back with `inv db.undo --to" in workspace.ok("db.apply").out
+
+
+def test_a_part_does_not_take_the_place_of_the_whole(seeded: Workspace) -> None:
+    """A backup of some tables, or of definitions, is only restored as what it is."""
+    before = contents(seeded.ledger)
+    part, empty = export(seeded, "--table", "trades"), export(seeded, "--no-data")
+    assert "holds a part of a ledger only: trades" in seeded.refused("db.restore", str(part), "--confirm")
+    assert "definitions without rows" in seeded.refused("db.restore", str(empty), "--confirm")
+    for file in (part, empty):
+        told = seeded.refused("db.restore", str(file), "--tables", "balances", "--confirm")
+        assert "does not hold the rows of balances" in told
+    assert contents(seeded.ledger) == before
+    seeded.ok("db.query", "DELETE FROM trades", "--write")
+    seeded.ok("db.restore", str(part), "--tables", "trades", "--confirm")
+    assert contents(seeded.ledger) == before
+    states = {Path(one["path"]): one["verified"] for one in seeded.ok("db.backups", "--json").json}
+    assert states == {part: False, empty: False}
+    assert "in part" in seeded.ok("db.backups").out
+
+
+@pytest.mark.parametrize("flag", ["--into", "--tables", "--path", "--database", "--env"])
+def test_an_empty_value_is_not_a_missing_one(seeded: Workspace, flag: str) -> None:
+    """An unset variable of a shell behind a flag is refused: it would mean more than was meant."""
+    path = export(seeded)
+    before = contents(seeded.ledger)
+    assert f"{flag} was given nothing" in seeded.refused("db.restore", str(path), f"{flag}=", "--confirm")
+    assert contents(seeded.ledger) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"SQLite format 3\0", None])
+def test_a_damaged_recovery_point_is_not_gone_back_to(seeded: Workspace, damage: bytes | None) -> None:
+    """A recovery point whose file was emptied, cut, changed or removed is refused, and the ledger stays."""
+    seeded.ok("db.query", "DELETE FROM balances", "--write")
+    (file,) = (seeded.root / ".hoox" / "snapshots").glob("*.sqlite")
+    before = contents(seeded.ledger)
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage)
+    told = seeded.refused("db.undo", "--confirm")
+    assert f"{file}" in told
+    assert ("is gone" if damage is None else "was changed or is damaged") in told
+    assert contents(seeded.ledger) == before
+
+
+def test_names_of_backups_are_whole_on_a_terminal(seeded: Workspace) -> None:
+    """What is typed to name a backup is not cut, however narrow the terminal."""
+    path = export(seeded)
+    assert path.name in seeded.terminal("db.backups", columns=60).out
+
+
+def test_rows_that_refer_to_others_are_restored_with_them(seeded: Workspace) -> None:
+    """Restoring some tables is refused where rows of others would refer to nothing then."""
+    seeded.ok(
+        "db.query", "CREATE TABLE fills (id, trade TEXT REFERENCES trades (id) ON DELETE CASCADE)", "--write"
+    )
+    path = export(seeded)
+    seeded.ok(
+        "db.query",
+        "INSERT INTO trades (id, timestamp, exchange, symbol, action, status)"
+        " VALUES ('new', 1, 'bybit', 'BTCUSDT', 'LONG', 'EXECUTED');"
+        " INSERT INTO fills VALUES (1, 'new')",
+        "--write",
+    )
+    before = contents(seeded.ledger)
+    told = seeded.refused("db.restore", str(path), "--tables", "trades", "--confirm")
+    assert "rows would refer to others that are not there" in told
+    assert contents(seeded.ledger) == before
+    seeded.ok("db.restore", str(path), "--tables", "trades,fills", "--confirm")
+
+
+def test_a_device_is_not_replaced(seeded: Workspace) -> None:
+    """An export to something else than a file is refused, and what is there stays."""
+    pipe = seeded.root / "pipe"
+    os.mkfifo(pipe)
+    assert "is no file but a device or a pipe" in seeded.refused("db.export", "--output", "pipe")
+    assert pipe.is_fifo()
