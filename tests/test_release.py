@@ -103,6 +103,7 @@ def test_the_first_release_makes_the_ledger(tmp_path: Path) -> None:
         receipt = Release(ledger, files, TABLE, tmp_path).run()
         assert [one.name for one in receipt.applied] == [file.name for file in files]
         assert receipt.tables["trades"] == 0
+        assert receipt.way_back == (), "an empty backup cannot be restored"
 
 
 def test_nothing_pending_is_looked_at_only(workspace: Workspace) -> None:

@@ -210,7 +210,7 @@ def ledger_task(
 def _refuse_empty(flags: dict[str, Any]) -> None:
     """Raise `Refused` for a flag with an empty value: it is not the same as one that was left out."""
     for flag, value in flags.items():
-        if value == "" or (isinstance(value, list) and "" in value):
+        if value == "":
             raise Refused(
                 f"--{flag.replace('_', '-')} was given nothing.", "Give it a value, or leave it out."
             )

@@ -198,7 +198,7 @@ def test_a_bad_migration_touches_nothing(
     assert job.artifact in job.summary
     backup = Path(receipt["backup"]["path"]).name
     assert backup in job.kept
-    assert f"inv db.restore {backup} --database hoox --remote" in job.summary
+    assert "db.restore" not in job.summary, "what was not touched is not brought back"
     assert TOKEN not in job.output + job.summary
 
 
