@@ -76,7 +76,7 @@ def test_requests_and_bytes(app: Api, tmp_path: Path) -> None:
             "list": (2, lambda: ledger.list_tables(database, HISTORY)),
             "query (five trades)": (2, lambda: list(database.query("SELECT * FROM trades LIMIT 5"))),
             "schema": (1, database.schema),
-            "export": (6, lambda: backups.export(database, tmp_path / "export.sql")),
+            "export": (8, lambda: backups.export(database, tmp_path / "export.sql")),
             "reset (without its export)": (3, lambda: ledger.reset(database, ours, HISTORY)),
         }
         for name, (most, run) in tasks.items():
