@@ -9,12 +9,12 @@ passes text on and two connections can work at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from hoox_tasks import sql
-from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement
+from hoox_tasks.database import SCHEMA_QUERY, Database, Reader, SchemaObject, Statement
 from hoox_tasks.database.order import children_first
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress, Row, Value
@@ -95,7 +95,7 @@ def dump(
 
 
 def write_tables(
-    snapshot: Snapshot,
+    snapshot: Reader,
     chosen: list[Table],
     write: Write,
     *,
@@ -123,7 +123,7 @@ def write_tables(
     return {table.name: counts[table.name] for table in chosen if table.name in counts}
 
 
-def _encoding(snapshot: Snapshot) -> bytes:
+def _encoding(snapshot: Reader) -> bytes:
     """Write the pragma for a ledger whose text is not UTF-8; it matters where text is given by its bytes."""
     encodings = {b"6100": b"UTF-16le", b"0061": b"UTF-16be"}
     (digits,) = next(iter(snapshot.stream(Statement("SELECT hex('a')"))))
@@ -131,7 +131,7 @@ def _encoding(snapshot: Snapshot) -> bytes:
     return b"PRAGMA encoding='%s';\n" % encoding if encoding else b""
 
 
-def read_tables(snapshot: Snapshot) -> list[Table]:
+def read_tables(snapshot: Reader) -> list[Table]:
     """Give the ledger's tables in the order in which their rows can be inserted, parents first."""
     query = (
         "SELECT s.name, s.sql, l.type, l.wr FROM sqlite_schema s JOIN pragma_table_list l"
@@ -149,12 +149,12 @@ def read_tables(snapshot: Snapshot) -> list[Table]:
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
-def read_schema(snapshot: Snapshot) -> list[SchemaObject]:
+def read_schema(snapshot: Reader) -> list[SchemaObject]:
     """Give all objects but the engine's own, as `Database.schema` does, at the snapshot's moment."""
     return [SchemaObject(*map(_text, row)) for row in snapshot.stream(Statement(SCHEMA_QUERY))]
 
 
-def _table(snapshot: Snapshot, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
+def _table(snapshot: Reader, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
     columns, textual, key, taken, hidden = [], set(), {}, set(), False
     described = snapshot.stream(
         Statement("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid", (name,))
@@ -216,7 +216,7 @@ def choose(found: list[Table], names: Collection[str]) -> list[Table]:
     ]
 
 
-def _counts(snapshot: Snapshot, tables: list[Table]) -> dict[str, int]:
+def _counts(snapshot: Reader, tables: list[Table]) -> dict[str, int]:
     counted = [table for table in tables if table.kind != "shadow" and _has_rows(table)]
     queries = (Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted)
     return {
@@ -235,7 +235,7 @@ def _has_rows(table: Table) -> bool:
 
 
 def _write_rows(
-    snapshot: Snapshot, tables: list[Table], counts: dict[str, int], write: Write, progress: Progress | None
+    snapshot: Reader, tables: list[Table], counts: dict[str, int], write: Write, progress: Progress | None
 ) -> None:
     done, total = 0, sum(counts.values())
     shadows = {table.name for table in tables if table.kind == "shadow"}
@@ -253,7 +253,7 @@ def _write_rows(
                 progress("rows", done, total)
 
 
-def _rows(snapshot: Snapshot, table: Table, count: int) -> Iterator[tuple[bytes, int]]:
+def _rows(snapshot: Reader, table: Table, count: int) -> Iterator[tuple[bytes, int]]:
     if not table.rowid:
         key = ", ".join(sql.quote_name(column) for column in table.key)
         yield from _careful(snapshot, table, f"ORDER BY {key}" if key else "")
@@ -279,7 +279,7 @@ def _rows(snapshot: Snapshot, table: Table, count: int) -> Iterator[tuple[bytes,
 class _Ranges:
     """Cuts a table into ranges of rowids, each about as much text as one query should give."""
 
-    def __init__(self, snapshot: Snapshot, table: Table, count: int) -> None:
+    def __init__(self, snapshot: Reader, table: Table, count: int) -> None:
         name = sql.quote_name(table.name)
         # As texts, because D1 rounds whole numbers.
         query = f"SELECT CAST(min({table.rowid}) AS TEXT), CAST(max({table.rowid}) AS TEXT) FROM {name}"
@@ -318,7 +318,7 @@ class _Ranges:
         return int(_text(found[0][0])) if found else self._last
 
 
-def _careful(snapshot: Snapshot, table: Table, which: str) -> Iterator[tuple[bytes, int]]:
+def _careful(snapshot: Reader, table: Table, which: str) -> Iterator[tuple[bytes, int]]:
     """Yield rows one by one, each in the plainest form that every reader takes back unchanged."""
     query = (
         f"SELECT {_row(table, _guarded_text)}, {_row(table, _hex_text)}"
@@ -373,21 +373,6 @@ def _row(table: Table, text: Callable[[str], str] | None, extra: str = "") -> st
     return f"({' || '.join(parts)} || ');' || char(10))"
 
 
-def literals(columns: Sequence[str], *, hexadecimal: bool = False) -> str:
-    """Write the SQL expression that makes a row's literals: `(1,2.5,'text')`.
-
-    With `hexadecimal` text is written as its bytes, which need not be UTF-8.
-    """
-    text = _hex_text if hexadecimal else _guarded_text
-    parts = []
-    for start in range(0, len(columns), _FORMAT_VALUES):
-        chosen = columns[start : start + _FORMAT_VALUES]
-        marks = ",".join(["%s"] * len(chosen))
-        template = sql.quote_text(f"{',' if start else '('}{marks}")
-        parts.append(f"format({', '.join([template, *(_literal(column, text) for column in chosen)])})")
-    return f"({' || '.join(parts)} || ')')"
-
-
 def _literal(column: str, text: Callable[[str], str]) -> str:
     name = sql.quote_name(column)
     return (
@@ -432,9 +417,7 @@ def real_literal(name: str) -> str:
 # -------------------------------------------------------------------------- virtual tables, sequences
 
 
-def _virtual_rows(
-    snapshot: Snapshot, table: Table, tables: list[Table], shadows: set[str]
-) -> Iterator[bytes]:
+def _virtual_rows(snapshot: Reader, table: Table, tables: list[Table], shadows: set[str]) -> Iterator[bytes]:
     name = sql.quote_name(table.name)
     if table.module in {"rtree", "rtree_i32"}:
         yield from (text for text, _ in _careful(snapshot, table, ""))
@@ -466,7 +449,7 @@ def is_contentless(table: Table) -> bool:
     )
 
 
-def _write_sequences(snapshot: Snapshot, tables: list[Table], partly: bool, write: Write) -> None:
+def _write_sequences(snapshot: Reader, tables: list[Table], partly: bool, write: Write) -> None:
     # The table of sequences comes with the first AUTOINCREMENT, and may outlive the last.
     if not any(token.text.upper() == "AUTOINCREMENT" for table in tables for token in sql.tokens(table.sql)):
         return
@@ -483,7 +466,7 @@ def _write_sequences(snapshot: Snapshot, tables: list[Table], partly: bool, writ
         write(f"INSERT INTO sqlite_sequence VALUES({sql.quote_text(name)},{number});\n".encode())
 
 
-def _rest(snapshot: Snapshot) -> list[_Object]:
+def _rest(snapshot: Reader) -> list[_Object]:
     """Give indexes, then views, then triggers: a trigger may stand on a view."""
     query = (
         "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL"

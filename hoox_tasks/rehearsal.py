@@ -45,7 +45,6 @@ def rehearse(
     to: str | None = None,
     allow_out_of_order: bool = False,
     allow_data_loss: bool = False,
-    online: bool = False,
     progress: Progress | None = None,
 ) -> Rehearsal:
     """Copy a ledger, apply what is pending to the copy under D1's rules, and check the copy.
@@ -55,7 +54,7 @@ def rehearse(
     """
     with scratch_folder() as folder:
         export = folder / "live.sql"
-        backups.export(database, export, online=online, history=history, progress=progress)
+        backups.export(database, export, history=history, progress=progress)
         with (
             verification.loaded(export, progress=progress) as loaded,
             closing(LocalDatabase(loaded.path, strict=True)) as copy,

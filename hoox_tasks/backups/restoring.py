@@ -35,10 +35,9 @@ def checked(
     history: str,
     *,
     label: str = "",
-    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Checked]:
-    """Load a backup for the length of a block; nothing but a scratch file in `folder` is written.
+    """Load a backup for the length of a block; nothing but a scratch file is written.
 
     `label` is what to call it instead of by its path.
 
@@ -47,7 +46,7 @@ def checked(
     """
     manifest = verification.check_file(source)
     whole = manifest is None or manifest.whole
-    with verification.loaded(source, folder=folder, sequences=whole, progress=progress) as scratch:
+    with verification.loaded(source, sequences=whole, progress=progress) as scratch:
         if manifest is not None and manifest.verified:
             verification.check_content(scratch, manifest)
         known = _expected_tables(files)

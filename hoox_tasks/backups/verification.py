@@ -53,7 +53,6 @@ class Scratch:
 def loaded(
     source: Path,
     *,
-    folder: Path | None = None,
     schema: str = "",
     meanwhile: Callable[[], None] = lambda: None,
     sequences: bool = True,
@@ -65,7 +64,7 @@ def loaded(
     not load or is not sound. The scratch file may be taken away in the block.
     """
     with ExitStack() as stack:
-        scratch = stack.enter_context(files.scratch_folder(folder)) / "scratch.sqlite"
+        scratch = stack.enter_context(files.scratch_folder()) / "scratch.sqlite"
         if source.stat().st_size < _WORTH_A_PROCESS:
             steps = _steps(source, scratch, schema)
         else:

@@ -78,19 +78,11 @@ class SchemaObject:
     sql: str
 
 
-class Snapshot(Protocol):
-    """One moment of a ledger: what is read through it is not touched by writes meanwhile.
+class Reader(Protocol):
+    """A ledger that is read by statements of ours, outside D1's rules.
 
-    Statements are ours, outside D1's rules, and only read. Text comes as its bytes in UTF-8, whether they
-    are valid or not. `bookmark` is D1's name of the moment; None where it has none. `one_moment` is false
-    where somebody wrote while the rows were fetched: then each row is as it was at some time.
+    Text comes as its bytes in UTF-8, whether they are valid or not.
     """
-
-    @property
-    def bookmark(self) -> str | None: ...
-
-    @property
-    def one_moment(self) -> bool: ...
 
     def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
         """Run statements, several at a time where the home allows, and yield their rows in order.
@@ -101,6 +93,20 @@ class Snapshot(Protocol):
 
     def stream(self, statement: Statement) -> Iterator[Row]:
         """Run one statement and yield its rows one by one, holding few of them at once."""
+
+
+class Snapshot(Reader, Protocol):
+    """One moment of a ledger: what is read through it is not touched by writes meanwhile.
+
+    `bookmark` is D1's name of the moment; None where it has none. `one_moment` is false where somebody wrote
+    while the rows were fetched: then each row is as it was at some time.
+    """
+
+    @property
+    def bookmark(self) -> str | None: ...
+
+    @property
+    def one_moment(self) -> bool: ...
 
     def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
         """Yield all rows of a table in blocks, with every value of `columns` exactly as it is stored.

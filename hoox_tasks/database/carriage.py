@@ -7,9 +7,7 @@ there comes in pieces: all is one transaction, in which rows may refer to each o
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import count
 from typing import IO
 
@@ -18,7 +16,6 @@ from hoox_tasks.database import SchemaObject, Snapshot, Statement
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row, Value
 
-_PAGE = 1000
 _STATEMENT_BYTES = 90_000
 _CELLS = 10_000
 """A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
@@ -26,39 +23,6 @@ _SHORT = 200
 """Characters of a value that need not come in pieces."""
 _PIECE = 40_000
 """Bytes of a value that go into one statement, in hex."""
-
-
-def exact_rows(snapshot: Snapshot, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
-    """Read a table's rows by queries, page by page, with every value as it is stored."""
-    name = sql.quote_name(table.name)
-    with closing(sqlite3.connect(":memory:")) as reader:
-        reader.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
-        last: int | None = None
-        while True:
-            query = f"SELECT {{}} FROM {name}"
-            selected = dump.literals(columns)
-            if table.rowid:
-                selected = f"{selected}, CAST({table.rowid} AS TEXT)"
-                after = f" WHERE {table.rowid} > {last}" if last is not None else ""
-                query += f"{after} ORDER BY {table.rowid} LIMIT {_PAGE}"
-            rows = list(snapshot.stream(Statement(query.format(selected))))
-            if any(b"\xef\xbf\xbd" in bytes(row[0]) for row in rows if isinstance(row[0], bytes)):
-                # Either a text has this character, or one is not UTF-8, which JSON cannot carry.
-                exact = query.format(
-                    selected.replace(dump.literals(columns), dump.literals(columns, hexadecimal=True))
-                )
-                rows = list(snapshot.stream(Statement(exact)))
-            if rows:
-                yield [_evaluated(reader, row[0]) for row in rows]
-            if not table.rowid or len(rows) < _PAGE:
-                return
-            last = int(rows[-1][1] or 0)
-
-
-def _evaluated(reader: sqlite3.Connection, literals: Value) -> Row:
-    text = literals.decode() if isinstance(literals, bytes) else str(literals)
-    row: Row = reader.execute(f"VALUES {text}").fetchone()
-    return row
 
 
 def write_drops(present: Sequence[dump.Table], schema: Sequence[SchemaObject], write: IO[str]) -> None:

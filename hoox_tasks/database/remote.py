@@ -245,7 +245,7 @@ class RemoteDatabase:
         """
         written = copy.with_suffix(".sql")
         before = self.client.bookmark()
-        wire = _WireSnapshot(self.client)
+        wire = _Wire(self.client)
         with written.open("wb") as file:
             dump.write_tables(wire, dump.read_tables(wire), file.write, progress=progress)
         bookmark = before if self.client.bookmark() == before else None
@@ -359,7 +359,7 @@ class RemoteDatabase:
             present = {item.name for item in here if item.type == "table"}
             if names - present:
                 raise Refused(f"The ledger has no table {min(names - present)}.", "Restore the whole file.")
-            for table in dump.read_tables(_WireSnapshot(self.client)):
+            for table in dump.read_tables(_Wire(self.client)):
                 follows = {name for name in names if name.lower() in map(str.lower, table.cascades)}
                 if follows and table.name not in names:
                     raise Refused(
@@ -373,7 +373,7 @@ class RemoteDatabase:
             file.writelines(f"DELETE FROM {sql.quote_name(name)};\n" for name in sorted(names))
         else:
             rest = dump.read_schema(snapshot)
-            carriage.write_drops(dump.read_tables(_WireSnapshot(self.client)), here, file)
+            carriage.write_drops(dump.read_tables(_Wire(self.client)), here, file)
             carriage.write_schema(found, file)
         pieces = carriage.write_pieces([*here, *dump.read_schema(snapshot)], file)
         for table in chosen:
@@ -529,11 +529,8 @@ class _Model:
         self._stack.close()
 
 
-class _WireSnapshot:
-    """The ledger itself, read by queries, whatever others do to it meanwhile; satisfies `Snapshot`."""
-
-    bookmark: str | None = None
-    one_moment = False
+class _Wire:
+    """The ledger itself, read by queries, whatever others do to it meanwhile; satisfies `Reader`."""
 
     def __init__(self, client: D1Client) -> None:
         self._client = client
@@ -552,10 +549,6 @@ class _WireSnapshot:
         """Run one statement and yield its rows; text as its bytes."""
         for row in self._client.raw(*_carried(statement)).rows:
             yield tuple(cell.encode() if isinstance(cell, str) else cell for cell in row)
-
-    def exact(self, table: dump.Table, columns: Sequence[str]) -> Iterator[list[Row]]:
-        """Yield all rows of a table, page by page, as literals that are read here."""
-        return carriage.exact_rows(self, table, columns)
 
 
 def _repeated(call: Callable[[], object]) -> None:

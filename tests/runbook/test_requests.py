@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,37 +12,13 @@ from hoox_tasks import backups, ledger, migrations, seeding
 from hoox_tasks.config import bundled
 from hoox_tasks.database.remote import RemoteDatabase
 from hoox_tasks.migrations import Migration
-from hoox_tasks.server import Api, create_app
-from tests.test_remote import Counting, connect
-from tests.test_server import DATABASE, TRIGGER
+from tests.test_remote import Counting, app, connect, remote, wire
+from tests.test_server import TRIGGER
 
 HISTORY = "d1_migrations"
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Api]:
-    with closing(
-        create_app(
-            tmp_path / "l.sqlite",
-            name="ledger",
-            database_id=DATABASE,
-            token="right",
-            read_only_token="look",
-            strict_splitter=True,
-        )
-    ) as app:
-        yield app
-
-
-@pytest.fixture
-def wire(app: Api) -> Counting:
-    return Counting(app)
-
-
-@pytest.fixture
-def remote(wire: Counting) -> Iterator[RemoteDatabase]:
-    with closing(connect(wire)) as database:
-        yield database
+__all__ = ["app", "remote", "wire"]
 
 
 @pytest.fixture
