@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hoox_tasks import migrations, seeding, sql
-from hoox_tasks.database import Batch, Database, Rows, SchemaObject, Statement
-from hoox_tasks.database.lost import settle
-from hoox_tasks.database.order import children_first
+from hoox_tasks.database.drop_order import children_first
+from hoox_tasks.database.interface import Batch, Database, Rows, SchemaObject, Statement
+from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import CHECKSUMS, Migration, Model
 from hoox_tasks.values import Progress
@@ -103,7 +103,7 @@ def reset(
     try:
         database.batch(statements)
     except RemoteError as error:
-        settle(
+        confirm(
             error,
             f"{database.name} was wiped",
             wiped,
@@ -192,7 +192,7 @@ def seed(
     try:
         return database.insert(sent)
     except RemoteError as error:
-        settle(
+        confirm(
             error,
             "the rows were inserted",
             lambda: bool(list(_read(database, sent.first))),

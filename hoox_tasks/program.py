@@ -16,7 +16,7 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from hoox_tasks import __version__
+from hoox_tasks.version import __version__
 
 
 class HooxProgram(Program):

@@ -35,8 +35,8 @@ def main(packages: str, action: str, file: str) -> None:
     for error in ("Error", "OperationalError", "DatabaseError"):
         setattr(sqlite3, error, getattr(newer, error))
 
-    from hoox_tasks import dump
-    from hoox_tasks.database.local import LocalDatabase
+    from hoox_tasks.database import dump
+    from hoox_tasks.database.local.database import LocalDatabase
 
     with closing(LocalDatabase(Path(file))) as database:
         dump.dump(database, sys.stdout.buffer.write)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from hoox_tasks import dump
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database import dump
+from hoox_tasks.database.local.database import LocalDatabase
 from tests.strategies import quoted
 
 SECONDS = 60

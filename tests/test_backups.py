@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import backups, config, migrations, script
+from hoox_tasks import backups, migrations
 from hoox_tasks.backups import fingerprint, verification
 from hoox_tasks.backups.rotation import Backup
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.config import settings
+from hoox_tasks.database import load
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from tests.sqlite_files import ask, contents, execute, opened
 from tests.strategies import MadeLedger, examples, ledgers
@@ -32,7 +34,7 @@ HISTORY = "d1_migrations"
 
 
 def files() -> list[migrations.Migration]:
-    return migrations.discover(config.bundled("migrations"))
+    return migrations.discover(settings.bundled("migrations"))
 
 
 def restored(source: Path, target: Path) -> None:
@@ -187,7 +189,7 @@ def test_d1s_decimals_are_read_exactly(numbers: list[float]) -> None:
     with tempfile.TemporaryDirectory() as name:
         source, scratch = Path(name, "d1.sql"), Path(name, "scratch.sqlite")
         source.write_text(f"PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE t (a REAL, b);\n{rows}")
-        script.load(source, scratch)
+        load.load(source, scratch)
         found = ask(scratch, "SELECT a, b FROM t ORDER BY rowid")
     assert list(map(repr, found)) == [repr((number, ",1.5,")) for number in numbers]
 
@@ -229,10 +231,10 @@ def test_a_script_reaches_no_other_file(tmp_path: Path) -> None:
     source = tmp_path / "evil.sql"
     source.write_text(f"ATTACH '{tmp_path}/stolen.sqlite' AS s;\nCREATE TABLE s.t (x);\n")
     with pytest.raises(Refused, match="does not load from line 1 on: too many attached databases"):
-        script.load(source, tmp_path / "scratch.sqlite")
+        load.load(source, tmp_path / "scratch.sqlite")
     source.write_text(f"CREATE TABLE t (x);\nVACUUM INTO '{tmp_path}/stolen.sqlite';\n")
     with pytest.raises(Refused, match="does not load from line 2 on"):
-        script.load(source, tmp_path / "scratch.sqlite")
+        load.load(source, tmp_path / "scratch.sqlite")
     assert not (tmp_path / "stolen.sqlite").exists()
 
 
@@ -298,7 +300,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_an_export_that_does_not_verify_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the loaded copy differs from the ledger, the export names the table and leaves no file."""
-    from hoox_tasks import dump
+    from hoox_tasks.database import dump
 
     original = dump.real_literal
     monkeypatch.setattr(dump, "real_literal", lambda name: f"format('%.3f', {name})")

@@ -17,11 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from hoox_tasks import browse, dump
-from hoox_tasks.dictionary import read_dictionary
+from hoox_tasks.database import dump
 from hoox_tasks.errors import HooxError
-from hoox_tasks.report import read_figures, write_page
 from hoox_tasks.server import create_app
+from hoox_tasks.views import browse
+from hoox_tasks.views.dictionary import read_dictionary
+from hoox_tasks.views.report import read_figures, write_page
 from tests.npm import quiet_environment
 from tests.test_report import make_ledger
 from tests.test_server import ACCOUNT, DATABASE, listening
@@ -268,7 +269,7 @@ def test_datasette_in_a_browser(chromium: str, local: httpx.Client, tmp_path: Pa
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_report_in_a_browser(chromium: str, path: Path, tmp_path: Path, dark: bool) -> None:
     """A real browser draws the report, light and dark, wide, and with no text cut off or over another."""
-    from hoox_tasks.database.local import LocalDatabase
+    from hoox_tasks.database.local.database import LocalDatabase
 
     with closing(LocalDatabase(path)) as database:
         html = write_page(read_figures(database))

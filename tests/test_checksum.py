@@ -11,10 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hoox_tasks import dump, rules
-from hoox_tasks.database import Statement, checksum
+from hoox_tasks.database import checksum
 from hoox_tasks.database.checksum import Checksum, checksums
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.schema import read_tables
+from hoox_tasks.rules.limits import STATEMENT_BYTES
 from hoox_tasks.values import Value
 from tests.strategies import examples, integers
 
@@ -38,7 +40,7 @@ def summed(ledger: LocalDatabase, content: Sequence[Cells]) -> Checksum:
         ledger.batch([Statement("DROP TABLE IF EXISTS t"), Statement("CREATE TABLE t (a, b, c)")])
         ledger.insert([("t", ("a", "b", "c"), content)])
         with ledger.snapshot() as snapshot:
-            tables = dump.read_tables(snapshot)
+            tables = read_tables(snapshot)
         return checksums(ledger, tables)["t"]
 
 
@@ -105,9 +107,9 @@ def test_the_widest_table_fits_a_statement(ledger: LocalDatabase) -> None:
         ledger.batch([Statement(f"CREATE TABLE wide ({', '.join(names)})")])
         ledger.insert([("wide", names, [tuple(range(100))])])
         with ledger.snapshot() as snapshot:
-            tables = dump.read_tables(snapshot)
+            tables = read_tables(snapshot)
         before = checksums(ledger, tables)["wide"]
         asked = [checksum._Question(tables[0], start).sql for start in range(0, 100, checksum._COLUMNS)]
-        assert max(map(len, asked)) < rules.STATEMENT_BYTES
+        assert max(map(len, asked)) < STATEMENT_BYTES
         ledger.batch([Statement(f"UPDATE wide SET {names[99]} = 98")])
         assert checksums(ledger, tables)["wide"] != before

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hoox_tasks.config import API, Settings, Target, bundled, load_settings
+from hoox_tasks.config.settings import API, Settings, Target, bundled, load_settings
 from hoox_tasks.errors import Refused
 from tests.runbook.workspace import Workspace
 

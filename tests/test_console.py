@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from hoox_tasks import console
-from hoox_tasks.database import Rows
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import FORMATS, _json_value, render, unique
+from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row
 
@@ -38,7 +39,7 @@ class Screen(io.StringIO):
 
 def rendered(rows: list[Row], format: str, columns: tuple[str, ...] = COLUMNS) -> str:
     output = io.StringIO(newline="")
-    assert console.render([Rows(columns, rows)], format, output) == len(rows)
+    assert render([Rows(columns, rows)], format, output) == len(rows)
     return output.getvalue()
 
 
@@ -47,7 +48,7 @@ def test_json_and_ndjson_hold_every_value(rows: list[Row]) -> None:
     """Reading them gives the values again, infinities and blobs included."""
 
     def expected(row: Row) -> dict[str, object]:
-        return dict(zip(COLUMNS, map(console._json_value, row), strict=True))
+        return dict(zip(COLUMNS, map(_json_value, row), strict=True))
 
     assert json.loads(rendered(rows, "json")) == [expected(row) for row in rows]
     assert [json.loads(line) for line in rendered(rows, "ndjson").split("\n") if line] == [
@@ -74,13 +75,13 @@ def test_csv_is_read_back(rows: list[Row], kind: tuple[str, str]) -> None:
                 assert cell == str(value)
 
 
-@given(ROWS, st.sampled_from(console.FORMATS), st.integers(20, 120))
+@given(ROWS, st.sampled_from(FORMATS), st.integers(20, 120))
 def test_nothing_reaches_a_terminal_that_would_steer_it(rows: list[Row], format: str, room: int) -> None:
     """Every format shows only printable characters there, and a table no line too long."""
     output = Screen(newline="")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(room))
-        console.render([Rows(("a", "b\x1b[2J", "c"), rows)], format, output)
+        render([Rows(("a", "b\x1b[2J", "c"), rows)], format, output)
     text = output.getvalue()
     assert all(char.isprintable() or char in "\n\t\u3000" for char in text), text
     if format == "table":
@@ -122,7 +123,7 @@ def test_results_are_read_one_after_the_other() -> None:
             seen.append(output.getvalue())
             yield result
 
-    console.render(watched(), "csv", output)
+    render(watched(), "csv", output)
     assert seen == ["", "a\n1\n", "a\n1\n"]
     assert output.getvalue() == "a\n1\n\nb\n"
 
@@ -138,13 +139,13 @@ def test_results_are_read_one_after_the_other() -> None:
 )
 def test_equal_names_are_told_apart(names: list[str], expected: list[str]) -> None:
     """No name is given twice, and none that was there is changed."""
-    assert console.unique(names) == expected
+    assert unique(names) == expected
 
 
 def test_unknown_formats_are_refused() -> None:
     """With the known ones."""
     with pytest.raises(Refused, match=r"no format xml\. Choose one of: table, json, csv"):
-        console.render([], "xml", io.StringIO())
+        render([], "xml", io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -152,24 +153,24 @@ def test_unknown_formats_are_refused() -> None:
 )
 def test_durations_are_said_in_the_unit_that_suits(seconds: float, said: str) -> None:
     """Milliseconds below a second."""
-    assert console.duration(seconds) == said
+    assert terminal.duration(seconds) == said
 
 
 def test_counts_agree_with_their_number() -> None:
     """One row, two rows, and thousands set apart."""
-    assert [console.count(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
-    assert console.count(2, "entry", "entries") == "2 entries"
+    assert [terminal.count(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert terminal.count(2, "entry", "entries") == "2 entries"
 
 
 def test_confirming_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one, or in CI, only --confirm will do."""
     monkeypatch.setattr("sys.stdin", io.StringIO("ledger\n"))
     with pytest.raises(Refused, match="Give --confirm"):
-        console.confirm("ledger", "This wipes it.", confirmed=False)
+        terminal.confirm("ledger", "This wipes it.", confirmed=False)
     monkeypatch.setattr("sys.stdin", Screen("ledger\n"))
     monkeypatch.setenv("CI", "1")
     with pytest.raises(Refused, match="Give --confirm"):
-        console.confirm("ledger", "This wipes it.", confirmed=False)
+        terminal.confirm("ledger", "This wipes it.", confirmed=False)
     monkeypatch.delenv("CI")
-    console.confirm("ledger", "This wipes it.", confirmed=False)
-    console.confirm("ledger", "This wipes it.", confirmed=True)
+    terminal.confirm("ledger", "This wipes it.", confirmed=False)
+    terminal.confirm("ledger", "This wipes it.", confirmed=True)

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hoox_tasks import backups, dump
+from hoox_tasks import backups
 from hoox_tasks.backups import verification
-from hoox_tasks.database import SchemaObject, Statement
-from hoox_tasks.database import remote as remote_module
-from hoox_tasks.database.exported import load_export
-from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.database import dump
+from hoox_tasks.database.interface import SchemaObject, Statement
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.remote import database as remote_module
+from hoox_tasks.database.remote.database import RemoteDatabase
+from hoox_tasks.database.remote.export_reader import load_export
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.server import Api
 from tests.sqlite_files import contents, opened
@@ -256,7 +257,7 @@ def restless(remote: RemoteDatabase, monkeypatch: pytest.MonkeyPatch) -> list[in
             remote.query("INSERT INTO t VALUES (1)", write=True)
         return write_tables(*args, **options)
 
-    monkeypatch.setattr("hoox_tasks.database.remote.dump.write_tables", write_meanwhile)
+    monkeypatch.setattr("hoox_tasks.database.remote.database.dump.write_tables", write_meanwhile)
     return left
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks import ledger, migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError
 from tests.sqlite_files import ask, contents, dumped, execute
 

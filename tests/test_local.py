@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hoox_tasks.database import Statement
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused, StatementError
 from tests.sqlite_files import ask, dumped, execute
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_tasks import migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations import MigrationFailed, State
 from tests.sqlite_files import ask, dumped, execute, opened

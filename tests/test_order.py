@@ -10,7 +10,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks.database.order import children_first
+from hoox_tasks.database.drop_order import children_first
 from tests.strategies import examples
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hoox_tasks import server
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 from tests import npm
 from tests.test_server import ACCOUNT, DATABASE, listening
 

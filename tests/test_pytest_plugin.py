@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import sqlite_utils  # noqa: F401
 
-# A suite that runs in this process forgets what it imported first; two copies of one class would not do.
-import hoox_tasks.migration_tests
 import hoox_tasks.server  # noqa: F401
+
+# A suite that runs in this process forgets what it imported first; two copies of one class would not do.
 
 pytest_plugins = ["pytester"]
 
@@ -200,7 +200,7 @@ def test_every_fixture(suite: pytest.Pytester, workers: str) -> None:
 def test_it_is_found_by_its_entry_point() -> None:
     """Installing the package is all that it takes."""
     (found,) = entry_points(group="pytest11", name="hoox")
-    assert found.value == "hoox_tasks.pytest_plugin"
+    assert found.value == "hoox_tasks.testing.plugin"
 
 
 LOADING = """
@@ -211,7 +211,7 @@ began = time.perf_counter()
 import hoox_tasks.pytest_plugin
 took = time.perf_counter() - began
 known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-status = pytest.main(["-q", "-p", "hoox_tasks.pytest_plugin", *known])
+status = pytest.main(["-q", "-p", "hoox_tasks.testing.plugin", *known])
 heavy = "faker httpx sqlite_utils invoke sqlite3 werkzeug filelock tomllib".split()
 print("imported", [name for name in heavy if name in sys.modules], "status", int(status), "ms", took * 1000)
 """
@@ -474,7 +474,7 @@ RULES = ("test_numbering", "test_rules", "test_upgrade", "test_second_run", "tes
 def test_ready_made_migration_tests_run(suite: pytest.Pytester, switch: str) -> None:
     """One option or one line in conftest.py adds the tests of the migrations, and sound ones pass."""
     if switch == "conftest":
-        suite.makeconftest("pytest_plugins = ['hoox_tasks.migration_tests']")
+        suite.makeconftest("pytest_plugins = ['hoox_tasks.testing.migration_tests']")
     suite.makepyfile("def test_own(): pass")
     arguments = ["--hoox-test-migrations"] if switch == "option" else []
     result = suite.runpytest_subprocess(*QUIET, "-rA", *arguments)

@@ -20,9 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import config, migrations, recovery, rehearsal
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks import migrations
+from hoox_tasks.config import settings
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.recovery import points
+from hoox_tasks.recovery.undo import Change, find_changes, undo_to
+from hoox_tasks.release import rehearsal
 from tests.sqlite_files import ask, contents, execute, opened
 from tests.strategies import MadeLedger, examples, ledgers
 from tests.test_remote import Counting, connect
@@ -49,8 +53,8 @@ def ledger(tmp_path: Path) -> Iterator[LocalDatabase]:
         yield database
 
 
-def take(database: LocalDatabase, folder: Path, cause: str = "a test") -> recovery.RecoveryPoint:
-    point = recovery.take(database, folder, cause)
+def take(database: LocalDatabase, folder: Path, cause: str = "a test") -> points.RecoveryPoint:
+    point = points.take(database, folder, cause)
     assert point is not None
     return point
 
@@ -65,7 +69,7 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             before.build(connection)
         first = state(path)
         with closing(LocalDatabase(path)) as database:
-            point = recovery.take(database, folder, "a test")
+            point = points.take(database, folder, "a test")
             if point is None:
                 assert not first["objects"]
                 return
@@ -74,10 +78,10 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             with opened(path) as connection:
                 after.build(connection)
             second = state(path)
-            back = recovery.undo(database, folder, point)
+            back = undo_to(database, folder, point)
             assert state(path) == first
             if back is not None:
-                recovery.undo(database, folder, back)
+                undo_to(database, folder, back)
                 assert state(path) == second
 
 
@@ -86,10 +90,10 @@ def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Pat
     take(ledger, folder, "db.reset")
     execute(ledger.path, "DELETE FROM t WHERE id = 1")
     point = take(ledger, folder, "db.restore")
-    found = recovery.history(ledger, folder)
+    found = points.history(ledger, folder)
     assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
     execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
-    assert recovery.changes(ledger, point) == [recovery.Change("t", 0, 2), recovery.Change("u", 0, None)]
+    assert find_changes(ledger, point) == [Change("t", 0, 2), Change("u", 0, None)]
 
 
 @given(st.integers(1, 4), st.integers(1, 6))
@@ -99,10 +103,10 @@ def test_only_so_many_points_are_kept(keep: int, taken: int) -> None:
         path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
         execute(path, "CREATE TABLE t (x)")
         with closing(LocalDatabase(path)) as database:
-            points = [take(database, folder, str(number)) for number in range(taken)]
-            recovery.prune(database, folder, keep)
-            left = [one.cause for one in recovery.history(database, folder)]
-        assert left == [one.cause for one in reversed(points[-keep:])]
+            made = [take(database, folder, str(number)) for number in range(taken)]
+            points.prune(database, folder, keep)
+            left = [one.cause for one in points.history(database, folder)]
+        assert left == [one.cause for one in reversed(made[-keep:])]
         assert len(list(folder.iterdir())) == 2 * min(keep, taken)
 
 
@@ -110,17 +114,17 @@ def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: P
     """Two ledgers of one workspace have histories of their own; an unknown point is refused."""
     point = take(ledger, folder)
     with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as other:
-        assert recovery.history(other, folder) == []
+        assert points.history(other, folder) == []
         with pytest.raises(Refused, match="There is no recovery point of"):
-            recovery.find(other, folder, point.id)
+            points.find(other, folder, point.id)
     with pytest.raises(Refused, match="There is no recovery point 1"):
-        recovery.find(ledger, folder, "1")
+        points.find(ledger, folder, "1")
 
 
 def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path) -> None:
     """An empty ledger has nothing to lose."""
     with closing(LocalDatabase(tmp_path / "empty.sqlite", create=True)) as empty:
-        assert recovery.take(empty, folder, "a test") is None
+        assert points.take(empty, folder, "a test") is None
     assert not folder.exists()
 
 
@@ -130,7 +134,7 @@ def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> Non
         assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
         point = take(ledger, folder)
         other.execute("DELETE FROM t")
-        recovery.undo(ledger, folder, point)
+        undo_to(ledger, folder, point)
         assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
         other.execute("INSERT INTO t (x) VALUES (4)")
     assert ask(ledger.path, "SELECT count(*) FROM t") == [(4,)]
@@ -141,14 +145,14 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
     with closing(connect(wire)) as remote:
         remote.query("CREATE TABLE t (x)", write=True)
         remote.query("INSERT INTO t VALUES (1)", write=True)
-        point = recovery.take(remote, folder, "a test")
+        point = points.take(remote, folder, "a test")
         assert point is not None
         assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
         remote.query("DELETE FROM t", write=True)
-        back = recovery.undo(remote, folder, point)
+        back = undo_to(remote, folder, point)
         assert list(remote.query("SELECT x FROM t")) == [(1,)]
         assert back is not None
-        recovery.undo(remote, folder, back)
+        undo_to(remote, folder, back)
         assert list(remote.query("SELECT x FROM t")) == []
 
 
@@ -159,14 +163,14 @@ _DO = {
     "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
     "undo": (
         "database = LocalDatabase(path); points = folder / 'points'\n"
-        "recovery.undo(database, points, recovery.history(database, points)[-1])"
+        "recovery.undo(database, points, points.history(database, points)[-1])"
     ),
     "migrate": "migrations.apply(LocalDatabase(path), migrations.discover(folder / 'migrations'), 'd1_migrations')",
 }
 _PRELUDE = (
-    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations, recovery\n"
+    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations\nfrom hoox_tasks.recovery import points as recovery\n"
     "from hoox_tasks.backups import verification\n"
-    "from hoox_tasks.database.local import LocalDatabase\n"
+    "from hoox_tasks.database.local.database import LocalDatabase\n"
     "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
     "print('begun', flush=True)\n"
     "def changing(self, transaction=LocalDatabase.transaction, **how):\n"
@@ -227,7 +231,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if what == "undo":
             with closing(LocalDatabase(path)) as database:
-                assert recovery.take(database, folder / "points", "a test")
+                assert points.take(database, folder / "points", "a test")
                 execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
         process = subprocess.Popen(
             [sys.executable, "-c", _PRELUDE + _DO[what] + _POSTLUDE, path, folder],
@@ -293,9 +297,9 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
             with backups.verification.loaded(folder / "b.sql") as copy:
                 assert state(copy.path) == before
         with closing(LocalDatabase(path)) as database:
-            points = recovery.history(database, folder / "points")
-        assert len(points) in ((1, 2) if what == "undo" else (0,))
-        for point in points:
+            found = points.history(database, folder / "points")
+        assert len(found) in ((1, 2) if what == "undo" else (0,))
+        for point in found:
             copy_of_then = folder / "points" / point.mark
             assert ask(copy_of_then, "PRAGMA integrity_check") == [("ok",)]
             assert ask(copy_of_then, "SELECT count(*) FROM t") == [(point.tables["t"],)]
@@ -331,19 +335,19 @@ def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp
         with files.scratch_folder(tmp_path):
             backups.export(ledger, tmp_path / "out.sql")
         take(ledger, folder)
-        recovery.prune(ledger, folder, keep=10)
+        points.prune(ledger, folder, keep=10)
 
     all_tasks()
     assert all(path.exists() for path in (*half, *kept))
     assert [one.path.name for one in backups.find(tmp_path)] == ["out.sql"]
-    assert recovery.history(ledger, folder)[-1] == point
+    assert points.history(ledger, folder)[-1] == point
     for path in (*half, *kept, half[-1].parent, folder / point.mark, folder / f"{point.id}.json"):
         os.utime(path, (0, 0))
     all_tasks()
     assert [path for path in half if path.exists()] == []
     assert not half[-1].parent.exists()
     assert all(path.exists() for path in kept)
-    assert recovery.history(ledger, folder)[-1] == point
+    assert points.history(ledger, folder)[-1] == point
     assert (folder / point.mark).exists()
 
 
@@ -357,7 +361,7 @@ def migrated(path: Path) -> LocalDatabase:
 
 
 def files() -> list[migrations.Migration]:
-    return migrations.discover(config.bundled("migrations"))
+    return migrations.discover(settings.bundled("migrations"))
 
 
 def test_drift_is_named_object_by_object(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks import migrations
-from hoox_tasks.config import bundled
-from hoox_tasks.dictionary import TIME, Column, read_dictionary
+from hoox_tasks.config.settings import bundled
 from hoox_tasks.errors import Refused
-from hoox_tasks.reference import write_reference
+from hoox_tasks.views.dictionary import TIME, Column, read_dictionary
+from hoox_tasks.views.reference import write_reference
 from tests.test_report import make_ledger
 
 ROOT = Path(__file__).parent.parent

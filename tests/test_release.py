@@ -20,12 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_tasks import backups, migrations
-from hoox_tasks.config import bundled
-from hoox_tasks.database import Database
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations import MigrationFailed
-from hoox_tasks.release import Receipt, Release, annotation, markdown
+from hoox_tasks.release.receipt import Receipt
+from hoox_tasks.release.run import Release
+from hoox_tasks.release.summary import annotation, markdown
 
 TABLE = "d1_migrations"
 GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hoox_tasks import dump
-from hoox_tasks.config import Target, load_settings
+from hoox_tasks.config.settings import Target, load_settings
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database import Database, Statement
-from hoox_tasks.database.remote import RemoteDatabase, open_remote
+from hoox_tasks.database import dump
+from hoox_tasks.database.interface import Database, Statement
+from hoox_tasks.database.remote.database import RemoteDatabase, open_remote
 from hoox_tasks.errors import Refused, RemoteError, StatementError
 from hoox_tasks.server import Api, create_app
 from tests.test_server import ACCOUNT, BASE, DATABASE, TRIGGER, listening
@@ -271,7 +271,7 @@ def test_rows_that_d1_cannot_take_are_refused_before_anything_is_sent(
     assert remote.insert([("t", ["a"], [("x",), ("é" * 99_000,), ("y",)])]) == {"t": 3}
     assert wire.asked == ["raw"]
     assert cells(remote, "SELECT length(a) FROM t ORDER BY rowid") == [(1,), (99_000,), (1,)]
-    monkeypatch.setattr("hoox_tasks.database.remote._BATCH_BYTES", 300_000)
+    monkeypatch.setattr("hoox_tasks.database.remote.database._BATCH_BYTES", 300_000)
     wire.asked.clear()
     with pytest.raises(Refused, match=r"A row is 1[0-9]{2},[0-9]{3} bytes long"):
         remote.insert([("t", ["a"], [("x" * 120_000,), ("y" * 50_000,), ("z" * 150_000,)])])

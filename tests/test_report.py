@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import extras, ledger, migrations, seeding
-from hoox_tasks.config import bundled
-from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks import ledger, migrations, seeding
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import Refused
-from hoox_tasks.report import Figures, read_figures, write_page
-from hoox_tasks.report.page import money, price
 from hoox_tasks.server import create_app
+from hoox_tasks.views import extras
+from hoox_tasks.views.report import Figures, read_figures, write_page
+from hoox_tasks.views.report.page import money, price
 from tests.test_server import DATABASE, client_of
 
 DAY = 86_400

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import rules
+from hoox_tasks.rules.authorizer import Denial, enforce, lift
+from hoox_tasks.rules.limits import STATEMENT_BYTES
+from hoox_tasks.rules.messages import explain_error, find_remedy, shape_refusal
 
 SCHEMA = """
 BEGIN;
@@ -40,7 +42,7 @@ def ledger(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def content(connection: sqlite3.Connection) -> list[str]:
-    rules.release(connection)
+    lift(connection)
     pragmas = ("user_version", "application_id", "foreign_keys", "writable_schema", "query_only")
     values = [f"{name}={connection.execute(f'PRAGMA {name}').fetchone()}" for name in pragmas]
     return list(connection.iterdump()) + values
@@ -142,13 +144,13 @@ def test_read_only_refuses_to_write(
     """Nothing that writes gets past the gate, under D1's rules or without, and nothing has changed."""
     monkeypatch.chdir(tmp_path)
     before, files = content(ledger), sorted(tmp_path.iterdir())
-    authorizer = rules.enforce(ledger, read_only=True, strict=strict)
+    authorizer = enforce(ledger, read_only=True, strict=strict)
     with pytest.raises(sqlite3.Error) as raised:
         ledger.execute(sql).fetchall()
     expected = WRITES[sql]
     if expected is not None:
-        assert authorizer.denied == rules.Denial(expected, read_only=True)
-        assert expected == rules.explain(raised.value, authorizer)
+        assert authorizer.denied == Denial(expected, read_only=True)
+        assert expected == explain_error(raised.value, authorizer)
     assert before == content(ledger)
     assert files == sorted(tmp_path.iterdir())
 
@@ -158,7 +160,7 @@ def test_read_only_refuses_to_write(
 def test_read_only_lets_reading_through(sql: str, strict: bool, ledger: sqlite3.Connection) -> None:
     """What only asks gives the rows that it gives without the gate."""
     expected = ledger.execute(sql).fetchall()
-    rules.enforce(ledger, read_only=True, strict=strict)
+    enforce(ledger, read_only=True, strict=strict)
     assert expected == ledger.execute(sql).fetchall()
 
 
@@ -174,7 +176,7 @@ def test_read_only_holds_whatever_is_around_it(verb: str, before: str, after: st
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE s (a)")
         connection.execute("INSERT INTO s VALUES (1)")
-        rules.enforce(connection, read_only=True, strict=False)
+        enforce(connection, read_only=True, strict=False)
         with suppress(sqlite3.Error, sqlite3.Warning):
             connection.execute(f"{before}{verb} s {after}").fetchall()
         assert connection.execute("SELECT a FROM s").fetchall() == [(1,)]
@@ -182,7 +184,7 @@ def test_read_only_holds_whatever_is_around_it(verb: str, before: str, after: st
 
 def test_trusted_statements_pass_and_are_not_remembered(ledger: sqlite3.Connection) -> None:
     """Our own BEGIN and COMMIT pass inside `trusted`, and the same text is refused to a user after it."""
-    authorizer = rules.enforce(ledger, read_only=True)
+    authorizer = enforce(ledger, read_only=True)
     for _ in range(3):
         with authorizer.trusted():
             ledger.execute("BEGIN")
@@ -196,7 +198,7 @@ def test_trusted_statements_pass_and_are_not_remembered(ledger: sqlite3.Connecti
 
 def test_trusted_ends_with_an_error(ledger: sqlite3.Connection) -> None:
     """An error inside `trusted` closes the gate again."""
-    authorizer = rules.enforce(ledger, read_only=True)
+    authorizer = enforce(ledger, read_only=True)
     with pytest.raises(sqlite3.OperationalError), authorizer.trusted():
         ledger.execute("DELETE FROM nope")
     with pytest.raises(sqlite3.DatabaseError):
@@ -206,14 +208,14 @@ def test_trusted_ends_with_an_error(ledger: sqlite3.Connection) -> None:
 def test_statement_compiled_before_the_gate_is_asked_too(ledger: sqlite3.Connection) -> None:
     """A statement that Python still holds compiled from before is refused after `enforce`."""
     ledger.execute("DELETE FROM trades WHERE id = ?", ("none",))
-    rules.enforce(ledger, read_only=True)
+    enforce(ledger, read_only=True)
     with pytest.raises(sqlite3.DatabaseError):
         ledger.execute("DELETE FROM trades WHERE id = ?", ("a",))
 
 
 def test_streaming_goes_on_across_trusted(ledger: sqlite3.Connection) -> None:
     """A result that is being read is not cut off by a trusted statement in between."""
-    authorizer = rules.enforce(ledger, read_only=True)
+    authorizer = enforce(ledger, read_only=True)
     rows = ledger.execute("SELECT id FROM trades ORDER BY id")
     assert next(rows) == ("a",)
     with authorizer.trusted():
@@ -224,7 +226,7 @@ def test_streaming_goes_on_across_trusted(ledger: sqlite3.Connection) -> None:
 
 def test_allow_transactions(ledger: sqlite3.Connection) -> None:
     """With `allow_transactions` a user may begin and commit, and still not attach."""
-    rules.enforce(ledger, read_only=False, allow_transactions=True)
+    enforce(ledger, read_only=False, allow_transactions=True)
     for sql in ("BEGIN", "SAVEPOINT s", "DELETE FROM trades", "RELEASE s", "COMMIT"):
         ledger.execute(sql)
     with pytest.raises(sqlite3.DatabaseError):
@@ -235,9 +237,9 @@ def test_release_gives_sqlite_back(ledger: sqlite3.Connection) -> None:
     """After `release` nothing is refused and every limit is what it was."""
     categories = [getattr(sqlite3, name) for name in dir(sqlite3) if name.startswith("SQLITE_LIMIT_")]
     before = [ledger.getlimit(category) for category in categories]
-    rules.enforce(ledger, read_only=True)
+    enforce(ledger, read_only=True)
     assert before != [ledger.getlimit(category) for category in categories]
-    rules.release(ledger)
+    lift(ledger)
     assert before == [ledger.getlimit(category) for category in categories]
     ledger.execute("ATTACH ':memory:' AS other")
     ledger.execute("PRAGMA user_version = 3")
@@ -246,7 +248,7 @@ def test_release_gives_sqlite_back(ledger: sqlite3.Connection) -> None:
 def test_lenient_connection_keeps_sqlites_limits(ledger: sqlite3.Connection) -> None:
     """Without `strict` and `read_only` everything is as in plain SQLite."""
     before = ledger.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-    rules.enforce(ledger, read_only=False, strict=False)
+    enforce(ledger, read_only=False, strict=False)
     assert before == ledger.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
     ledger.execute("CREATE TEMP TABLE n (a)")
     ledger.execute("BEGIN")
@@ -277,7 +279,7 @@ DROP TABLE m
 
 def test_statements_of_sqlite_itself_pass(ledger: sqlite3.Connection) -> None:
     """What SQLite runs inside of a statement (FTS5's, ALTER TABLE's, an index's) is not refused."""
-    rules.enforce(ledger, read_only=False)
+    enforce(ledger, read_only=False)
     for sql in MIGRATION.strip().splitlines():
         ledger.execute(sql).fetchall()
 
@@ -295,7 +297,7 @@ def test_statements_of_sqlite_itself_pass(ledger: sqlite3.Connection) -> None:
             "INSERT INTO trades VALUES ('z', 1, 1)",
             "UNIQUE constraint failed: trades.n: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)",
         ),
-        (f"SELECT '{'x' * rules.STATEMENT_BYTES}'", "statement too long: SQLITE_TOOBIG"),
+        (f"SELECT '{'x' * STATEMENT_BYTES}'", "statement too long: SQLITE_TOOBIG"),
         (f"SELECT {', '.join('?' * 101)}", "too many SQL variables: SQLITE_ERROR"),
         ("SELECT ?", "Wrong number of parameter bindings for SQL query."),
         ("SELECT '", 'unrecognized token: "\'": SQLITE_ERROR'),
@@ -303,27 +305,27 @@ def test_statements_of_sqlite_itself_pass(ledger: sqlite3.Connection) -> None:
 )
 def test_words_of_d1(sql: str, words: str, ledger: sqlite3.Connection) -> None:
     """A refusal is explained in D1's words, and explained once."""
-    authorizer = rules.enforce(ledger, read_only=False)
+    authorizer = enforce(ledger, read_only=False)
     with pytest.raises(sqlite3.Error) as raised:
         ledger.execute(sql)
-    assert words == rules.explain(raised.value, authorizer)
+    assert words == explain_error(raised.value, authorizer)
     assert authorizer.denied is None
 
 
 def test_an_old_refusal_does_not_explain_a_new_error(ledger: sqlite3.Connection) -> None:
     """A refusal that nobody asked about is not taken for the reason of a later error."""
-    authorizer = rules.enforce(ledger, read_only=True)
+    authorizer = enforce(ledger, read_only=True)
     with pytest.raises(sqlite3.Error):
         ledger.execute("DELETE FROM trades")
     with pytest.raises(sqlite3.Error) as raised:
         ledger.execute("SELECT * FROM nope")
-    assert rules.explain(raised.value, authorizer) == "no such table: nope: SQLITE_ERROR"
+    assert explain_error(raised.value, authorizer) == "no such table: nope: SQLITE_ERROR"
 
 
 @pytest.mark.parametrize("sql", ["", " \n", ";;", "-- x", "/* x */ -- y\n;", "/* open", "--"])
 def test_nothing_to_run_is_refused(sql: str) -> None:
     """A text without a statement is refused, as D1 does."""
-    assert rules.shape_refusal(sql) in {
+    assert shape_refusal(sql) in {
         "No SQL statements detected.",
         "SQL code did not contain a statement.",
     }
@@ -334,7 +336,7 @@ def test_nothing_to_run_is_refused(sql: str) -> None:
 )
 def test_something_to_run_is_not_refused(sql: str) -> None:
     """Space and comments around a statement do not matter, however many."""
-    assert rules.shape_refusal(sql) is None
+    assert shape_refusal(sql) is None
 
 
 def test_remedy_names_what_this_sqlite_lacks() -> None:
@@ -345,4 +347,4 @@ def test_remedy_names_what_this_sqlite_lacks() -> None:
                 continue
             with pytest.raises(sqlite3.Error) as raised:
                 connection.execute(f"SELECT {name}('1')")
-            assert hint == ("3.45" in rules.remedy(raised.value))
+            assert hint == ("3.45" in find_remedy(raised.value))

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.errors import Refused, RemoteError, StatementError
 from hoox_tasks.server import Api, create_app, serve
-from hoox_tasks.server.ledger import breaks_the_splitter
-from hoox_tasks.server.values import as_text, from_wire, script_number, to_wire
+from hoox_tasks.server.database import breaks_the_splitter
+from hoox_tasks.server.json_values import as_text, from_wire, script_number, to_wire
 from tests.npm import Wrangler
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
@@ -522,7 +522,7 @@ def test_changes_by_others_move_the_bookmark(client: D1Client, tmp_path: Path) -
 def test_a_moment_can_be_gone_to_by_its_time(client: D1Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bookmark of a timestamp is that of the last change before it."""
     moment = 1_800_000_000.0
-    monkeypatch.setattr("hoox_tasks.server.ledger.time.time", lambda: moment)
+    monkeypatch.setattr("hoox_tasks.server.database.time.time", lambda: moment)
     client.raw("CREATE TABLE t (a)", write=True)
     first = client.bookmark()
     moment += 100

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import shell
 from hoox_tasks.server import create_app
+from hoox_tasks.views import shell
 from tests.npm import quiet_environment
 from tests.test_report import make_ledger
 from tests.test_server import ACCOUNT, DATABASE, listening

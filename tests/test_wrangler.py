@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hoox_tasks.config.wrangler import Binding, find_config, object_id, read_config
 from hoox_tasks.errors import Refused
-from hoox_tasks.wrangler import Binding, find_config, object_id, read_config
 
 ONE = '[{"binding": "DB", "database_name": "ledger", "database_id": "id"}]'
 

@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from hoox_tasks import __version__, dump, files, sql
+from hoox_tasks import files, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, write_manifest
-from hoox_tasks.database import Database, Snapshot, Statement
+from hoox_tasks.database import dump
+from hoox_tasks.database.interface import Database, Snapshot, Statement, Table
+from hoox_tasks.database.schema import choose_tables, read_schema, read_tables
 from hoox_tasks.values import Progress
+from hoox_tasks.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def export(
     """
     with ExitStack() as reading:
         snapshot = reading.enter_context(database.snapshot(online=online, progress=progress))
-        chosen = dump.choose(dump.read_tables(snapshot), tables)
+        chosen = choose_tables(read_tables(snapshot), tables)
 
         def write(output: IO[bytes]) -> dict[str, int]:
             return dump.write_tables(
@@ -92,7 +95,7 @@ def export(
                 bytes=temporary.stat().st_size,
                 sha256=files.digest(temporary),
                 schema_version=_version(snapshot, history),
-                schema=schema_digest(dump.read_schema(snapshot)),
+                schema=schema_digest(read_schema(snapshot)),
                 whole=whole,
                 verified=verify,
                 bookmark=snapshot.bookmark,
@@ -110,7 +113,7 @@ def export(
 
 def _verified(
     snapshot: Snapshot,
-    chosen: list[dump.Table],
+    chosen: list[Table],
     file: Path,
     whole: bool,
     schema: bool,
@@ -132,7 +135,7 @@ def _verified(
     ) as copy:
         verification.compare(copy, source, "the ledger")
         if whole:
-            verification.compare_schema(copy, dump.read_schema(snapshot), "the ledger")
+            verification.compare_schema(copy, read_schema(snapshot), "the ledger")
     return source
 
 

@@ -15,9 +15,9 @@ import hashlib
 import marshal
 from collections.abc import Iterable, Sequence
 
-from hoox_tasks import dump
 from hoox_tasks.backups.manifest import Content
-from hoox_tasks.database import SchemaObject, Snapshot, Statement
+from hoox_tasks.database.interface import SchemaObject, Snapshot, Statement, Table
+from hoox_tasks.database.schema import SEQUENCES, is_contentless
 from hoox_tasks.sql import format_ddl
 from hoox_tasks.values import Row
 
@@ -34,14 +34,12 @@ def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
     return Content(rows, f"{total % _MODULUS:032x}")
 
 
-def contents(
-    snapshot: Snapshot, tables: Sequence[dump.Table], *, sequences: bool = True
-) -> dict[str, Content]:
+def contents(snapshot: Snapshot, tables: Sequence[Table], *, sequences: bool = True) -> dict[str, Content]:
     """Give the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
     shadows = {table.name for table in tables if table.kind == "shadow"}
     kept: set[str] = set()
     for table in tables:
-        if table.kind == "virtual" and table.module == "fts5" and dump.is_contentless(table):
+        if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
             kept |= {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}
     found = {}
     for table in tables:
@@ -56,7 +54,7 @@ def contents(
         found[table.name] = fingerprint(snapshot.exact(table, columns))
     exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
     if sequences and list(snapshot.stream(exists)):
-        found["sqlite_sequence"] = fingerprint(snapshot.exact(dump.SEQUENCES, dump.SEQUENCES.columns))
+        found["sqlite_sequence"] = fingerprint(snapshot.exact(SEQUENCES, SEQUENCES.columns))
     return found
 
 

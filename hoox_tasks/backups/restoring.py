@@ -7,13 +7,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hoox_tasks import dump, migrations, sql
+from hoox_tasks import migrations, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Content, Manifest
-from hoox_tasks.database import Database
 from hoox_tasks.database.checksum import Checksum, checksums
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import Refused, RemoteError
 from hoox_tasks.migrations import Migration, Model
 from hoox_tasks.values import Progress
@@ -99,7 +100,7 @@ def compare_with(backup: Checked, database: Database, *, exact: bool = False) ->
         verification.compare_schema(backup.scratch, schema, database.label)
     if exact:
         with database.snapshot() as snapshot:
-            tables = dump.read_tables(snapshot)
+            tables = read_tables(snapshot)
             if not whole:
                 tables = [table for table in tables if table.name in backup.scratch.tables]
             found = contents(snapshot, tables, sequences=whole)
@@ -108,7 +109,7 @@ def compare_with(backup: Checked, database: Database, *, exact: bool = False) ->
     present = {item.name for item in schema}
     with closing(LocalDatabase(backup.scratch.path, strict=False)) as copy:
         with copy.snapshot() as snapshot:
-            found_here = [table for table in dump.read_tables(snapshot) if table.kind == "table"]
+            found_here = [table for table in read_tables(snapshot) if table.kind == "table"]
         tables = [table for table in found_here if table.name in backup.scratch.tables]
         here = checksums(copy, tables)
     there = checksums(database, [table for table in tables if table.name in present])

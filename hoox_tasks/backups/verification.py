@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hoox_tasks import dump, files, sql
+from hoox_tasks import files, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
-from hoox_tasks.database import SchemaObject
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.database.load import CACHE_KIBIBYTES, load
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.schema import SEQUENCES, read_tables
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest
-from hoox_tasks.script import CACHE_KIBIBYTES, load
 from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 8 * 1024 * 1024
@@ -46,7 +47,7 @@ class Scratch:
     @property
     def rows(self) -> int:
         """All rows together, but SQLite's own."""
-        return sum(content.rows for name, content in self.tables.items() if name != dump.SEQUENCES.name)
+        return sum(content.rows for name, content in self.tables.items() if name != SEQUENCES.name)
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def loaded(
                 progress("bytes", step["done"], step["total"])
         with closing(LocalDatabase(scratch, strict=False)) as database:
             with database.snapshot() as snapshot:
-                tables = contents(snapshot, dump.read_tables(snapshot), sequences=sequences)
+                tables = contents(snapshot, read_tables(snapshot), sequences=sequences)
             objects = tuple(database.schema())
         violations = next(steps)["violations"]
         yield Scratch(scratch, objects, tables, violations)

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from hoox_tasks import __version__
 from hoox_tasks.d1.errors import Call, lost, refused, refused_file, show
 from hoox_tasks.d1.retries import TIMEOUT, retry
 from hoox_tasks.d1.streaming import stream
 from hoox_tasks.errors import Refused
+from hoox_tasks.version import __version__
 
 T = TypeVar("T")
 

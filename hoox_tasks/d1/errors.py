@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from hoox_tasks import rules
 from hoox_tasks.d1.answers import as_int, as_list, as_text
 from hoox_tasks.d1.retries import TIMEOUT, Failed, retry_after
 from hoox_tasks.errors import RemoteError, StatementError
+from hoox_tasks.rules.limits import PARAMETERS, STATEMENT_BYTES
 
 AMBIGUOUS = (
     "It may or may not have happened: look at the ledger, as with `inv db.query`, before you repeat it."
@@ -40,10 +40,10 @@ _ADVICE = (
     ("SQLITE_AUTH", "D1 does not allow this statement, or the token has D1 Read where D1 Edit is needed."),
     (
         "statement too long",
-        f"D1 takes {rules.STATEMENT_BYTES:,} bytes a statement: split it, or bind values.",
+        f"D1 takes {STATEMENT_BYTES:,} bytes a statement: split it, or bind values.",
     ),
     ("SQLITE_TOOBIG", "D1 takes 100,000 bytes a statement and 2,000,000 bytes a value or row."),
-    ("too many SQL variables", f"D1 binds {rules.PARAMETERS} values a statement: run it in parts."),
+    ("too many SQL variables", f"D1 binds {PARAMETERS} values a statement: run it in parts."),
     ("incomplete input", "D1's own splitter breaks on some triggers; the import does not."),
     *((words, "Let the statement do less, in parts of about 10,000 rows.") for words in _OVERLOAD),
     ("overloaded", "Wait a minute, and send fewer requests at once."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hoox_tasks import rules
 from hoox_tasks.errors import Refused
+from hoox_tasks.rules.limits import PARAMETERS, STATEMENT_BYTES
 from hoox_tasks.values import Value
 
 MAX_EXACT_INTEGER = 2**53
@@ -26,9 +26,9 @@ def check_statement(sql: str, index: int | None = None) -> str:
     """Give the statement back, or raise `Refused` where it is longer than D1 takes."""
     what = "The statement" if index is None else f"Statement {index + 1}"
     size = len(check_text(sql, what).encode())
-    if size > rules.STATEMENT_BYTES:
+    if size > STATEMENT_BYTES:
         raise Refused(
-            f"{what} is {size:,} bytes long; D1 takes {rules.STATEMENT_BYTES:,}.",
+            f"{what} is {size:,} bytes long; D1 takes {STATEMENT_BYTES:,}.",
             "Split it, or bind its long values as parameters.",
         )
     return sql
@@ -37,10 +37,8 @@ def check_statement(sql: str, index: int | None = None) -> str:
 def check_parameters(params: Sequence[Value], index: int | None = None) -> list[Value]:
     """Give the values as JSON carries them; raises `Refused` where it cannot carry one exactly."""
     of = "" if index is None else f" of statement {index + 1}"
-    if len(params) > rules.PARAMETERS:
-        raise Refused(
-            f"There are {len(params):,} parameters{of}; D1 takes {rules.PARAMETERS}.", "Run it in parts."
-        )
+    if len(params) > PARAMETERS:
+        raise Refused(f"There are {len(params):,} parameters{of}; D1 takes {PARAMETERS}.", "Run it in parts.")
     checked: list[Value] = []
     for place, value in enumerate(params, 1):
         what = f"Parameter {place}{of}"

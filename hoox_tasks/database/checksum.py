@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
-from hoox_tasks.database import Database, Statement
-from hoox_tasks.dump import Table
+from hoox_tasks.database.interface import Database, Statement, Table
 
 _PRIME = 2147483629
 _MODULUS = 4294967291

@@ -9,6 +9,7 @@ nothing can switch that off).
 
 from __future__ import annotations
 
+from hoox_tasks.migrations.apply import Applied, MigrationFailed, apply, try_on
 from hoox_tasks.migrations.drift import Difference, find_drift
 from hoox_tasks.migrations.files import Migration, copy, create, discover, find, order
 from hoox_tasks.migrations.history import (
@@ -24,7 +25,6 @@ from hoox_tasks.migrations.history import (
     status,
 )
 from hoox_tasks.migrations.model import Model, build_schema, read_schema
-from hoox_tasks.migrations.run import Applied, MigrationFailed, apply, try_on
 
 __all__ = [
     "CHECKSUMS",

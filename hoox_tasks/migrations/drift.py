@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from hoox_tasks import sql
-from hoox_tasks.database import SchemaObject
+from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.migrations.apply import try_on
 from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.history import CHECKSUMS, Status, history_tables
 from hoox_tasks.migrations.model import Model
-from hoox_tasks.migrations.run import try_on
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hoox_tasks import sql
-from hoox_tasks.database import SCHEMA_QUERY, Database, SchemaObject, Statement
-from hoox_tasks.database.lost import settle
+from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Statement
+from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import Refused, RemoteError, StatementError
 from hoox_tasks.migrations.files import Migration, find, order
 
@@ -212,7 +212,7 @@ def mark(
         try:
             database.batch(Statement(text) for text in statements)
         except RemoteError as error:
-            settle(error, f"{name} was forgotten", forgotten, _LOOK)
+            confirm(error, f"{name} was forgotten", forgotten, _LOOK)
         return f"Forgot {name}."
     migration = find(migrations, name)
     entry = next(entry for entry in current.entries if entry.name == migration.name)
@@ -239,7 +239,7 @@ def mark(
     try:
         database.batch([*history_tables(table), *changes, _remember(migration)])
     except RemoteError as error:
-        settle(error, f"{migration.name} was recorded", recorded, _LOOK)
+        confirm(error, f"{migration.name} was recorded", recorded, _LOOK)
     return done
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from hoox_tasks import rules, sql
-from hoox_tasks.database import SCHEMA_QUERY, SchemaObject
+from hoox_tasks import sql
+from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject
 from hoox_tasks.errors import StatementError
+from hoox_tasks.rules.authorizer import enforce, lift
+from hoox_tasks.rules.functions import supply_functions
+from hoox_tasks.rules.messages import explain_error, find_remedy, shape_refusal
 
 
 class Model:
@@ -36,13 +39,13 @@ class Model:
         That a constraint fails is no error here, where the rows are not there that might satisfy it.
         """
         connection = self._connection
-        authorizer = rules.enforce(connection, read_only=False, strict=self._strict)
+        authorizer = enforce(connection, read_only=False, strict=self._strict)
         with authorizer.trusted():
             connection.execute("BEGIN")
         try:
             for index, piece in enumerate(pieces):
                 before = self.tables()
-                refusal = rules.shape_refusal(piece.sql) if self._strict else None
+                refusal = shape_refusal(piece.sql) if self._strict else None
                 if refusal:
                     raise StatementError(refusal, sql=piece.sql, index=index)
                 try:
@@ -50,16 +53,16 @@ class Model:
                 except sqlite3.IntegrityError as error:
                     if not connection.in_transaction:  # As by INSERT OR ROLLBACK.
                         raise StatementError(
-                            rules.explain(error, authorizer), sql=piece.sql, index=index
+                            explain_error(error, authorizer), sql=piece.sql, index=index
                         ) from error
                 except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
                     message, remedy = str(error), ""
                     if message == "interrupted":
                         raise KeyboardInterrupt from error
                     if not isinstance(error, sqlite3.Warning):
-                        message = rules.explain(error, authorizer)
+                        message = explain_error(error, authorizer)
                     if isinstance(error, sqlite3.Error):
-                        remedy = rules.remedy(error)
+                        remedy = find_remedy(error)
                     raise StatementError(
                         message,
                         sql=piece.sql,
@@ -69,7 +72,7 @@ class Model:
                     ) from error
                 self._follow(before)
         finally:
-            rules.release(connection)
+            lift(connection)
         connection.execute("COMMIT")
         self.after = read_schema(self._connection)
         self.checks_keys = self.checks_keys or self._has_foreign_keys()
@@ -148,7 +151,7 @@ class Model:
 
 def build_schema(connection: sqlite3.Connection, schema: Iterable[SchemaObject]) -> list[SchemaObject]:
     """Make the objects of `schema` in an empty database; virtual tables make their shadow tables."""
-    rules.supply_functions(connection)
+    supply_functions(connection)
     for item in sorted(schema, key=_rank):
         exists = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (item.name,)).fetchone()
         if not exists:

@@ -25,9 +25,9 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import FileWrapper
 
 from hoox_tasks.errors import Refused
-from hoox_tasks.server.dump import ExportError
-from hoox_tasks.server.ledger import D1Error, Ledger, StatementResult
-from hoox_tasks.server.values import as_text
+from hoox_tasks.server.database import D1Error, Ledger, StatementResult
+from hoox_tasks.server.export_format import ExportError
+from hoox_tasks.server.json_values import as_text
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

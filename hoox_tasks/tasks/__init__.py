@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from hoox_tasks.config import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, look, recovery, seed, serve
+from hoox_tasks.config.settings import DEFAULTS
+from hoox_tasks.tasks import backups, ledger, recovery, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -32,9 +32,9 @@ db = Collection(
     recovery.undo,
     recovery.history,
     serve.serve,
-    look.shell,
-    look.browse,
-    look.report,
+    views.shell,
+    views.browse,
+    views.report,
     migrate,
 )
 """The collection to add to a namespace of one's own."""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoox_tasks import console
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.errors import Refused
 from hoox_tasks.tasks.command import Command, ledger_task
 from hoox_tasks.tasks.migrate import files as migration_files
@@ -68,7 +69,7 @@ def export(
         if command.dry:
             command.done(f"Would export {database.label} to {path or 'standard output'}; planned")
             return
-        with console.progress("Exporting") as progress:
+        with terminal.progress("Exporting") as progress:
             written = backups.export(
                 database,
                 path,
@@ -83,20 +84,20 @@ def export(
             )
         if path is None:
             sys.stdout.flush()
-            console.note(
-                f"Exported {console.count(written.total, 'row')} of {database.label}"
-                f" in {console.duration(command.seconds)}."
+            terminal.note(
+                f"Exported {terminal.count(written.total, 'row')} of {database.label}"
+                f" in {terminal.duration(command.seconds)}."
             )
             return
         size = path.stat().st_size
         removed = _prune(command, path.parent, keep=keep) if keep else []
         kind = "verified" if written.verified else "not verified"
         if not written.one_moment:
-            console.note(
+            terminal.note(
                 f"{database.label} was written to while it was read: the file is not one moment of it."
             )
         command.done(
-            f"Exported {console.count(written.total, 'row')} of {database.label} to {command.shown(path)}"
+            f"Exported {terminal.count(written.total, 'row')} of {database.label} to {command.shown(path)}"
             f" ({size:,} bytes, {kind})",
             database=database.label,
             path=str(path),
@@ -128,7 +129,7 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
 
     path = Path(file).expanduser().absolute()
     settings = command.settings
-    with console.progress("Verifying") as progress:
+    with terminal.progress("Verifying") as progress:
         checked = backups.checked(
             path, migration_files(command), settings.migrations_table, progress=progress
         )
@@ -141,9 +142,9 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
                     backups.compare_with(backup, database, exact=exact)
                     against = " and ".join(filter(None, (against, database.label)))
             if backup.scratch.violations:
-                console.note(f"{console.count(backup.scratch.violations, 'row')} in it refer to nothing.")
+                terminal.note(f"{terminal.count(backup.scratch.violations, 'row')} in it refer to nothing.")
             command.done(
-                f"{command.shown(path)} is sound: {console.count(backup.scratch.rows, 'row')},"
+                f"{command.shown(path)} is sound: {terminal.count(backup.scratch.rows, 'row')},"
                 f" schema {backup.version or 'without history'}, "
                 + (f"equal to {against}; verified" if against else "no manifest to compare it with; loaded"),
                 file=str(path),
@@ -184,12 +185,12 @@ def list_backups(
         days = None if days is None else _at_least_one("days", days)
         removed = _prune(command, folder, keep=keep, days=days)
         did = "Would remove" if command.dry else "Removed"
-        command.done(f"{did} {console.count(len(removed), 'backup')} from {folder}", removed=removed)
+        command.done(f"{did} {terminal.count(len(removed), 'backup')} from {folder}", removed=removed)
         return
     found = backups.find(folder)
     now = datetime.now(UTC)
     if command.json:
-        console.document(
+        print_document(
             [
                 {
                     "path": str(one.path),
@@ -215,8 +216,8 @@ def list_backups(
         )
         for one in found
     ]
-    console.table(("backup", "age", "bytes", "source", "schema", "verified"), rows, sys.stdout)
-    console.note(f"{console.count(len(found), 'backup')} in {command.shown(folder)}")
+    print_table(("backup", "age", "bytes", "source", "schema", "verified"), rows, sys.stdout)
+    terminal.note(f"{terminal.count(len(found), 'backup')} in {command.shown(folder)}")
 
 
 @ledger_task(
@@ -246,13 +247,13 @@ def restore(
     if into is not None and names:
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
-    with console.progress("Loading") as progress:
+    with terminal.progress("Loading") as progress:
         checked = backups.checked(
             path, migration_files(command), settings.migrations_table, progress=progress
         )
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
-                console.note(
+                terminal.note(
                     f"{command.shown(path)} has no manifest: it was loaded, and compared with nothing."
                 )
             if not into:
@@ -264,13 +265,13 @@ def restore(
             if into:
                 database = backups.restore_beside(database, backup, into)
             else:
-                console.confirm(database.name, f"This replaces {what}.", confirmed=confirm)
+                terminal.confirm(database.name, f"This replaces {what}.", confirmed=confirm)
                 command.keep_way_back(database, "db.restore")
                 backups.restore(database, backup, names)
             held = backup.scratch.tables
             rows = sum(held[name].rows for name in names if name in held) if names else backup.scratch.rows
             command.done(
-                f"Restored {console.count(rows, 'row')} of {command.shown(path)} into {database.label}",
+                f"Restored {terminal.count(rows, 'row')} of {command.shown(path)} into {database.label}",
                 database=database.label,
                 file=str(path),
                 rows=rows,

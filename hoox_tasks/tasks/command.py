@@ -19,13 +19,15 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
-from hoox_tasks import console
-from hoox_tasks.config import Settings, Target, load_settings
-from hoox_tasks.database import Database, open_database
+from hoox_tasks.config.settings import Settings, Target, load_settings
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import print_document, printable
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused, RemoteError
 
 if TYPE_CHECKING:
-    from hoox_tasks.recovery import RecoveryPoint
+    from hoox_tasks.recovery.points import RecoveryPoint
 
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
@@ -77,7 +79,7 @@ class Command:
         database = open_database(self.settings, create=create)
         try:
             if self.settings.remote:
-                console.note(f"On {database.address}:")
+                terminal.note(f"On {database.address}:")
             yield database
             self.prune_ways_back(database)
         except Refused:
@@ -106,34 +108,34 @@ class Command:
 
     def keep_way_back(self, database: Database, cause: str) -> None:
         """Take a recovery point before this task first changes the ledger; the receipt will name it."""
-        from hoox_tasks import recovery
+        from hoox_tasks.recovery import points
 
         if self.settings.keep_snapshots > 0 and not self._way_back_kept:
-            self.way_back = recovery.take(database, self.settings.snapshots_dir, cause)
+            self.way_back = points.take(database, self.settings.snapshots_dir, cause)
         self._way_back_kept = True
 
     def prune_ways_back(self, database: Database) -> None:
         """Let go of the oldest recovery points, now that the change has gone well."""
-        from hoox_tasks import recovery
+        from hoox_tasks.recovery import points
 
         if self.way_back:
-            recovery.prune(database, self.settings.snapshots_dir, max(1, self.settings.keep_snapshots))
+            points.prune(database, self.settings.snapshots_dir, max(1, self.settings.keep_snapshots))
 
     def _drop_way_back(self) -> None:
         """Forget the recovery point of a change that was refused: it would only push out others."""
-        from hoox_tasks import recovery
+        from hoox_tasks.recovery import points
 
         if self.way_back:
-            recovery.forget(self.settings.snapshots_dir, self.way_back)
+            points.forget(self.settings.snapshots_dir, self.way_back)
             self.way_back = None
 
     def done(self, text: str, **fields: Any) -> None:
         """End with the receipt: what was done, to which ledger, in what time, and how it is taken back."""
         if self.json:
             point = {"recovery_point": self.way_back.id} if self.way_back else {}
-            console.document({**fields, **point, "seconds": round(self.seconds, 6)})
+            print_document({**fields, **point, "seconds": round(self.seconds, 6)})
             return
-        self.say(f"{text} ({console.duration(self.seconds)}).")
+        self.say(f"{text} ({terminal.duration(self.seconds)}).")
         if self.way_back:
             self.say(self.advice)
 
@@ -314,7 +316,7 @@ def _reported(message: str) -> str:
         token = os.environ.get(name, "")
         if len(token) >= _SECRET:
             message = message.replace(token, "…")
-    return console.printable(message, lines=True)
+    return printable(message, lines=True)
 
 
 def _debug(error: Exception) -> None:

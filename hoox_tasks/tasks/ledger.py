@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from hoox_tasks import console, sql
-from hoox_tasks.database import Database, Rows, Statement
+from hoox_tasks import sql
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import FORMATS, print_document, print_table, printable, render
+from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command, ledger_task
@@ -56,9 +58,9 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
             seeded = {**seeded, "system_logs": seeded.get("system_logs", 0) + noted}
         parts = []
         if applied:
-            parts.append(f"applied {console.count(len(applied), 'migration')}")
+            parts.append(f"applied {terminal.count(len(applied), 'migration')}")
         if seeded:
-            parts.append(f"seeded {console.count(sum(seeded.values()), 'row')}")
+            parts.append(f"seeded {terminal.count(sum(seeded.values()), 'row')}")
         did = (
             ", ".join(parts).capitalize() + f" on {database.label}"
             if parts
@@ -85,16 +87,16 @@ def list_(command: Command, all: bool = False) -> None:
     with command.ledger() as database:
         tables = ledger.list_tables(database, command.settings.migrations_table, internal=all)
         if command.json:
-            console.document({"database": database.label, "tables": [asdict(table) for table in tables]})
+            print_document({"database": database.label, "tables": [asdict(table) for table in tables]})
         else:
-            console.table(("table", "rows"), [(table.name, table.rows) for table in tables], sys.stdout)
-            console.note(f"{console.count(len(tables), 'table')} in {database.label}")
+            print_table(("table", "rows"), [(table.name, table.rows) for table in tables], sys.stdout)
+            terminal.note(f"{terminal.count(len(tables), 'table')} in {database.label}")
 
 
 @ledger_task(
     {
         "sql": "The SQL itself; or @FILE to read it from a file, or - from standard input.",
-        "format": f"How to show the result: {', '.join(console.FORMATS)}.",
+        "format": f"How to show the result: {', '.join(FORMATS)}.",
         "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
         "write": "Let the SQL change the ledger, in one transaction.",
     },
@@ -119,21 +121,21 @@ def query(
     In csv and tsv NULL is empty and a blob is X'...'.
     """
     format = "json" if command.json else format
-    if format not in console.FORMATS:
-        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(console.FORMATS)}.")
+    if format not in FORMATS:
+        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
     statements = [piece.sql for piece in sql_pieces(_source(sql))]
     params = [read_param(text) for text in param or []]
     if params and len(statements) > 1:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
     with command.ledger() as database:
         if command.dry and write:
-            console.note(f"Would run {console.count(len(statements), 'statement')} on {database.label}.")
+            terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         if write:
             command.keep_way_back(database, "db.query --write")
         run(database, statements, params, format, write=write)
         if command.way_back:
-            console.note(command.advice)
+            terminal.note(command.advice)
 
 
 def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
@@ -152,7 +154,7 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             yield result
 
     try:
-        rows = console.render(results(), format, sys.stdout)
+        rows = render(results(), format, sys.stdout)
     except StatementError as error:
         raise Refused(
             f"The SQL failed: {error.message.rstrip('.')}.",
@@ -160,7 +162,7 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
     sys.stdout.flush()
-    footer = [console.count(rows, "row")]
+    footer = [terminal.count(rows, "row")]
     changes = sum(result.meta.changes for result in seen)
     if write:
         footer.append(f"{changes:,} changed")
@@ -172,11 +174,11 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
         )
     approximate = sum(result.approximate for result in seen)
     if approximate:
-        console.note(
-            f"{console.count(approximate, 'number')} beyond 2^53 may have been rounded on the way (≈)."
+        terminal.note(
+            f"{terminal.count(approximate, 'number')} beyond 2^53 may have been rounded on the way (≈)."
             " Select CAST(column AS TEXT) to see every digit."
         )
-    console.note(f"{', '.join(footer)} in {console.duration(time.perf_counter() - started)}")
+    terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:
@@ -244,9 +246,9 @@ def schema(command: Command) -> None:
     with command.ledger() as database:
         text = ledger.describe(database.schema(), command.settings.migrations_table)
         if command.json:
-            console.document({"database": database.label, "sql": text})
+            print_document({"database": database.label, "sql": text})
         else:
-            sys.stdout.write(console.printable(text, lines=True) if sys.stdout.isatty() else text)
+            sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
 
 
 @ledger_task(
@@ -270,18 +272,18 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         if command.dry:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
-        console.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
+        terminal.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
         written = None
         if backup:
             path = backups.default_path(command.settings.backups_dir)
             written = backups.export(database, path)
-            command.say(f"Exported {console.count(written.total, 'row')} to {command.shown(path)}")
+            command.say(f"Exported {terminal.count(written.total, 'row')} to {command.shown(path)}")
         command.keep_way_back(database, "db.reset")
         status = ledger.reset(
             database, files, command.settings.migrations_table, strict=command.settings.strict
         )
         command.done(
-            f"Wiped {database.label} and applied {console.count(len(files), 'migration')}",
+            f"Wiped {database.label} and applied {terminal.count(len(files), 'migration')}",
             database=database.label,
             version=status.version,
             backup=str(written.path) if written else None,

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoox_tasks import console
-from hoox_tasks.config import bundled
-from hoox_tasks.database import Database
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.tasks.command import Command, ledger_task
 
@@ -63,7 +64,7 @@ def apply_pending(
 
 def _tell(command: Command, applied: list[Applied]) -> None:
     for one in applied:
-        command.say(f"Applied {one.name} ({console.duration(one.seconds)})")
+        command.say(f"Applied {one.name} ({terminal.duration(one.seconds)})")
 
 
 @ledger_task(
@@ -120,7 +121,7 @@ def apply(
             allow_data_loss=allow_data_loss,
         )
         did = (
-            f"Applied {console.count(len(applied), 'migration')} to"
+            f"Applied {terminal.count(len(applied), 'migration')} to"
             if applied
             else "Nothing to do: nothing is pending on"
         )
@@ -143,10 +144,10 @@ def _rehearsed(
     confirm: bool,
 ) -> bool:
     """Try the migrations on a copy and show what they do; tells whether to go on with the ledger itself."""
-    from hoox_tasks import rehearsal
+    from hoox_tasks.release import rehearsal
 
     try:
-        with console.progress("Rehearsing") as progress:
+        with terminal.progress("Rehearsing") as progress:
             found = rehearsal.rehearse(
                 database,
                 files(command),
@@ -157,10 +158,10 @@ def _rehearsed(
                 progress=progress,
             )
     except HooxError:
-        console.note(f"On a copy of {database.label}, which was not touched itself:")
+        terminal.note(f"On a copy of {database.label}, which was not touched itself:")
         raise
     for one in found.applied:
-        command.say(f"On a copy: applied {one.name} ({console.duration(one.seconds)})")
+        command.say(f"On a copy: applied {one.name} ({terminal.duration(one.seconds)})")
     if not command.json and found.applied:
         rows = [
             (
@@ -171,9 +172,9 @@ def _rehearsed(
             )
             for one in found.effects
         ]
-        console.table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
+        print_table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
     if check or not found.applied:
-        done = console.count(len(found.applied), "migration")
+        done = terminal.count(len(found.applied), "migration")
         command.done(
             f"Rehearsed {done} on a copy of {database.label}; the copy is sound",
             database=database.label,
@@ -181,7 +182,7 @@ def _rehearsed(
             tables=[asdict(one) for one in found.effects],
         )
         return False
-    console.confirm(
+    terminal.confirm(
         database.name, f"All went well on the copy. This applies it to {database.label}.", confirmed=confirm
     )
     return True
@@ -195,8 +196,10 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
     status = migrations.status(database, found, command.settings.migrations_table)
     pending = migrations.plan(status, found, to=to, allow_out_of_order=allow_out_of_order)
     for migration in pending:
-        command.say(f"Would apply {migration.name} ({console.count(len(migration.pieces), 'statement')})")
-    did = f"Would apply {console.count(len(pending), 'migration')} to" if pending else "Nothing is pending on"
+        command.say(f"Would apply {migration.name} ({terminal.count(len(migration.pieces), 'statement')})")
+    did = (
+        f"Would apply {terminal.count(len(pending), 'migration')} to" if pending else "Nothing is pending on"
+    )
     command.done(
         f"{did} {database.label}",
         database=database.label,
@@ -223,7 +226,7 @@ def status(command: Command, check: bool = False) -> None:
         current = migrations.status(database, files(command), command.settings.migrations_table)
         good = all(entry.state is State.APPLIED for entry in current.entries)
         if command.json:
-            console.document(
+            print_document(
                 {
                     "database": database.label,
                     "version": current.version,
@@ -236,10 +239,10 @@ def status(command: Command, check: bool = False) -> None:
                 (entry.name, entry.state.value, f"{entry.applied_at} UTC" if entry.applied_at else "-")
                 for entry in current.entries
             ]
-            console.table(("migration", "state", "applied"), rows, sys.stdout)
+            print_table(("migration", "state", "applied"), rows, sys.stdout)
             for entry in current.entries:
                 if entry.advice:
-                    console.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
+                    terminal.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
         if check and not good:
             wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
             pending = all(entry.state is State.PENDING for entry in wrong)
@@ -337,7 +340,7 @@ def check(command: Command) -> None:
         drift = migrations.find_drift(current, found, history, strict=command.settings.strict)
         wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
         if command.json:
-            console.document(
+            print_document(
                 {
                     "database": database.label,
                     "version": current.version,
@@ -352,7 +355,7 @@ def check(command: Command) -> None:
             for one in drift:
                 command.say(str(one))
         if wrong or drift:
-            things = console.count(len(wrong) + len(drift), "difference")
+            things = terminal.count(len(wrong) + len(drift), "difference")
             pending = any(entry.state is State.PENDING for entry in wrong)
             rest = len(wrong) + len(drift) > sum(entry.state is State.PENDING for entry in wrong)
             remedies = ["Apply what is pending with `inv db.migrate`."] * pending

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 
-from hoox_tasks import console
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.tasks.command import Command, ledger_task
 
 
@@ -23,31 +24,32 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
 
     JSON: database, to, changes [{table, now, then}], recovery_point, seconds.
     """
-    from hoox_tasks import recovery
+    from hoox_tasks.recovery import points
+    from hoox_tasks.recovery.undo import find_changes, undo_to
 
     settings = command.settings
     with command.ledger() as database:
-        point = recovery.find(database, settings.snapshots_dir, to)
-        recovery.check(settings.snapshots_dir, point)
-        changes = recovery.changes(database, point)
+        point = points.find(database, settings.snapshots_dir, to)
+        points.check(settings.snapshots_dir, point)
+        changes = find_changes(database, point)
         since = f"{point.created_at} (before {point.cause})"
         if command.dry:
             command.done(f"Would bring {database.label} back to {since}; planned", to=point.id)
             return
         if not command.json:
-            console.note(
+            terminal.note(
                 f"Since {since}, rows:"
                 if changes
                 else f"Since {since} no table gained or lost rows; what became of their values is not told."
             )
             for change in changes:
-                console.note(f"  {change.table}: {_number(change.then)} then, {_number(change.now)} now")
-        console.confirm(
+                terminal.note(f"  {change.table}: {_number(change.then)} then, {_number(change.now)} now")
+        terminal.confirm(
             database.name,
             f"This brings {database.label} back to {since}; what was written since is lost.",
             confirmed=confirm,
         )
-        command.way_back = recovery.undo(database, settings.snapshots_dir, point)
+        command.way_back = undo_to(database, settings.snapshots_dir, point)
         command.done(
             f"Brought {database.label} back to {since}",
             database=database.label,
@@ -67,13 +69,13 @@ def history(command: Command) -> None:
     JSON: database, points [{id, created_at, cause, ledger, mark, tables
     {table: rows}, sha256}].
     """
-    from hoox_tasks import recovery
+    from hoox_tasks.recovery import points
 
     with command.ledger() as database:
-        points = recovery.history(database, command.settings.snapshots_dir)
+        found = points.history(database, command.settings.snapshots_dir)
         if command.json:
-            console.document({"database": database.label, "points": [asdict(point) for point in points]})
+            print_document({"database": database.label, "points": [asdict(point) for point in found]})
             return
-        rows = [(one.id, one.created_at, one.cause, sum(one.tables.values())) for one in points]
-        console.table(("id", "taken (UTC)", "before", "rows"), rows, sys.stdout)
-        console.note(f"{console.count(len(points), 'recovery point')} of {database.label}")
+        rows = [(one.id, one.created_at, one.cause, sum(one.tables.values())) for one in found]
+        print_table(("id", "taken (UTC)", "before", "rows"), rows, sys.stdout)
+        terminal.note(f"{terminal.count(len(found), 'recovery point')} of {database.label}")

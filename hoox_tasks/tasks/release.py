@@ -9,14 +9,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoox_tasks import console
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import print_document
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.release.summary import annotation, markdown
 from hoox_tasks.tasks.command import Command, ledger_task
 from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
-    from hoox_tasks.database import Database
-    from hoox_tasks.release import Receipt
+    from hoox_tasks.database.interface import Database
+    from hoox_tasks.release.receipt import Receipt
 
 
 @ledger_task(
@@ -53,7 +55,8 @@ def release(
     [command], steps [{name, seconds}], failed_in, problem, detail, remedy,
     seconds.
     """
-    from hoox_tasks.release import Receipt, Release
+    from hoox_tasks.release.receipt import Receipt
+    from hoox_tasks.release.run import Release
 
     receipt = Receipt("the ledger", "failed", failed_in="plan")
     error: BaseException | None = None
@@ -69,7 +72,7 @@ def release(
                 smoke=smoke or (),
                 restore=_restore(command, artifact),
                 keep_way_back=lambda: _way_back(command, database, artifact),
-                tell=console.note if command.json else command.say,
+                tell=terminal.note if command.json else command.say,
                 dry=command.dry,
                 allow_out_of_order=allow_out_of_order,
                 allow_data_loss=allow_data_loss,
@@ -123,19 +126,18 @@ def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
 
 def _tell(command: Command, receipt: Receipt, error: BaseException | None, summary: str | None) -> None:
     """Give the receipt to everybody who reads it: people, programs, GitHub."""
-    from hoox_tasks import release as course
 
     if os.environ.get("GITHUB_ACTIONS") == "true" and isinstance(error, HooxError):
         workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
-        console.note(course.annotation(error, workspace))
+        terminal.note(annotation(error, workspace))
     if summary:
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(course.markdown(receipt))
+                file.write(markdown(receipt))
         except OSError as problem:
-            console.note(f"The summary {summary} cannot be written: {problem.strerror}.")
+            terminal.note(f"The summary {summary} cannot be written: {problem.strerror}.")
     if command.json:
-        console.document({**asdict(receipt), "seconds": round(command.seconds, 6)})
+        print_document({**asdict(receipt), "seconds": round(command.seconds, 6)})
         return
     if error is not None:
         applied = ", ".join(one.name for one in receipt.applied) or "nothing"
@@ -167,13 +169,13 @@ def pull(command: Command, confirm: bool = False) -> None:
     from contextlib import closing
 
     from hoox_tasks import backups, migrations
-    from hoox_tasks.database import open_database
+    from hoox_tasks.database.opening import open_database
     from hoox_tasks.files import scratch_folder
 
     there = command.settings_of(remote=True)
     here = command.settings_of(preview=False)
     with scratch_folder() as folder, closing(open_database(there)) as source:
-        console.note(f"From {source.address}:")
+        terminal.note(f"From {source.address}:")
         if command.dry:
             label = command.shown(here.path)
             command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
@@ -185,7 +187,7 @@ def pull(command: Command, confirm: bool = False) -> None:
                 f"{source.label} is empty: it has no tables to pull.",
                 "Name another with --database or --env, or fill it with `inv db.migrate --remote`.",
             )
-        with console.progress("Exporting") as progress:
+        with terminal.progress("Exporting") as progress:
             backups.export(source, path, history=table, progress=progress)
         files = migrations.discover(here.migrations_dir, here.migrations_pattern)
         checked = backups.checked(path, files, table, label=source.label)
@@ -195,12 +197,14 @@ def pull(command: Command, confirm: bool = False) -> None:
         ):
             command.keep_way_back(database, "db.pull")
             if command.way_back is None and database.schema():
-                console.confirm(database.name, f"This replaces {database.label} for good.", confirmed=confirm)
+                terminal.confirm(
+                    database.name, f"This replaces {database.label} for good.", confirmed=confirm
+                )
             backups.restore(database, backup)
             command.prune_ways_back(database)
             rows = backup.scratch.rows
             command.done(
-                f"Filled {database.label} with {console.count(rows, 'row')} of {source.label}",
+                f"Filled {database.label} with {terminal.count(rows, 'row')} of {source.label}",
                 database=database.label,
                 source=source.label,
                 rows=rows,

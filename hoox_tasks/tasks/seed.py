@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from hoox_tasks import console
-from hoox_tasks.database import Database
+from hoox_tasks.console import terminal
+from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.tasks.command import Command, ledger_task
 
@@ -31,10 +32,10 @@ def seed_at_first(
             )
         return {}
     if command.settings.remote:
-        console.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
+        terminal.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
     loaded = seeding.load_scenario(scenario or _AT_FIRST, command.settings.fixtures_dirs)
     command.keep_way_back(database, "db.apply")
-    with console.progress("Seeding") as progress:
+    with terminal.progress("Seeding") as progress:
         return ledger.seed(database, loaded, progress=progress)
 
 
@@ -71,21 +72,21 @@ def seed(
         if command.dry:
             total = sum(seeding.counts(loaded, factor).values())
             command.done(
-                f"Would seed about {console.count(total, 'row')} into {database.label}",
+                f"Would seed about {terminal.count(total, 'row')} into {database.label}",
                 database=database.label,
                 scenario=scenario,
                 tables=seeding.counts(loaded, factor),
             )
             return
         if command.settings.remote:
-            console.confirm(
+            terminal.confirm(
                 database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm
             )
         command.keep_way_back(database, "db.seed")
-        with console.progress("Seeding") as progress:
+        with terminal.progress("Seeding") as progress:
             counts = ledger.seed(database, loaded, seed=seed, start=moment, scale=factor, progress=progress)
         command.done(
-            f"Seeded {console.count(sum(counts.values()), 'row')} of {scenario} into {database.label}",
+            f"Seeded {terminal.count(sum(counts.values()), 'row')} of {scenario} into {database.label}",
             database=database.label,
             scenario=scenario,
             tables=counts,
@@ -104,11 +105,11 @@ def scenarios(command: Command) -> None:
     found = [seeding.load_scenario(name, folders) for name in seeding.find_scenarios(folders)]
     rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
     if command.json:
-        console.document(
+        print_document(
             [{"name": one.name, "description": one.description, "tables": counts} for one, counts in rows]
         )
         return
-    console.table(
+    print_table(
         ("scenario", "rows", "trades", "description"),
         [(one.name, sum(counts.values()), counts["trades"], one.description) for one, counts in rows],
         sys.stdout,

@@ -6,7 +6,7 @@ import sys
 import uuid
 from contextlib import closing
 
-from hoox_tasks import console
+from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.tasks.command import Command, ledger_task
 
@@ -50,7 +50,7 @@ def serve(
             raise HooxError(
                 f"Port {port} of {host} cannot be used: {error.strerror}.", "Choose another with --port."
             ) from error
-        console.note("This is for development and tests: it is not Cloudflare, and it is not hardened.")
+        terminal.note("This is for development and tests: it is not Cloudflare, and it is not hardened.")
         command.say(f"Serving {settings.path} as D1 database {name} ({database_id}). For a client:")
         command.say(f"  export CLOUDFLARE_API_BASE_URL=http://{host}:{listening.server_port}/client/v4")
         command.say(f"  export CLOUDFLARE_ACCOUNT_ID={'0' * 32}")

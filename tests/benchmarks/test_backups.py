@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from hoox_tasks import backups, config, migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks import backups, migrations
+from hoox_tasks.config import settings
+from hoox_tasks.database.local.database import LocalDatabase
 
 ROWS = int(os.environ.get("HOOX_BENCHMARK_ROWS", "1000000"))
-FILES = migrations.discover(config.bundled("migrations"))
+FILES = migrations.discover(settings.bundled("migrations"))
 
 
 def trades() -> Iterator[tuple[object, ...]]:

@@ -19,11 +19,11 @@ from statistics import median
 import pytest
 
 from hoox_tasks import ledger, migrations
-from hoox_tasks.config import bundled
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.seeding import counts, load_scenario
-from hoox_tasks.templates import Recipe, Templates
-from hoox_tasks.testing import LedgerFactory
+from hoox_tasks.testing.ledgers import LedgerFactory
+from hoox_tasks.testing.templates import Recipe, Templates
 
 TRADES = 5_000
 QUERY = "SELECT * FROM positions LIMIT 1"

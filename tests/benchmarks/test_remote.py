@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from hoox_tasks import backups, ledger, migrations, seeding
-from hoox_tasks.config import bundled
+from hoox_tasks.config.settings import bundled
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.server import Api, create_app
 from tests import npm
 from tests.runbook.workspace import Workspace

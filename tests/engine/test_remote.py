@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from hoox_tasks import dump
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database import Statement
+from hoox_tasks.database import dump
 from hoox_tasks.database.checksum import checksums
-from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.remote.database import RemoteDatabase
+from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import StatementError
 from hoox_tasks.server import create_app
 from tests.engine.engine import EngineDatabase
@@ -208,7 +209,7 @@ def test_checksums_are_the_same_on_a_real_engine(real: RemoteDatabase, tmp_path:
             rows = [(a, b, f"{a!r}{b}") for a in VALUES for b in (None, 0.1, 7, "text")]
             database.insert([("t", ("a", "b", "c"), rows), ("u", ("a",), [("x",), (2,)])])
         with here.snapshot() as snapshot:
-            tables = dump.read_tables(snapshot)
+            tables = read_tables(snapshot)
         found = checksums(here, tables)
         assert checksums(real, tables) == found
         assert found["t"].rows == len(rows)

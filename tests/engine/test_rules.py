@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from hoox_tasks import rules
+from hoox_tasks.rules.authorizer import Authorizer, enforce
+from hoox_tasks.rules.functions import Bindable
+from hoox_tasks.rules.limits import STATEMENT_BYTES, VALUE_BYTES
+from hoox_tasks.rules.messages import explain_error, shape_refusal
 from tests.engine.engine import Engine, EngineDatabase, EngineError
 
 ALLOWED = "allowed"
@@ -50,7 +53,7 @@ class Case:
     """A statement, what is bound to it, and what to call it where it is long."""
 
     sql: str
-    params: tuple[rules.Bindable, ...] = ()
+    params: tuple[Bindable, ...] = ()
     name: str = ""
     alone: bool = False  # sent in a batch of its own: D1 drops empty statements from larger ones
 
@@ -76,13 +79,13 @@ def _bytes(count: int, letter: str = "x") -> str:
 def _limits() -> Iterator[Case]:
     """Every limit, at its edge and past it."""
 
-    def case(name: str, sql: str, *params: rules.Bindable) -> Case:
+    def case(name: str, sql: str, *params: Bindable) -> Case:
         return Case(sql, params, name)
 
-    yield case("100,000 bytes", _bytes(rules.STATEMENT_BYTES))
-    yield case("100,001 bytes", _bytes(rules.STATEMENT_BYTES + 1))
-    yield case("100,000 bytes of UTF-8", _bytes(rules.STATEMENT_BYTES, "é"))
-    yield case("100,001 bytes of UTF-8", _bytes(rules.STATEMENT_BYTES + 1, "é"))
+    yield case("100,000 bytes", _bytes(STATEMENT_BYTES))
+    yield case("100,001 bytes", _bytes(STATEMENT_BYTES + 1))
+    yield case("100,000 bytes of UTF-8", _bytes(STATEMENT_BYTES, "é"))
+    yield case("100,001 bytes of UTF-8", _bytes(STATEMENT_BYTES + 1, "é"))
     yield case("100 parameters", f"SELECT {_terms(100, '?')}", *range(100))
     yield case("101 parameters", f"SELECT max({_terms(101, '?')})", *range(101))
     yield case("parameter 101", "SELECT ?101")
@@ -125,8 +128,8 @@ def _limits() -> Iterator[Case]:
     much = _terms(80, "abs(id)", " + ")
     yield case("9,000 rows at once", f"INSERT INTO t (a) VALUES {_terms(9000, '(1)')}")
     yield case("more than 25,000 instructions", f"SELECT {_terms(100, f'abs({much})')} FROM t")
-    yield case("a text of 2,000,000 bytes", "SELECT length(?)", "x" * rules.VALUE_BYTES)
-    yield case("a text of 2,000,001 bytes", "SELECT length(?)", "x" * (rules.VALUE_BYTES + 1))
+    yield case("a text of 2,000,000 bytes", "SELECT length(?)", "x" * VALUE_BYTES)
+    yield case("a text of 2,000,001 bytes", "SELECT length(?)", "x" * (VALUE_BYTES + 1))
     yield case("a blob of 2,000,001 bytes", "SELECT hex(zeroblob(1000001))")
     yield case("a text of 5,000,000 bytes", "SELECT length(hex(zeroblob(2500000)))")
 
@@ -188,12 +191,12 @@ def remote(engine: Engine) -> Iterator[EngineDatabase]:
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[tuple[sqlite3.Connection, rules.Authorizer]]:
+def local() -> Iterator[tuple[sqlite3.Connection, Authorizer]]:
     """A SQLite connection under the rules, with the same tables."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("CREATE TABLE _cf_METADATA (key INTEGER PRIMARY KEY, value BLOB)")
-        authorizer = rules.enforce(connection, read_only=False)
+        authorizer = enforce(connection, read_only=False)
         for sql in SETUP:
             connection.execute(sql)
         yield connection, authorizer
@@ -207,15 +210,15 @@ def _remote_verdict(database: EngineDatabase, case: Case) -> str:
     return ALLOWED if words == "no such table: to_roll_back: SQLITE_ERROR" else words
 
 
-def _local_verdict(connection: sqlite3.Connection, authorizer: rules.Authorizer, case: Case) -> str:
-    if (refusal := rules.shape_refusal(case.sql)) is not None:
+def _local_verdict(connection: sqlite3.Connection, authorizer: Authorizer, case: Case) -> str:
+    if (refusal := shape_refusal(case.sql)) is not None:
         return refusal
     with authorizer.trusted():
         connection.execute("BEGIN")
     try:
         connection.execute(case.sql, case.params).fetchall()
     except (sqlite3.Error, MemoryError) as error:
-        return rules.explain(error, authorizer)
+        return explain_error(error, authorizer)
     finally:
         with authorizer.trusted():
             if connection.in_transaction:
@@ -225,7 +228,7 @@ def _local_verdict(connection: sqlite3.Connection, authorizer: rules.Authorizer,
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id[:60]) for case in CASES])
 def test_same_verdict_in_the_same_words(
-    case: Case, remote: EngineDatabase, local: tuple[sqlite3.Connection, rules.Authorizer]
+    case: Case, remote: EngineDatabase, local: tuple[sqlite3.Connection, Authorizer]
 ) -> None:
     """What D1 allows is allowed here, and what it refuses is refused here in its words."""
     there, here = _remote_verdict(remote, case), _local_verdict(*local, case)
@@ -270,7 +273,7 @@ EXPRESSIONS = [
 
 
 def test_supplied_functions_give_what_the_engine_gives(
-    remote: EngineDatabase, local: tuple[sqlite3.Connection, rules.Authorizer]
+    remote: EngineDatabase, local: tuple[sqlite3.Connection, Authorizer]
 ) -> None:
     """Functions that an older SQLite lacks give, value and type, what they give on D1."""
     connection, _ = local
@@ -283,7 +286,7 @@ def test_supplied_functions_give_what_the_engine_gives(
 
 
 def test_supplied_window_function(
-    remote: EngineDatabase, local: tuple[sqlite3.Connection, rules.Authorizer]
+    remote: EngineDatabase, local: tuple[sqlite3.Connection, Authorizer]
 ) -> None:
     """string_agg slides over a window, and drops the separator of the row that becomes the first."""
     sql = (

@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from hoox_tasks import backups, console, ledger, migrations, seeding
-from hoox_tasks.config import bundled
+from hoox_tasks import backups, ledger, migrations, seeding
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.console.formats import FORMATS, render
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migration, MigrationFailed
 from hoox_tasks.server import create_app
@@ -98,12 +99,12 @@ def runbook(connect: Connect, folder: Path, *, capture: Callable[[], str]) -> li
         shown += [ledger.audit(database, HISTORY), ledger.seed(database, quiet)]
         shown.append([table for table in ledger.list_tables(database, HISTORY) if table.name != "_cf_KV"])
         shown.append(ledger.describe(database.schema(), HISTORY))
-        for format in console.FORMATS:
+        for format in FORMATS:
             output = io.StringIO()
             query = (
                 "SELECT id, price, fee, order_id, 9007199254740993 AS n, NULL, X'00ff' FROM trades ORDER BY 1"
             )
-            console.render([database.query(query)], format, output)
+            render([database.query(query)], format, output)
             shown.append(output.getvalue())
         run_query(
             database, ["UPDATE trades SET fee = 1.5", "SELECT sum(fee) FROM trades"], [], "csv", write=True

@@ -17,8 +17,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hoox_tasks import backups, recovery
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks import backups
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.recovery import points
+from hoox_tasks.recovery.undo import undo_to
 from tests.npm import quiet_environment
 
 SECONDS = 60
@@ -105,12 +107,12 @@ def test_a_running_worker_sees_what_was_restored(npm_packages: Path, tmp_path: P
             asking.start()
             for _ in range(5):
                 ask("INSERT INTO t (x) VALUES ('c')")
-                point = recovery.take(database, tmp_path / "points", "a test")
+                point = points.take(database, tmp_path / "points", "a test")
                 assert point is not None
                 with backups.verification.loaded(tmp_path / "b.sql") as copy:
                     database.replace(copy.path)
                 assert ask("SELECT x FROM t") == [["a"], ["b"]]
-                recovery.undo(database, tmp_path / "points", point)
+                undo_to(database, tmp_path / "points", point)
                 assert ask("SELECT x FROM t") == [["a"], ["b"], ["c"]]
                 ask("DELETE FROM t WHERE x = 'c'")
             stop.set()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hoox_tasks import migrations
-from hoox_tasks.config import Target, load_settings
+from hoox_tasks.config.settings import Target, load_settings
 from tests import npm
 
 ONE = "11111111-1111-4111-8111-111111111111"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hoox_tasks.config import Target, load_settings
+from hoox_tasks.config.settings import Target, load_settings
 from tests.npm import Wrangler
 from tests.runbook.workspace import Workspace
 from tests.sqlite_files import contents

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hoox_tasks import dump
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.database import dump
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.server import Api, create_app
 from tests.faults.proxy import Fault, Faults, FaultyTransport, faulty_proxy

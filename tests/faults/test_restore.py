@@ -17,13 +17,16 @@ from invoke.config import Config
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from hoox_tasks import backups, migrations, recovery, rehearsal, tasks
+from hoox_tasks import backups, migrations, tasks
 from hoox_tasks.backups import Checked
-from hoox_tasks.config import Settings, bundled
-from hoox_tasks.database import Database
-from hoox_tasks.database.local import LocalDatabase
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.config.settings import Settings, bundled
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
+from hoox_tasks.recovery import points
+from hoox_tasks.recovery.undo import undo_to
+from hoox_tasks.release import rehearsal
 from tests.faults.proxy import Faults, FaultyTransport
 from tests.faults.test_tasks import HISTORY, SEEDS, Place, State, connected, failure, tell, unsure
 from tests.faults.test_tasks import make as make  # Fixtures.
@@ -162,25 +165,25 @@ def test_undo(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds: r
         with place.served() as app:
             inner = httpx.WSGITransport(app)
             with connected(inner) as clean, connected(FaultyTransport(inner, place.faults)) as database:
-                point = recovery.take(clean, folder, "a test")
+                point = points.take(clean, folder, "a test")
                 assert point is not None
                 clean.query("DELETE FROM trades", write=True)
                 before = place.state()
-                error = failure(lambda: recovery.undo(database, folder, point))  # noqa: B023
-                points = recovery.history(clean, folder)
+                error = failure(lambda: undo_to(database, folder, point))  # noqa: B023
+                left = points.history(clean, folder)
                 if error is None:
                     assert place.state() == then
-                    assert len(points) == 2
+                    assert len(left) == 2
                     outcomes.append("undone")
                 elif unsure(error):
                     assert place.state() in (before, then)
                     assert f"--to {point.id}" in error.remedy
-                    recovery.undo(clean, folder, recovery.find(clean, folder, point.id))
+                    undo_to(clean, folder, points.find(clean, folder, point.id))
                     assert place.state() == then
                     outcomes.append("unsure")
                 else:
                     assert place.state() == before
-                    assert points == [point], "the last point is still the one to go back to"
+                    assert left == [point], "the last point is still the one to go back to"
                     outcomes.append("failed")
     tell("undo", outcomes)
     assert "undone" in outcomes
@@ -212,15 +215,15 @@ def workspace(tmp_path: Path, seeded: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path / "workspace")
     for name in ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"):
         monkeypatch.setenv(name, "a" * 32)
-    from hoox_tasks import database as databases
+    from hoox_tasks.database import opening
 
-    original = databases.open_database
+    original = opening.open_database
 
     def use(remote: Database) -> None:
         def opened(settings: Settings, *, create: bool = False) -> Database:
             return remote if settings.remote else original(settings, create=create)
 
-        monkeypatch.setattr(databases, "open_database", opened)
+        monkeypatch.setattr(opening, "open_database", opened)
         monkeypatch.setattr("hoox_tasks.tasks.command.open_database", opened, raising=False)
 
     return use

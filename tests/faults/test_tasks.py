@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from hoox_tasks import backups, ledger, migrations, seeding
-from hoox_tasks.config import bundled
+from hoox_tasks.config.settings import bundled
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database import Database
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import Migration, MigrationFailed
 from hoox_tasks.server import Api, create_app
@@ -253,7 +253,7 @@ def test_seed(
 ) -> None:
     """All rows of a scenario are there, or none, and the user is told which, or that it is not known."""
     if imported:
-        monkeypatch.setattr("hoox_tasks.database.remote._SCRIPT_BYTES", 0)
+        monkeypatch.setattr("hoox_tasks.database.remote.database._SCRIPT_BYTES", 0)
     quiet = seeding.load_scenario("quiet", [bundled("fixtures")])
     full = Place(seeded, Faults(0)).state()
     ours = migrations.discover(bundled("migrations"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks import backups, ledger, migrations, seeding
-from hoox_tasks.config import bundled
-from hoox_tasks.database.remote import RemoteDatabase
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.migrations import Migration
 from tests.test_remote import Counting, app, connect, remote, wire
 from tests.test_server import TRIGGER

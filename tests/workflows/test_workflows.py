@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hoox_tasks import __version__
-from hoox_tasks.config import bundled
+from hoox_tasks.config.settings import bundled
 from hoox_tasks.server.api import LOOPBACK, Api
+from hoox_tasks.version import __version__
 from tests import npm
 from tests.readme import README, blocks
 from tests.test_browse import SCREENSHOTS

@@ -10,7 +10,8 @@ import positions_report
 import pytest
 import sqlite_utils
 
-from hoox_tasks.testing import LedgerDifference, LocalD1
+from hoox_tasks.testing.difference import LedgerDifference
+from hoox_tasks.testing.local_d1 import LocalD1
 
 
 def test_fees_are_those_of_the_exchange(hoox_db: sqlite_utils.Database) -> None:

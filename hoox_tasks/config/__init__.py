@@ -1,0 +1,1 @@
+"""What a command is told: flags, environment, Invoke's configuration and wrangler's."""

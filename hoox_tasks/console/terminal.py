@@ -1,0 +1,71 @@
+"""What people and programs read: results in several formats, progress, and the question before a change.
+
+Results go to standard output and everything else to standard error, so that a pipe stays clean.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hoox_tasks.console.formats import printable
+from hoox_tasks.errors import Refused
+from hoox_tasks.values import Progress
+
+
+def note(text: str) -> None:
+    """Tell people something beside the result, on standard error."""
+    sys.stdout.flush()
+    sys.stderr.write(f"{printable(text, lines=True)}\n")
+    sys.stderr.flush()
+
+
+def duration(seconds: float) -> str:
+    """Say a time in the unit that suits it."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """Say how many there are of a thing: `1 row`, `2,000 rows`, `2 balances`."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """Show progress on standard error once something takes longer than a second, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from tqdm import tqdm
+
+    bar: tqdm[Any] | None = None
+
+    def report(what: str, done: int, total: int | None) -> None:
+        nonlocal bar
+        if bar is None or bar.unit != f" {what}":
+            if bar is not None:
+                bar.close()
+            bar = tqdm(desc=title, total=total, unit=f" {what}", unit_scale=True, leave=False, delay=1)
+        bar.update(done - bar.n)
+
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def confirm(name: str, question: str, *, confirmed: bool) -> None:
+    """Go on only if `confirmed`, or if somebody at a terminal types `name`; raises `Refused` otherwise."""
+    if confirmed:
+        return
+    if not sys.stdin.isatty() or os.environ.get("CI"):
+        raise Refused(f"{question} Nobody is here to confirm that.", "Give --confirm if it is meant.")
+    note(question)
+    sys.stderr.write(f"Type {name} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != name:
+        raise Refused("That was not the name, so nothing was changed.", "Run it again, or give --confirm.")

@@ -1,0 +1,218 @@
+"""The one interface to a ledger, wherever it lives: in a SQLite file or on Cloudflare D1.
+
+Operations (migrations, backups, seeding) are written against `Database` and never ask which kind
+they were given. When one of them would have to, this interface is missing something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from hoox_tasks import sql
+from hoox_tasks.values import Progress, Row, Value
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
+"""Rows to insert: the table, its columns, and rows in the order of the columns."""
+
+
+class Statement(NamedTuple):
+    """One SQL statement and the values bound to it."""
+
+    sql: str
+    params: Sequence[Value] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the engine tells about a statement that it ran.
+
+    `duration` is in seconds, inside the engine. `rows_read` and `rows_written` are what D1 bills; None
+    where the engine does not count them. `changes` counts rows inserted, updated or deleted.
+    """
+
+    duration: float = 0.0
+    changes: int = 0
+    rows_read: int | None = None
+    rows_written: int | None = None
+
+
+@dataclass(slots=True)
+class Rows:
+    """The result of one statement: column names and the rows, which may still be streaming.
+
+    `rows` can be consumed once. `meta` is complete when the last row has been taken; so is `approximate`,
+    the number of values that may have been rounded on the way.
+    """
+
+    columns: tuple[str, ...]
+    rows: Iterable[Row]
+    meta: Meta = field(default_factory=Meta)
+    approximate: int = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+
+SCHEMA_QUERY = (
+    "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND tbl_name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY rowid"
+)
+"""Asks for every object but the engine's own: SQLite's `sqlite_*`, D1's `_cf_*`, and automatic indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaObject:
+    """One table, index, view or trigger, as `sqlite_schema` has it; `sql` is its stored DDL."""
+
+    type: str
+    name: str
+    table: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as a dump sees it.
+
+    `kind` is table, virtual or shadow. `columns` are those with values of their own (generated ones are
+    not). `rowid` is a name by which its rowid can be asked for, empty for none. `parents` are the tables
+    that its foreign keys refer to, `cascades` those of them whose deletions change this one.
+    """
+
+    name: str
+    sql: str
+    kind: str
+    columns: tuple[str, ...]
+    textual: frozenset[str]
+    partial: bool
+    rowid: str
+    key: tuple[str, ...]
+    parents: frozenset[str]
+    cascades: frozenset[str] = frozenset()
+
+    @property
+    def module(self) -> str:
+        """The module of a virtual table, in lower case; empty for an ordinary one."""
+        if self.kind != "virtual":
+            return ""
+        words = [token.text.lower() for token in sql.tokens(self.sql)]
+        return words[words.index("using") + 1]
+
+
+class Reader(Protocol):
+    """A ledger that is read by statements of ours, outside D1's rules.
+
+    Text comes as its bytes in UTF-8, whether they are valid or not.
+    """
+
+    def map(self, statements: Iterable[Statement]) -> Iterator[list[Row] | None]:
+        """Run statements, several at a time where the home allows, and yield their rows in order.
+
+        `statements` is consumed as needed: only a few results are held at once. None stands for a result
+        that is too large to be held; `stream` can give it in smaller pieces.
+        """
+
+    def stream(self, statement: Statement) -> Iterator[Row]:
+        """Run one statement and yield its rows one by one, holding few of them at once."""
+
+
+class Snapshot(Reader, Protocol):
+    """One moment of a ledger: what is read through it is not touched by writes meanwhile.
+
+    `bookmark` is D1's name of the moment; None where it has none. `one_moment` is false where somebody wrote
+    while the rows were fetched: then each row is as it was at some time.
+    """
+
+    @property
+    def bookmark(self) -> str | None: ...
+
+    @property
+    def one_moment(self) -> bool: ...
+
+    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield all rows of a table in blocks, with every value of `columns` exactly as it is stored.
+
+        Text comes as `str`, bytes in it that are not UTF-8 as lone surrogates (`surrogateescape`).
+        """
+
+
+class Database(Protocol):
+    """A ledger that can be asked and changed, the same in both of its homes.
+
+    Every method raises `StatementError` where the engine refuses a statement, and `RemoteError` where a
+    remote ledger cannot be reached.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call it, and what they type to confirm: a file's or a database's name."""
+
+    @property
+    def label(self) -> str:
+        """Which ledger this is, in a sentence: a path, or a database's name."""
+
+    @property
+    def address(self) -> str:
+        """Which ledger this is, beyond doubt: the path; or name, id and account."""
+
+    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
+        """Run one statement under D1's rules; only reading is let through unless `write`.
+
+        Raises `Refused` when the statement would change anything and `write` is false; nothing has
+        been run (or sent) then.
+        """
+
+    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+        """Run statements of ours in one transaction: all of them happen, or none does.
+
+        Without `write` they only read, all of one moment, and need no right to write.
+        """
+
+    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each."""
+
+    def snapshot(
+        self, *, online: bool = False, progress: Progress | None = None
+    ) -> AbstractContextManager[Snapshot]:
+        """Read one moment of the ledger for the length of a `with` block.
+
+        With `online` nobody is kept from the ledger meanwhile, even where only that makes one moment of
+        it: then the snapshot's `one_moment` tells whether it is one.
+        """
+
+    def schema(self) -> list[SchemaObject]:
+        """All objects but the engine's own (`_cf_*`, `sqlite_*`), in the order they were made."""
+
+    def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
+        """Make the ledger what a SQLite file is, all or nothing; the engine's own tables stay.
+
+        With `tables`, only the rows of those are replaced, and each keeps the definition that it has.
+        """
+
+    def beside(self, name: str) -> Database:
+        """Make a new, empty ledger: a file in the same folder, or a database of the same account.
+
+        Raises `Refused` where there is one of that name.
+        """
+
+    def remove(self) -> None:
+        """Delete the ledger itself, and close it."""
+
+    def recovery_point(self, folder: Path, name: str) -> str:
+        """Keep this moment of the ledger; returns the mark by which `recover` finds it.
+
+        A local ledger is copied to a file `name` in `folder`; D1 keeps its own moments.
+        """
+
+    def recover(self, folder: Path, mark: str) -> None:
+        """Bring the ledger back to the moment of a mark, all or nothing."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""

@@ -1,0 +1,287 @@
+"""A backup loaded into a scratch SQLite file: our exports, others' dumps, and SQLite databases.
+
+SQL comes from `sqlite3 .dump`, Python's `iterdump`, `wrangler d1 export` or ourselves, perhaps compressed
+with gzip. What those do that cannot be loaded as it is, is put right: transactions are one, pragmas are left
+out, foreign keys are off so that the order of tables does not matter, infinities may be bare words. Rows of
+one table that follow each other, one INSERT to a line, are handed to SQLite many at a time, which takes
+half the time. The script can reach no other file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, cast
+
+from hoox_tasks import sql
+from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.rules.functions import supply_functions
+from hoox_tasks.values import Progress
+
+_ROWS = 40
+"""Rows that go into one statement."""
+CACHE_KIBIBYTES = 32 * 1024
+"""Memory that SQLite may use for a scratch file: indexes are filled and checked in no order."""
+_REPORT = 16
+"""Steps between two reports of progress."""
+_SQLITE = b"SQLite format 3\0"
+_GZIP = b"\x1f\x8b"
+_NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_]*)'
+_HEAD = re.compile(rf"INSERT INTO {_NAME} ?(?:\({_NAME}(?:, ?{_NAME})*\) ?)?VALUES ?\(")
+_INFINITIES = {"infinity", "inf"}
+_D1 = re.compile(r"(?i)\s*PRAGMA\s+defer_foreign_keys\b")
+_DECIMALS = re.compile(r"'[^']*'|(?<=[,(])-?(?:[0-9]+\.[0-9]+(?:e[+-]?[0-9]+)?|[0-9]+e[+-]?[0-9]+)(?=[,)])")
+_ROUNDS = sqlite3.sqlite_version_info < (3, 43)
+"""Whether this SQLite reads some decimals as the double beside the one meant (see `sql.quote_real`)."""
+_PRAGMAS = re.compile(r"(?i)\s*PRAGMA\s+(writable_schema|encoding)\b")
+
+
+def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | None = None) -> None:
+    """Make the SQLite file `scratch` from a backup; `schema` is run before it.
+
+    Raises `Refused` where the file is no backup, was cut off, or does not load; it says where.
+    """
+    try:
+        with source.open("rb") as file:
+            start = file.read(len(_SQLITE))
+            file.seek(0)
+            if start == _SQLITE:
+                _copy(source, scratch)
+            elif start.startswith(_GZIP):
+                _load_script(
+                    cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, source, scratch, schema, progress
+                )
+            else:
+                _load_script(file, file, source, scratch, schema, progress)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(f"{source} is damaged or was cut off: {error}.", "Take another backup.") from error
+    except OSError as error:
+        raise Refused(f"{source} cannot be read: {error.strerror or error}.", "Name another file.") from error
+
+
+def connect(scratch: Path) -> sqlite3.Connection:
+    """Open a scratch file that need not survive a crash: nothing waits for the disk, nothing is logged."""
+    connection = sqlite3.connect(scratch, isolation_level=None, cached_statements=0)
+    for pragma in (
+        "journal_mode = OFF",
+        "synchronous = OFF",
+        f"cache_size = -{CACHE_KIBIBYTES}",
+        "foreign_keys = OFF",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    # Without ATTACH a script reaches no other file; an authorizer would be asked about every row.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    supply_functions(connection)
+    return connection
+
+
+def _copy(source: Path, scratch: Path) -> None:
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as connection,
+            closing(sqlite3.connect(scratch)) as copy,
+        ):
+            connection.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except sqlite3.Error as error:
+        raise Refused(f"{source} is a damaged SQLite database: {error}.", "Take another backup.") from error
+
+
+def _load_script(
+    stream: IO[bytes], file: IO[bytes], source: Path, scratch: Path, schema: str, progress: Progress | None
+) -> None:
+    size = source.stat().st_size
+    with closing(connect(scratch)) as connection:
+        connection.create_function("unistr", 1, _unistr, deterministic=True)
+        for piece in sql.split(schema):
+            connection.execute(piece.sql)
+        if schema:
+            connection.execute("BEGIN")
+        loading = _Loading(connection, source)
+        with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            for number, (line, head, statements) in enumerate(_statements(lines, source)):
+                loading.take(line, head, statements)
+                if progress and number % _REPORT == 0:
+                    progress("bytes", file.tell(), size)
+        loading.finish()
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield a script's statements, with the number of the line that the first begins on.
+
+    Those that insert rows of one table, and have a line each, come together, with what all begin with: up to
+    the opening parenthesis of the values. Any other comes alone, without.
+    """
+    head, in_head, number = "", 0, 0
+    alike: list[str] = []
+    try:
+        numbered = enumerate(lines, 1)
+        for number, line in numbered:
+            if (
+                head
+                and line.startswith(head)
+                and line.endswith(");\n")
+                and not (line.count("'") - in_head) & 1
+            ):
+                alike.append(line)
+                if len(alike) == _ROWS:
+                    yield number - _ROWS + 1, head, alike
+                    alike = []
+                continue
+            if alike:
+                yield number - len(alike), head, alike
+                alike = []
+            first, parts = number, [line]
+            match = _HEAD.match(line)
+            in_head = match.group().count("'") if match else 0
+            quotes = line.count("'") - in_head
+            while not _ends(parts, quotes, inserts=match is not None):
+                number, line = next(numbered, (number, ""))
+                if not line:
+                    if sql.split("".join(parts)):
+                        raise _cut_off(source)
+                    return
+                parts.append(line)
+                quotes += line.count("'")
+            statement = "".join(parts)
+            head = match.group() if match and statement.endswith(");\n") else ""
+            yield first, "", [statement]
+        if alike:
+            yield number - len(alike) + 1, head, alike
+    except (ValueError, StatementError) as error:  # A NUL: SQLite's text has none.
+        raise Refused(
+            f"{source} is neither SQL nor a SQLite database (line {number:,} is not text).",
+            "Name another file.",
+        ) from error
+
+
+def _ends(parts: list[str], quotes: int, *, inserts: bool) -> bool:
+    """Tell whether a statement is complete; `quotes` are those behind its head."""
+    if not parts[-1].rstrip().endswith(";"):
+        return False
+    # Inside a text, which an odd number tells of, there is no need to look at all of it again.
+    return not (inserts and quotes & 1) and sqlite3.complete_statement("".join(parts))
+
+
+class _Loading:
+    """Runs a script's statements, rows of one table many at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, source: Path) -> None:
+        self._connection = connection
+        self._source = source
+        self._begun = False
+        self._ended = False
+        self._decimals = False
+
+    def take(self, line: int, head: str, statements: list[str]) -> None:
+        """Take the next statements, as `_statements` gives them."""
+        if self._decimals:
+            statements = [_with_exact_decimals(statement) for statement in statements]
+        if head:
+            start = len(head) - 1
+            values = ",".join([statement[start:-2] for statement in statements])
+            # What does not run as one is taken one by one: that tells the line, or runs after all.
+            try:
+                self._connection.execute(f"{head[:-1]}{values}")
+            except sqlite3.IntegrityError as error:  # Some of the rows are in the scratch file now.
+                raise self._unloadable(line, error) from error
+            except (sqlite3.Error, ValueError):
+                pass
+            else:
+                return
+        for place, statement in enumerate(statements):
+            self._run(line + place, statement)
+
+    def finish(self) -> None:
+        """Raise `Refused` where the script was cut off."""
+        if self._begun and not self._ended:
+            raise _cut_off(self._source)
+
+    def _run(self, line: int, statement: str) -> None:
+        word = sql.first_word(statement)
+        if word in {"BEGIN", "SAVEPOINT"}:
+            self._begun = True
+            self._ended = False
+            return
+        if word in {"COMMIT", "END", "RELEASE"}:
+            self._ended = True
+            return
+        if word == "ROLLBACK":
+            raise Refused(
+                f"{self._source} ends with ROLLBACK: whoever wrote it met an error.", "Take another backup."
+            )
+        if not word and not sql.split(statement):
+            return
+        if word == "PRAGMA":
+            # D1 writes a double's shortest decimal. SQLite's own dumps are for SQLite to read, as it does.
+            self._decimals = self._decimals or (_ROUNDS and _D1.match(statement) is not None)
+            if _PRAGMAS.match(statement):
+                self._connection.execute(statement)
+            return
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN")
+        try:
+            self._connection.execute(statement)
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+            self._run_with_care(line, statement, error)
+
+    def _run_with_care(self, line: int, statement: str, error: Exception) -> None:
+        text = str(error)
+        if "one statement at a time" in text:
+            for piece in sql.split(statement):
+                self._run(line + piece.line - 1, f"{piece.sql};")
+            return
+        if "no such column: " in text and text.rpartition(" ")[2].lower() in _INFINITIES:
+            self._run(line, _with_infinities(statement))
+            return
+        raise self._unloadable(line, error) from error
+
+    def _unloadable(self, line: int, error: Exception) -> HooxError:
+        return Refused(
+            f"{self._source} does not load from line {line:,} on: {error}.",
+            "It is no backup of a ledger, or damaged.",
+        )
+
+
+def _cut_off(source: Path) -> Refused:
+    return Refused(f"{source} was cut off: its end is missing.", "Take another backup.")
+
+
+def _with_infinities(statement: str) -> str:
+    """Write the bare words that D1 and old versions of SQLite have for infinities as numbers."""
+    parts, position = [], 0
+    for token in sql.tokens(statement):
+        if token.kind == "word" and token.text.lower() in _INFINITIES:
+            parts += [statement[position : token.offset], "9e999"]
+            position = token.offset + len(token.text)
+    return "".join([*parts, statement[position:]])
+
+
+def _with_exact_decimals(statement: str) -> str:
+    """Write the decimals among an INSERT's values so that every SQLite reads the double that is meant."""
+    if sql.first_word(statement) != "INSERT":
+        return statement
+
+    def exact(match: re.Match[str]) -> str:
+        found = match.group()
+        return found if found.startswith("'") else sql.quote_real(float(found))
+
+    return _DECIMALS.sub(exact, statement)
+
+
+def _unistr(text: str | None) -> str | None:
+    """SQLite's function of this name, in which newer shells write control characters."""
+    if text is None:
+        return None
+    escape = re.compile(r"\\(?:\\|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
+    return escape.sub(
+        lambda match: chr(int(next(filter(None, match.groups())), 16)) if match.lastindex else "\\", text
+    )

@@ -1,0 +1,1 @@
+"""A ledger on Cloudflare D1."""

@@ -1,0 +1,50 @@
+"""Going back to a recovery point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hoox_tasks import ledger
+from hoox_tasks.database.interface import Database
+from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.recovery.points import RecoveryPoint, check, forget, take
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many rows a table has now, and had at a recovery point (None: there is no such table)."""
+
+    table: str
+    now: int | None
+    then: int | None
+
+
+def find_changes(database: Database, point: RecoveryPoint) -> list[Change]:
+    """Compare the ledger's tables, by their numbers of rows, with a recovery point."""
+    now = {table.name: table.rows for table in ledger.list_tables(database, "")}
+    names = [name for name in {**now, **point.tables} if now.get(name) != point.tables.get(name)]
+    return [Change(name, now.get(name), point.tables.get(name)) for name in sorted(names)]
+
+
+def undo_to(database: Database, folder: Path, point: RecoveryPoint) -> RecoveryPoint | None:
+    """Bring the ledger back to a recovery point; gives the one taken before, by which this is undone.
+
+    Whatever happens, the ledger is as it was or as it was at the point, whole.
+    """
+    check(folder, point)
+    before = take(database, folder, f"undo to {point.id}")
+    try:
+        database.recover(folder, point.mark)
+    except HooxError as error:
+        if isinstance(error, RemoteError) and error.ambiguous:
+            raise RemoteError(
+                f"It is not known whether {database.label} was brought back to {point.created_at}:"
+                f" {error.problem}",
+                f"Run it again with `--to {point.id}`: to go back twice does no harm.",
+                ambiguous=True,
+            ) from None
+        if before:
+            forget(folder, before)  # Nothing happened, and the last point is still the one to go back to.
+        raise
+    return before

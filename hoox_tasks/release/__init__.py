@@ -1,0 +1,1 @@
+"""A release: rehearsed on a copy, applied, checked."""

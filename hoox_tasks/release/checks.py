@@ -1,0 +1,65 @@
+"""What a migrated ledger has to pass: its schema, and the runbook's queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hoox_tasks import migrations, sql
+from hoox_tasks.database.interface import Database
+from hoox_tasks.errors import HooxError
+from hoox_tasks.migrations import Migration, State
+from hoox_tasks.release.receipt import Smoke
+from hoox_tasks.values import Value
+
+RUNBOOK = {
+    "trades": (
+        "SELECT COUNT(*) FROM trades",
+        "SELECT created_at, symbol, action, price, quantity FROM trades ORDER BY created_at DESC LIMIT 5",
+    ),
+    "positions": ("SELECT symbol, side, size, entry_price FROM positions WHERE size > 0",),
+}
+"""The runbook's queries by the table that they ask; one that a ledger does not have is not asked."""
+
+
+def check(
+    database: Database, files: Sequence[Migration], history: str, what: str, *, strict: bool = True
+) -> tuple[str, ...]:
+    """Look whether a ledger, called `what`, is what its migrations say; gives the objects it has besides.
+
+    Raises `HooxError` that tells of every migration that is not applied, and of every object that is missing
+    or different.
+    """
+    current = migrations.status(database, files, history)
+    drift = migrations.find_drift(current, files, history, strict=strict)
+    wrong = [
+        f"{entry.name} is {entry.state.value}"
+        for entry in current.entries
+        if entry.state is not State.APPLIED
+    ]
+    wrong += [str(one) for one in drift if one.what != "extra"]
+    if wrong:
+        raise HooxError(
+            f"{what} is not what its migrations say.",
+            "Write a migration that brings it there; `inv db.check` compares the ledger itself.",
+            detail="\n".join(wrong),
+        )
+    return tuple(f"{one.type} {one.name}" for one in drift)
+
+
+def smoke(database: Database, queries: Sequence[str]) -> tuple[Smoke, ...]:
+    """Run the runbook's queries on a ledger, and then `queries`; none of them may write."""
+    tables = {item.name for item in database.schema() if item.type == "table"}
+    chosen = [query for table, own in RUNBOOK.items() if table in tables for query in own]
+    results = []
+    for query in [*chosen, *queries]:
+        try:
+            rows = list(database.query(query))
+        except HooxError as error:
+            raise HooxError(f"The query {query} does not run: {error.problem}", error.remedy) from error
+        single = len(rows) == 1 and len(rows[0]) == 1
+        results.append(Smoke(query, len(rows), _shown(rows[0][0]) if single else None))
+    return tuple(results)
+
+
+def _shown(value: Value) -> Value:
+    return sql.quote_value(value) if isinstance(value, bytes) else value

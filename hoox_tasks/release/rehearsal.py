@@ -1,0 +1,128 @@
+"""Pending migrations tried on a copy of the live ledger, with all of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from hoox_tasks import backups, migrations, sql
+from hoox_tasks.backups import verification
+from hoox_tasks.database.interface import Database, SchemaObject
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.schema import read_tables
+from hoox_tasks.errors import HooxError
+from hoox_tasks.files import scratch_folder
+from hoox_tasks.migrations import Applied, Migration
+from hoox_tasks.values import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class TableEffect:
+    """What migrations do to a table or view: rows before and after, and what becomes of its objects.
+
+    Rows are None where there is no such table; a view has none.
+    """
+
+    table: str
+    before: int | None
+    after: int | None
+    schema: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """How the pending migrations went on the copy: each with its seconds, and what became of each table."""
+
+    applied: list[Applied]
+    effects: list[TableEffect]
+
+
+def rehearse(
+    database: Database,
+    files: Sequence[Migration],
+    history: str,
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+    progress: Progress | None = None,
+) -> Rehearsal:
+    """Copy a ledger, apply what is pending to the copy under D1's rules, and check the copy.
+
+    The ledger itself is only read. Raises `MigrationFailed` where a migration fails on the copy, and
+    `HooxError` where the copy is not sound afterwards.
+    """
+    with scratch_folder() as folder:
+        export = folder / "live.sql"
+        backups.export(database, export, history=history, progress=progress)
+        with (
+            verification.loaded(export, progress=progress) as loaded,
+            closing(LocalDatabase(loaded.path, strict=True)) as copy,
+        ):
+            return rehearse_on(
+                copy,
+                files,
+                history,
+                to=to,
+                allow_out_of_order=allow_out_of_order,
+                allow_data_loss=allow_data_loss,
+            )
+
+
+def rehearse_on(
+    copy: LocalDatabase,
+    files: Sequence[Migration],
+    history: str,
+    *,
+    to: str | None = None,
+    allow_out_of_order: bool = False,
+    allow_data_loss: bool = False,
+    strict: bool = True,
+) -> Rehearsal:
+    """Apply what is pending to a copy that the caller has made, and check the copy; it is left migrated.
+
+    Raises as `rehearse` does.
+    """
+    before, schema, violations = _counts(copy), copy.schema(), verification.violations(copy.connection)
+    applied, status = migrations.apply(
+        copy,
+        files,
+        history,
+        to=to,
+        allow_out_of_order=allow_out_of_order,
+        allow_data_loss=allow_data_loss,
+        strict=strict,
+    )
+    after, changed = _counts(copy), _changes(schema, status.schema)
+    (complaint,) = copy.connection.execute("PRAGMA integrity_check(1)").fetchone()
+    dangling = verification.violations(copy.connection)
+    if complaint != "ok" or dangling > violations:
+        problem = complaint if complaint != "ok" else f"{dangling} rows refer to nothing"
+        raise HooxError(f"The copy is not sound after the migrations: {problem}.", "Correct them.")
+    views = {item.name for item in (*schema, *status.schema) if item.type == "view"}
+    names = sorted({*before, *after, *(views & changed.keys())} - {history, migrations.CHECKSUMS})
+    effects = [TableEffect(name, before.get(name), after.get(name), changed.get(name, ())) for name in names]
+    return Rehearsal(applied, effects)
+
+
+def _counts(database: LocalDatabase) -> dict[str, int]:
+    with database.snapshot() as snapshot:
+        names = [table.name for table in read_tables(snapshot) if table.kind != "shadow"]
+    query = "SELECT count(*) FROM {}"
+    return {
+        name: database.connection.execute(query.format(sql.quote_name(name))).fetchone()[0] for name in names
+    }
+
+
+def _changes(before: Sequence[SchemaObject], after: Sequence[SchemaObject]) -> dict[str, tuple[str, ...]]:
+    """Say for each table which of its objects were made, changed or dropped."""
+    was = {(item.table, item.type, item.name): sql.format_ddl(item.sql) for item in before}
+    now = {(item.table, item.type, item.name): sql.format_ddl(item.sql) for item in after}
+    found: dict[str, list[str]] = {}
+    for key in sorted({*was, *now}):
+        table, kind, name = key
+        if was.get(key) != now.get(key):
+            did = "made" if key not in was else "dropped" if key not in now else "changed"
+            found.setdefault(table, []).append(did if kind == "table" else f"{kind} {name} {did}")
+    return {table: tuple(words) for table, words in found.items()}

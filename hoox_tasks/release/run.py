@@ -1,0 +1,204 @@
+"""A release: every pending migration on a ledger, tried on a copy first, with a receipt and a way back.
+
+The steps are plan, backup, rehearsal, migrate, check and smoke. Nothing real is touched before the
+rehearsal has gone well from its first statement to its last query, on a copy made from the backup itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hoox_tasks import backups, ledger, migrations
+from hoox_tasks.backups import verification
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.files import digest, scratch_folder
+from hoox_tasks.migrations import Applied, Migration, MigrationFailed
+from hoox_tasks.release.checks import check, smoke
+from hoox_tasks.release.receipt import Backup, Receipt, Step
+from hoox_tasks.release.rehearsal import rehearse_on
+
+
+class Release:
+    """One release: what is to be done, and, as it goes on, what has been."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Sequence[Migration],
+        table: str,
+        folder: Path,
+        *,
+        smoke: Sequence[str] = (),
+        restore: Callable[[Path], Sequence[str]] = lambda path: (),
+        keep_way_back: Callable[[], Sequence[str]] = tuple,
+        tell: Callable[[str], None] = lambda text: None,
+        dry: bool = False,
+        allow_out_of_order: bool = False,
+        allow_data_loss: bool = False,
+        strict: bool = True,
+    ) -> None:
+        """`table` is the migrations table, `folder` where the backup is kept, `smoke` queries of one's own.
+
+        `restore` makes the commands of the way back from the backup's path; `keep_way_back` takes a recovery
+        point, just before the ledger is touched, and gives those to it. `tell` is told each step's end.
+        With `dry` it ends with the rehearsal and keeps nothing.
+        """
+        self._database = database
+        self._files = files
+        self._table = table
+        self._folder = folder
+        self._queries = smoke
+        self._restore = restore
+        self._keep_way_back = keep_way_back
+        self._tell = tell
+        self._dry = dry
+        self._allow_out_of_order = allow_out_of_order
+        self._allow_data_loss = allow_data_loss
+        self._strict = strict
+        self._steps: list[Step] = []
+        self._restoring: tuple[str, ...] = ()
+        self._pending: list[Migration] = []
+        self._applied: list[Applied] = []
+        self._receipt = Receipt(database.label, "failed")
+
+    @property
+    def receipt(self) -> Receipt:
+        """What has become of it so far."""
+        done = {one.name for one in self._applied}
+        pending = tuple(migration.name for migration in self._pending)
+        return replace(
+            self._receipt,
+            pending=pending,
+            applied=tuple(self._applied),
+            not_applied=tuple(name for name in pending if name not in done),
+            steps=tuple(self._steps),
+        )
+
+    def run(self) -> Receipt:
+        """Do it all; raises `Refused` where the plan does not fit, and `HooxError` where a step fails.
+
+        `receipt` tells what became of it in either case. Where nothing is pending, the ledger is only
+        looked at.
+        """
+        with self._taking("plan"):
+            current = migrations.status(self._database, self._files, self._table)
+            self._note(version=current.version)
+            self._pending = migrations.plan(current, self._files, allow_out_of_order=self._allow_out_of_order)
+        if not self._pending:
+            self._tell(f"Nothing is pending on {self._database.label}.")
+            self._look(self._database)
+            return self._ended("nothing pending")
+        self._tell(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
+        with scratch_folder() as scratch, ExitStack() as rehearsing:
+            folder = scratch if self._dry else self._folder
+            with self._taking("backup"):
+                copy = rehearsing.enter_context(self._back_up(folder))
+            with self._taking("rehearsal"):
+                self._rehearse(copy)
+        if self._dry:
+            return self._ended("rehearsed")
+        with self._taking("migrate"):
+            self._note(way_back=(*self._keep_way_back(), *self._restoring))
+            self._migrate()
+        self._look(self._database)
+        return self._ended("released")
+
+    @contextmanager
+    def _back_up(self, folder: Path) -> Iterator[LocalDatabase]:
+        """Keep a verified backup, and give the copy that was loaded from it."""
+        path = backups.default_path(folder, compressed=True)
+        exported = backups.export(self._database, path, compressed=True, history=self._table)
+        if not self._dry:
+            backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
+            self._note(backup=backup)
+            # What is empty cannot be restored.
+            self._restoring = tuple(self._restore(path)) if exported.tables else ()
+            self._tell(f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified.")
+        with (
+            verification.loaded(path) as loaded,
+            closing(LocalDatabase(loaded.path, strict=self._strict)) as copy,
+        ):
+            yield copy
+
+    def _rehearse(self, copy: LocalDatabase) -> None:
+        """Do on the copy all that is going to be done, to the last query."""
+        found = rehearse_on(
+            copy,
+            self._files,
+            self._table,
+            allow_out_of_order=self._allow_out_of_order,
+            allow_data_loss=self._allow_data_loss,
+            strict=self._strict,
+        )
+        self._note(rehearsal=tuple(found.effects))
+        check(copy, self._files, self._table, "The migrated copy", strict=self._strict)
+        smoke(copy, self._queries)
+        took = sum(one.seconds for one in found.applied)
+        self._tell(f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried.")
+
+    def _migrate(self) -> None:
+        try:
+            self._applied, _ = migrations.apply(
+                self._database,
+                self._files,
+                self._table,
+                allow_out_of_order=self._allow_out_of_order,
+                allow_data_loss=self._allow_data_loss,
+                strict=self._strict,
+            )
+        except BaseException as error:
+            self._applied = error.applied if isinstance(error, MigrationFailed) else self._found_applied()
+            raise
+        finally:
+            if self._applied:
+                self._note(version=self._applied[-1].name)
+                self._tell(f"Applied {', '.join(one.name for one in self._applied)}.")
+
+    def _found_applied(self) -> list[Applied]:
+        """Ask the ledger which of the planned migrations are in its history, after a failure of the way."""
+        try:
+            history = migrations.status(self._database, self._files, self._table).history
+        except HooxError:
+            self._note(uncertain=True)
+            return []
+        names = {name for name, _ in history}
+        return [Applied(migration.name, 0.0) for migration in self._pending if migration.name in names]
+
+    def _look(self, database: Database) -> None:
+        """Check the ledger and query it, as it is in the end."""
+        with self._taking("check"):
+            extra = check(database, self._files, self._table, database.label, strict=self._strict)
+            self._note(extra=extra)
+            also = f"; it has besides: {', '.join(extra)}" if extra else ""
+            self._tell(f"Checked: {database.label} is what the migrations say{also}.")
+        with self._taking("smoke"):
+            tables = {table.name: table.rows for table in ledger.list_tables(database, self._table)}
+            self._note(tables=tables, smoke=smoke(database, self._queries))
+            self._tell(f"Queried: {len(self._receipt.smoke)} queries ran.")
+
+    def _ended(self, outcome: str) -> Receipt:
+        self._note(outcome=outcome, failed_in="")
+        return self.receipt
+
+    def _note(self, **fields: Any) -> None:
+        self._receipt = replace(self._receipt, **fields)
+
+    @contextmanager
+    def _taking(self, name: str) -> Iterator[None]:
+        """Remember how long a step takes, or that it failed. Only a plan is refused; the rest fails."""
+        started = time.perf_counter()
+        self._note(failed_in=name)
+        try:
+            yield
+        except Refused as error:
+            if name == "plan":
+                raise
+            raise HooxError(error.problem, error.remedy, detail=error.detail) from error
+        self._steps.append(Step(name, time.perf_counter() - started))

@@ -1,0 +1,326 @@
+"""One database of the local D1 API: a SQLite file that behaves as D1 does, request by request."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hoox_tasks import sql
+from hoox_tasks.errors import Refused
+from hoox_tasks.rules.authorizer import Authorizer, enforce
+from hoox_tasks.rules.messages import explain_error, shape_refusal
+from hoox_tasks.server.export_format import d1_dump
+from hoox_tasks.server.json_values import UnknownValueError, Value, from_wire, to_wire
+
+BUSY_SECONDS = 5.0
+KEPT_BOOKMARKS = 50
+SNAPSHOT_BYTES = 8_000_000
+"""Up to this size every change is followed by a snapshot; a larger ledger is copied only when a client
+asks for its bookmark."""
+
+
+class D1Error(Exception):
+    """An answer that is an error: HTTP status, Cloudflare's code, and the message."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class StatementResult:
+    """What one statement gave, as D1 answers it: cells and `meta` are ready for JSON."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    bookmark: str
+    taken_at: float
+    file: Path
+
+
+class Ledger:
+    """One database: its file, its name, its Time Travel. Requests to it happen one after the other.
+
+    `snapshots` is a folder for Time Travel, which lives as long as the server does.
+    """
+
+    def __init__(self, uuid: str, name: str, path: Path, snapshots: Path, *, strict_splitter: bool) -> None:
+        self.uuid = uuid
+        self.name = name
+        self.path = path
+        self.created_at = _iso(path.stat().st_ctime if path.exists() else time.time())
+        self._snapshots = snapshots
+        self._strict_splitter = strict_splitter
+        self._lock = threading.Lock()
+        self._moments: list[_Moment] = []
+        self._epoch = int(time.time())
+        self._changes = 0
+        self._watcher = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+        )
+        if self.size() == 0:
+            self._watcher.execute("PRAGMA journal_mode = WAL").fetchall()
+        self._version = self._data_version()
+        self._since = time.time()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._watcher.close()
+
+    # -- statements -------------------------------------------------------------------------------
+
+    def run(
+        self, requested: Sequence[tuple[str, Sequence[Any]]], *, read_only: bool = False
+    ) -> list[StatementResult]:
+        """Run the texts of one request in one transaction, each with its JSON parameters.
+
+        A text may hold several statements, but then no parameters. Raises `D1Error`.
+        """
+        statements: list[tuple[str, Sequence[Value]]] = []
+        for text, params in requested:
+            try:
+                pieces = sql.split(text)
+                values = [from_wire(param) for param in params]
+            except Refused as error:
+                raise D1Error(400, 7500, f"{error.problem}: SQLITE_ERROR") from None
+            except UnknownValueError as error:
+                raise D1Error(400, 7400, f"The request is malformed: {error}") from None
+            if not pieces:
+                raise D1Error(400, 7500, shape_refusal(text) or "No SQL statements detected.")
+            if len(pieces) > 1 and values:
+                raise D1Error(
+                    400,
+                    7400,
+                    "The request is malformed: A prepared SQL statement must contain only one statement.",
+                )
+            for piece in pieces:
+                if self._strict_splitter and breaks_the_splitter(piece.sql):
+                    raise D1Error(400, 7500, "incomplete input: SQLITE_ERROR")
+                statements.append((piece.sql, values))
+        with self._lock:
+            return self._run(statements, read_only)
+
+    def ingest(self, script: str) -> dict[str, Any]:
+        """Run the statements of an imported file, all or none; gives the import's `result`.
+
+        Raises `D1Error` with the message of the statement that failed.
+        """
+        try:
+            statements: list[tuple[str, Sequence[Value]]] = [(piece.sql, ()) for piece in sql.split(script)]
+        except Refused as error:
+            raise D1Error(400, 7500, f"{error.problem}: SQLITE_ERROR") from None
+        with self._lock:
+            results = self._run(statements, False) if statements else []
+        totals = {
+            key: sum(result.meta[key] for result in results)
+            for key in ("duration", "changes", "rows_read", "rows_written")
+        }
+        meta = self._meta(**totals, last_row_id=0)
+        return {"num_queries": len(results), "final_bookmark": self.bookmark(), "meta": meta}
+
+    def _run(
+        self, statements: Sequence[tuple[str, Sequence[Value]]], read_only: bool
+    ) -> list[StatementResult]:
+        results = []
+        with closing(self._open()) as connection:
+            authorizer = enforce(connection, read_only=read_only, strict=True)
+            try:
+                with authorizer.trusted():
+                    connection.execute("BEGIN IMMEDIATE")
+                for text, values in statements:
+                    refusal = shape_refusal(text)
+                    if refusal is not None:
+                        raise D1Error(400, 7500, refusal)
+                    started = time.perf_counter()
+                    before = connection.total_changes
+                    cursor = connection.execute(text, tuple(values))
+                    rows = [[to_wire(cell) for cell in row] for row in cursor.fetchall()]
+                    changes = connection.total_changes - before
+                    meta = self._meta(
+                        duration=(time.perf_counter() - started) * 1000,
+                        changes=changes,
+                        # The rows that went in or came out: D1 counts those of indexes and scans as well.
+                        rows_read=max(len(rows), changes),
+                        rows_written=changes,
+                        last_row_id=cursor.lastrowid or 0,
+                    )
+                    columns = [column[0] for column in cursor.description or ()]
+                    results.append(StatementResult(columns, rows, meta))
+                with authorizer.trusted():
+                    connection.execute("COMMIT")
+            except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
+                raise _explained(error, authorizer) from None
+        if self._notice() and self.size() <= SNAPSHOT_BYTES:
+            self._remember()
+        return results
+
+    def _meta(
+        self, *, duration: float, changes: int, rows_read: int, rows_written: int, last_row_id: int
+    ) -> dict[str, Any]:
+        return {
+            "served_by": "hoox.local",
+            "served_by_region": "WEUR",
+            "served_by_colo": "DEV",
+            "served_by_primary": True,
+            "timings": {"sql_duration_ms": round(duration, 4)},
+            "duration": round(duration, 4),
+            "changes": changes,
+            "last_row_id": last_row_id,
+            "changed_db": changes > 0,
+            "size_after": self.size(),
+            "rows_read": rows_read,
+            "rows_written": rows_written,
+        }
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.text_factory = _text
+        return connection
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Bytes of the database file."""
+        return self.path.stat().st_size
+
+    def table_count(self) -> int:
+        """How many tables there are, D1's and SQLite's own left out."""
+        counted = (
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
+            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\'"
+        )
+        with self._lock:
+            return int(self._watcher.execute(counted).fetchone()[0])
+
+    def export(self, target: Path, *, schema: bool, data: bool, tables: Sequence[str]) -> None:
+        """Write D1's dump to a file; one moment of the ledger, as nothing else runs meanwhile."""
+        with (
+            self._lock,
+            closing(self._open()) as connection,
+            target.open("w", encoding="utf-8", newline="") as file,
+        ):
+            connection.execute("BEGIN")
+            lines = d1_dump(connection, schema=schema, data=data, tables=tables)
+            file.writelines(f"{line}\n" for line in lines)
+
+    # -- Time Travel ------------------------------------------------------------------------------
+
+    def bookmark(self, at: float | None = None) -> str:
+        """The bookmark of now, or the latest kept one at or before `at` (Unix seconds).
+
+        Raises `D1Error` where none is kept from then: a moment is kept when it was small, or asked for.
+        """
+        with self._lock:
+            self._notice()
+            if at is None or at >= self._since:
+                return self._remember()
+            kept = [moment for moment in self._moments if moment.taken_at <= at]
+            if not kept:
+                raise D1Error(400, 7400, "There is no bookmark at or before this timestamp.")
+            return kept[-1].bookmark
+
+    def restore(self, bookmark: str) -> str:
+        """Take the file back to a kept bookmark; gives the bookmark of before."""
+        with self._lock:
+            self._notice()
+            previous = self._remember()
+            moment = next((each for each in self._moments if each.bookmark == bookmark), None)
+            if moment is None:
+                raise D1Error(400, 7400, f"The bookmark {bookmark} is unknown or no longer kept.")
+            if bookmark != previous:
+                with (
+                    closing(sqlite3.connect(moment.file)) as past,
+                    closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as present,
+                ):
+                    past.backup(present)
+                self._notice()
+            return previous
+
+    def _data_version(self) -> int:
+        return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
+    def _notice(self) -> bool:
+        """Whether anybody changed the file since the last look."""
+        version = self._data_version()
+        if version == self._version:
+            return False
+        self._version = version
+        self._changes += 1
+        self._since = time.time()
+        return True
+
+    def _remember(self) -> str:
+        """Keep a copy of this moment, so that it can be gone back to; gives its bookmark."""
+        place = f"{self._epoch:08x}-{self._changes:08x}-00000000"
+        bookmark = (
+            f"{place}-{hashlib.md5(f'{self.uuid}/{place}'.encode(), usedforsecurity=False).hexdigest()}"
+        )
+        if not self._moments or self._moments[-1].bookmark != bookmark:
+            self._snapshots.mkdir(parents=True, exist_ok=True)
+            file = self._snapshots / f"{bookmark}.sqlite"
+            with closing(sqlite3.connect(file)) as copy:
+                self._watcher.backup(copy)
+            self._moments.append(_Moment(bookmark, self._since, file))
+            for old in self._moments[:-KEPT_BOOKMARKS]:
+                old.file.unlink(missing_ok=True)
+            del self._moments[:-KEPT_BOOKMARKS]
+        return bookmark
+
+
+def breaks_the_splitter(statement: str) -> bool:
+    """Whether D1's query endpoint is known to cut this statement in the wrong place.
+
+    It splits by rules of its own, which triggers break: only one on a single line, with BEGIN and END in
+    capitals, and without CASE, comments and quotes in its body, is reported to pass.
+    """
+    if not sql.is_trigger(statement):
+        return False
+    pieces = list(sql.tokens(statement))
+    begin = next((place for place, token in enumerate(pieces) if token.text.upper() == "BEGIN"), len(pieces))
+    body = pieces[begin:]
+    return (
+        "\n" in statement
+        or "\r" in statement
+        or "--" in statement
+        or "/*" in statement
+        or any(token.kind == "quoted" for token in body)
+        or any(token.text.upper() == "CASE" for token in body)
+        or any(token.text.upper() in ("BEGIN", "END") and not token.text.isupper() for token in body)
+    )
+
+
+def _explained(error: BaseException, authorizer: Authorizer) -> D1Error:
+    if isinstance(error, sqlite3.Error):
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            return D1Error(429, 7500, "D1 DB is overloaded. Requests queued for too long.")
+        denied = authorizer.denied
+        message = explain_error(error, authorizer)
+        if denied is not None and denied.read_only:
+            message = "not authorized: SQLITE_AUTH"
+        return D1Error(400, 7500, message)
+    if isinstance(error, MemoryError):
+        return D1Error(500, 7500, "D1 DB exceeded its memory limit and was reset.")
+    return D1Error(400, 7500, f"{error}: SQLITE_ERROR")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _iso(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"

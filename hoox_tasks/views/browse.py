@@ -1,0 +1,211 @@
+"""A ledger in Datasette, on loopback: described tables, saved queries, nothing that writes.
+
+A local ledger is opened read-only and shows what is written meanwhile; it is not opened as immutable, which
+would leave out what still lies in its write-ahead log. A remote one is copied, and the copy is looked at.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hoox_tasks import sql
+from hoox_tasks.database import dump
+from hoox_tasks.database.interface import Database
+from hoox_tasks.errors import HooxError
+from hoox_tasks.values import Progress
+from hoox_tasks.views.dictionary import TIME, Table
+
+HOST = "127.0.0.1"
+NAME = "ledger"
+"""What Datasette calls the database: its pages are below /ledger."""
+
+_DAY = "date(timestamp, 'unixepoch')"
+
+QUERIES: dict[str, dict[str, str]] = {
+    "equity_by_day": {
+        "title": "Equity by day",
+        "description": "The last equity of each day (UTC) on each exchange, in the balance's asset.",
+        "sql": f"SELECT {_DAY} AS day, exchange, asset, equity, max(timestamp) AS timestamp"
+        " FROM balances GROUP BY day, exchange, asset ORDER BY day DESC, exchange, asset",
+    },
+    "fills_by_symbol": {
+        "title": "Fills by symbol",
+        "description": "Executed trades of each symbol; volume, fees and profit are in its quote currency.",
+        "sql": "SELECT symbol, count(*) AS fills, total(quantity) AS quantity,"
+        " total(price * quantity) AS volume, total(fee) AS fees, total(realized_pnl) AS realized_pnl"
+        " FROM trades WHERE status = 'EXECUTED' GROUP BY symbol ORDER BY fills DESC, symbol",
+    },
+    "win_rate": {
+        "title": "Win rate",
+        "description": "Of the trades that closed with a profit or a loss, the part with a profit.",
+        "sql": "SELECT symbol, count(*) FILTER (WHERE realized_pnl > 0) AS won,"
+        " count(*) FILTER (WHERE realized_pnl < 0) AS lost,"
+        " round(100.0 * count(*) FILTER (WHERE realized_pnl > 0) / count(*), 2) AS win_rate_percent,"
+        " avg(realized_pnl) AS average_pnl FROM trades"
+        " WHERE status = 'EXECUTED' AND realized_pnl <> 0 GROUP BY symbol ORDER BY symbol",
+    },
+    "fees_by_exchange": {
+        "title": "Fees by exchange",
+        "description": "Fees of executed trades in quote currency, and in basis points of the volume.",
+        "sql": "SELECT exchange, count(*) AS fills, total(price * quantity) AS volume, total(fee) AS fees,"
+        " round(10000 * total(fee) / nullif(total(price * quantity), 0), 3) AS fees_bp"
+        " FROM trades WHERE status = 'EXECUTED' GROUP BY exchange ORDER BY fees DESC, exchange",
+    },
+    "error_logs": {
+        "title": "Error logs",
+        "description": "The latest errors of the workers, with their time in UTC.",
+        "sql": "SELECT datetime(timestamp, 'unixepoch') AS time, service, message, details FROM system_logs"
+        " WHERE level = 'ERROR' ORDER BY timestamp DESC, id DESC",
+    },
+}
+"""The saved queries, by the last part of their address."""
+
+
+def metadata(database: Database, dictionary: dict[str, Table], hidden: set[str]) -> dict[str, Any]:
+    """Write Datasette's metadata: what each table and column means, the saved queries, and what to hide."""
+    tables: dict[str, Any] = {name: {"hidden": True} for name in sorted({*hidden, "sqlite_sequence"})}
+    columns = (
+        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+        r" WHERE t.type = 'table' AND t.name NOT LIKE '\_cf\_%' ESCAPE '\'"
+    )
+    for table, column in database.query(columns):
+        described = dictionary.get(str(table))
+        if described is None or table in hidden:
+            continue
+        page = tables.setdefault(str(table), {"description": described.description, "columns": {}})
+        if str(column) in described.columns:
+            page["columns"][str(column)] = described.columns[str(column)].sentence
+        if column in {"timestamp", "updated_at"}:
+            page["sort_desc"] = column
+    return {
+        "title": "Trade ledger",
+        "description": f"{database.label}. Only reading; times are Unix seconds in UTC.",
+        "databases": {NAME: {"tables": tables, "queries": QUERIES}},
+    }
+
+
+def copy(database: Database, path: Path, *, progress: Progress | None = None) -> int:
+    """Copy a ledger, at one moment of it, into a new SQLite file, and look whether all is there.
+
+    Returns the number of rows. Raises `HooxError` where the copy is not what was read.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+
+        def run(script: bytes) -> None:
+            text = script.decode("utf-8", "surrogateescape")
+            if not text.startswith(("PRAGMA foreign_keys=OFF;\nBEGIN", "COMMIT;")):
+                connection.executescript(f"BEGIN;\n{text}COMMIT;\n")
+
+        counts = dump.dump(database, run, progress=progress)
+        found = {
+            table: connection.execute(f"SELECT count(*) FROM {sql.quote_name(table)}").fetchone()[0]
+            for table in counts
+        }
+        ((state,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    if found != counts or state != "ok":
+        raise HooxError(f"The copy of {database.name} is not complete.", "Try once more.")
+    return sum(counts.values())
+
+
+def serve(
+    path: Path,
+    pages: dict[str, Any],
+    dictionary: dict[str, Table],
+    *,
+    port: int,
+    immutable: bool,
+    ready: Callable[[str], None],
+) -> None:
+    """Show the ledger at `path` in Datasette until Ctrl-C; `ready` is called with the address.
+
+    Raises `HooxError` where the port is taken.
+    """
+    import uvicorn
+    from datasette.app import Datasette
+    from datasette.database import Database as Shown
+    from datasette.plugins import pm
+
+    app = Datasette([], metadata=pages, settings={"sql_time_limit_ms": 10_000})
+    app.remove_database("_memory")
+    app.add_database(Shown(app, path=str(path), is_mutable=not immutable), name=NAME)
+    times = _times_plugin(dictionary)
+    pm.register(times)
+    listening = socket.socket()
+    try:
+        if sys.platform != "win32":  # There it would let others take the port as well.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        pm.unregister(times)
+        raise HooxError(
+            f"Port {port} cannot be used: {error.strerror}.", "Choose another with --port."
+        ) from error
+    server = uvicorn.Server(uvicorn.Config(_only_local(app.app()), log_level="warning"))
+    # The server passes a signal on once it has ended, and then there is still a copy to remove.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    ready(f"http://{HOST}:{listening.getsockname()[1]}/{NAME}")
+    try:
+        with closing(listening), suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        pm.unregister(times)
+
+
+def _times_plugin(dictionary: dict[str, Table]) -> ModuleType:
+    """Make a plugin of Datasette that shows Unix seconds with their time in UTC."""
+    from datasette import hookimpl
+    from markupsafe import Markup
+
+    times = {
+        (table, name)
+        for table, described in dictionary.items()
+        for name, column in described.columns.items()
+        if column.unit == TIME
+    }
+
+    def render_cell(value: Any, column: str, table: str | None) -> Markup | None:
+        if (table, column) not in times or not isinstance(value, int):
+            return None
+        return Markup("{} <small>{}</small>").format(value, utc(value))
+
+    plugin = ModuleType("hoox_times")
+    vars(plugin).update(render_cell=hookimpl(render_cell))
+    return plugin
+
+
+def _only_local(app: Any) -> Any:
+    """Let nobody in by another name than loopback's: a page elsewhere could point its own name here."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
+        if scope["type"] == "http" and any(
+            host.rpartition(":")[0] not in {HOST, "localhost"} for host in hosts
+        ):
+            await send({"type": "http.response.start", "status": 421, "headers": []})
+            await send({"type": "http.response.body", "body": b"This is only served on loopback.\n"})
+            return
+        await app(scope, receive, send)
+
+    return guarded
+
+
+def utc(seconds: int) -> str:
+    """Write a time in UTC, empty where it is none."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -1,0 +1,466 @@
+"""The figures of a report, summed up by the engine so that a ledger of any size gives a small answer.
+
+Times are Unix seconds. Amounts are in the quote currency of their symbol, or in the asset of a balance;
+they are added up as they are, and `Figures.unit` says whether that is one currency. Fees are not part of
+realised profit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from hoox_tasks.database.interface import Database, Statement
+from hoox_tasks.errors import Refused
+from hoox_tasks.values import Row, Value
+
+DAY = 86_400
+_STEPS = (300, 900, 3_600, 4 * 3_600, DAY, 7 * DAY, 28 * DAY, 364 * DAY)
+"""Widths of a bucket in seconds. Midnight in UTC is a bound of all up to a day."""
+_POINTS = 400
+"""The most points of a curve: a page is about 900 pixels wide."""
+_TOP = 12
+"""Symbols with a bar of their own; the others are added up."""
+_LISTED = 30
+"""Open positions listed one by one, the largest."""
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999: what lies beyond is no time."""
+_REQUIRED = {
+    "trades": {"timestamp", "exchange", "symbol", "status", "price", "quantity", "fee", "realized_pnl"},
+    "positions": {"exchange", "symbol", "side", "size", "entry_price", "mark_price", "status"},
+    "balances": {"exchange", "asset", "total", "equity", "timestamp"},
+    "system_logs": {"timestamp", "level", "service"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An account's worth at the end of a bucket, and the deepest drawdown in it, as a part of the peak."""
+
+    start: int
+    equity: float
+    drawdown: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What all exchanges together hold in one asset: one point for each bucket of `step` seconds.
+
+    `first` and `last` are the first and last worth, `drawdown` the deepest fall below a peak as a part of
+    it (0 or negative). An exchange counts with its latest snapshot, from its first one on.
+    """
+
+    asset: str
+    step: int
+    first: float
+    last: float
+    drawdown: float
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The executed trades of a bucket: realised profit, and fees by exchange."""
+
+    start: int
+    trades: int
+    realized: float
+    fees: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """The executed trades of a symbol; `name` is empty for all that are not among the largest."""
+
+    name: str
+    trades: int
+    realized: float
+    fees: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The orders of an exchange: `volume` is price times quantity of its executed trades."""
+
+    name: str
+    trades: int
+    failed: int
+    volume: float
+    fees: float
+    realized: float
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An open position; `value` is its size at the mark price (else the entry price)."""
+
+    exchange: str
+    symbol: str
+    side: str
+    size: float
+    entry_price: float | None
+    mark_price: float | None
+    liquidation_price: float | None
+    leverage: float | None
+    unrealized: float | None
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is open in a symbol on one side, added up over exchanges."""
+
+    symbol: str
+    side: str
+    positions: int
+    value: float
+    unrealized: float
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """The log lines of a service: how many errors and warnings."""
+
+    service: str
+    errors: int
+    warnings: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPeriod:
+    """The log lines of a bucket."""
+
+    start: int
+    errors: int
+    warnings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The executed trades, added up; `wins` and `losses` are those that closed with a profit or loss."""
+
+    trades: int
+    failed: int
+    realized: float
+    fees: float
+    volume: float
+    wins: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that a report shows, of one moment of the ledger.
+
+    `since` is where it begins (None: with the ledger), `first` and `last` are the times of the first and
+    last row in it. `step` is the width of a bar in seconds. `unit` is the one currency of all amounts, or
+    empty where there are several or it cannot be told. `untimed` counts rows left out for want of a time.
+    """
+
+    label: str
+    since: int | None
+    first: int | None
+    last: int | None
+    unit: str
+    step: int
+    totals: Totals
+    curves: tuple[Curve, ...]
+    periods: tuple[Period, ...]
+    symbols: tuple[Symbol, ...]
+    exchanges: tuple[Exchange, ...]
+    positions: tuple[Position, ...]
+    exposures: tuple[Exposure, ...]
+    errors: tuple[Errors, ...]
+    log_periods: tuple[LogPeriod, ...]
+    untimed: int
+
+
+def read_figures(database: Database, *, since: int | None = None) -> Figures:
+    """Ask a ledger for the figures of a report; with `since` (Unix seconds) only for what came later.
+
+    Open positions are those of now. Raises `Refused` where the ledger lacks a column that is needed.
+    """
+    _check_columns(database)
+    begin = max(since or 0, 0)
+    (span,) = database.batch([_span(begin)], write=False)
+    first, last, curve_first, curve_last = (_optional_int(cell) for cell in next(iter(span)))
+    step = _step(first, last, shortest=DAY)
+    curve_step = _step(curve_first, curve_last, shortest=_STEPS[0])
+    asked = {
+        "totals": _totals(begin),
+        "closes": _closes(begin, curve_step),
+        "depths": _depths(begin, curve_step),
+        "periods": _periods(begin, step),
+        "symbols": _symbols(begin),
+        "others": _others(begin),
+        "exchanges": _exchanges(begin),
+        "positions": Statement(_POSITIONS),
+        "exposures": Statement(_EXPOSURES),
+        "errors": _errors(begin),
+        "log periods": _log_periods(begin, step),
+        "units": _units(begin),
+        "untimed": Statement(_UNTIMED),
+    }
+    answers = database.batch(asked.values(), write=False)
+    rows = {name: list(answer) for name, answer in zip(asked, answers, strict=True)}
+    symbols = [Symbol(_text(name), _int(n), _real(pnl), _real(fee)) for name, n, pnl, fee in rows["symbols"]]
+    others = [Symbol("", _int(n), _real(pnl), _real(fee)) for n, pnl, fee in rows["others"] if n]
+    return Figures(
+        label=database.label,
+        since=since,
+        first=first,
+        last=last,
+        unit=_unit(rows["units"]),
+        step=step,
+        totals=_read_totals(rows["totals"][0]),
+        curves=_curves(rows["closes"], rows["depths"], curve_step),
+        periods=_read_periods(rows["periods"]),
+        symbols=(*symbols, *others),
+        exchanges=tuple(
+            Exchange(_text(name), _int(n), _int(failed), _real(volume), _real(fees), _real(pnl))
+            for name, n, failed, volume, fees, pnl in rows["exchanges"]
+        ),
+        positions=tuple(
+            Position(_text(exchange), _text(symbol), _text(side), _real(size), *map(_optional_real, numbers))
+            for exchange, symbol, side, size, *numbers in rows["positions"]
+        ),
+        exposures=tuple(
+            Exposure(_text(symbol), _text(side), _int(n), _real(value), _real(unrealized))
+            for symbol, side, n, value, unrealized in rows["exposures"]
+        ),
+        errors=tuple(Errors(_text(name), _int(e), _int(w)) for name, e, w in rows["errors"]),
+        log_periods=tuple(LogPeriod(_int(at), _int(e), _int(w)) for at, e, w in rows["log periods"]),
+        untimed=_int(rows["untimed"][0][0]),
+    )
+
+
+def _check_columns(database: Database) -> None:
+    tables = list(_REQUIRED)
+    query = " UNION ALL ".join(
+        f"SELECT '{table}', name FROM pragma_table_info('{table}')" for table in tables
+    )
+    found = {(_text(table), _text(name)) for table, name in database.query(query)}
+    for table in tables:
+        missing = sorted(name for name in _REQUIRED[table] if (table, name) not in found)
+        if missing:
+            raise Refused(
+                f"{database.label} has no column {table}.{missing[0]}, which the report needs.",
+                "Apply its migrations first: `inv db.migrate`.",
+            )
+
+
+# ------------------------------------------------------------------------------------------------ SQL
+
+_START = "CAST(timestamp / ? AS INTEGER) * ?"
+_TIMED = f"timestamp BETWEEN ? AND {_LAST_SECOND}"
+_FILLED = f"status = 'EXECUTED' AND {_TIMED}"
+_IF_FILLED = "FILTER (WHERE status = 'EXECUTED')"
+_WORTH = "size * COALESCE(mark_price, entry_price)"
+_OPEN = "status = 'OPEN' AND size > 0"
+
+_POSITIONS = (
+    "SELECT exchange, symbol, side, size, entry_price, mark_price, liquidation_price, leverage,"
+    f" unrealized_pnl, {_WORTH} AS value FROM positions WHERE {_OPEN}"
+    f" ORDER BY value DESC, exchange, symbol LIMIT {_LISTED}"
+)
+_EXPOSURES = (
+    f"SELECT symbol, side, count(*), total({_WORTH}) AS value, total(unrealized_pnl) FROM positions"
+    f" WHERE {_OPEN} GROUP BY symbol, side ORDER BY value DESC, symbol, side"
+)
+_COUNTS = " + ".join(
+    f"(SELECT count(*) FROM {table} WHERE timestamp IS NULL OR typeof(timestamp) = 'text'"
+    f" OR timestamp NOT BETWEEN 0 AND {_LAST_SECOND})"
+    for table in ("trades", "balances", "system_logs")
+)
+_UNTIMED = f"SELECT {_COUNTS}"
+
+
+def _span(begin: int) -> Statement:
+    parts = [
+        f"SELECT {low}(at) FROM (SELECT {low}(timestamp) AS at FROM trades WHERE {_TIMED} UNION ALL"
+        f" SELECT {low}(timestamp) FROM balances WHERE {_TIMED} UNION ALL"
+        f" SELECT {low}(timestamp) FROM system_logs WHERE {_TIMED})"
+        for low in ("min", "max")
+    ] + [f"SELECT {low}(timestamp) FROM balances WHERE {_TIMED}" for low in ("min", "max")]
+    return Statement(f"SELECT {', '.join(f'({part})' for part in parts)}", [begin] * 8)
+
+
+def _step(first: int | None, last: int | None, *, shortest: int) -> int:
+    """Give the narrowest bucket that cuts the span into few enough points."""
+    length = (last or 0) - (first or 0)
+    return next(
+        (step for step in _STEPS if step >= shortest and length // step < _POINTS),
+        _STEPS[-1],
+    )
+
+
+# The worth of all exchanges together changes by what one of them reports against its last report.
+_WORTHS = f"""WITH reports AS (
+  SELECT asset, timestamp, COALESCE(equity, total, 0) - LAG(COALESCE(equity, total, 0), 1, 0)
+    OVER (PARTITION BY exchange, asset ORDER BY timestamp, rowid) AS change
+  FROM balances WHERE timestamp BETWEEN 0 AND {_LAST_SECOND}
+), changes AS (
+  SELECT asset, timestamp, SUM(change) AS change FROM reports GROUP BY asset, timestamp
+), worths AS (
+  SELECT asset, timestamp, SUM(change) OVER (PARTITION BY asset ORDER BY timestamp) AS worth FROM changes
+)"""
+
+
+def _closes(begin: int, step: int) -> Statement:
+    # Beside max(), SQLite gives the other columns of the row that has it.
+    return Statement(
+        f"{_WORTHS} SELECT asset, {_START}, worth, max(timestamp) FROM worths WHERE timestamp >= ?"
+        f" GROUP BY asset, {_START} ORDER BY asset, timestamp",
+        (step, step, begin, step, step),
+    )
+
+
+def _depths(begin: int, step: int) -> Statement:
+    return Statement(
+        f"{_WORTHS}, peaks AS (SELECT asset, timestamp, worth,"
+        " MAX(worth) OVER (PARTITION BY asset ORDER BY timestamp) AS peak,"
+        " FIRST_VALUE(worth) OVER (PARTITION BY asset ORDER BY timestamp) AS first"
+        " FROM worths WHERE timestamp >= ?)"
+        f" SELECT asset, {_START}, MIN(CASE WHEN peak > 0 THEN worth / peak - 1 ELSE 0 END), first"
+        f" FROM peaks GROUP BY asset, {_START} ORDER BY asset, timestamp",
+        (begin, step, step, step, step),
+    )
+
+
+def _totals(begin: int) -> Statement:
+    return Statement(
+        f"SELECT COUNT(*) {_IF_FILLED}, COUNT(*) FILTER (WHERE status = 'FAILED'),"
+        f" TOTAL(realized_pnl) {_IF_FILLED}, TOTAL(fee) {_IF_FILLED}, TOTAL(price * quantity) {_IF_FILLED},"
+        " COUNT(*) FILTER (WHERE status = 'EXECUTED' AND realized_pnl > 0),"
+        " COUNT(*) FILTER (WHERE status = 'EXECUTED' AND realized_pnl < 0)"
+        f" FROM trades WHERE {_TIMED}",
+        (begin,),
+    )
+
+
+def _periods(begin: int, step: int) -> Statement:
+    return Statement(
+        f"SELECT {_START} AS start, exchange, COUNT(*), TOTAL(realized_pnl), TOTAL(fee) FROM trades"
+        f" WHERE {_FILLED} GROUP BY start, exchange ORDER BY start, exchange",
+        (step, step, begin),
+    )
+
+
+_RANKED = (
+    "WITH symbols AS (SELECT symbol, COUNT(*) AS trades, TOTAL(realized_pnl) AS realized, TOTAL(fee) AS fees"
+    f" FROM trades WHERE {_FILLED} GROUP BY symbol), ranked AS (SELECT *,"
+    " ROW_NUMBER() OVER (ORDER BY abs(realized) DESC, symbol) AS place FROM symbols)"
+)
+
+
+def _symbols(begin: int) -> Statement:
+    query = f"{_RANKED} SELECT symbol, trades, realized, fees FROM ranked WHERE place <= {_TOP}"
+    return Statement(f"{query} ORDER BY realized DESC, symbol", (begin,))
+
+
+def _others(begin: int) -> Statement:
+    query = f"SELECT SUM(trades), TOTAL(realized), TOTAL(fees) FROM ranked WHERE place > {_TOP}"
+    return Statement(f"{_RANKED} {query}", (begin,))
+
+
+def _exchanges(begin: int) -> Statement:
+    return Statement(
+        f"SELECT exchange, COUNT(*) {_IF_FILLED}, COUNT(*) FILTER (WHERE status = 'FAILED'),"
+        f" TOTAL(price * quantity) {_IF_FILLED}, TOTAL(fee) {_IF_FILLED}, TOTAL(realized_pnl) {_IF_FILLED}"
+        f" FROM trades WHERE {_TIMED} GROUP BY exchange ORDER BY exchange",
+        (begin,),
+    )
+
+
+def _errors(begin: int) -> Statement:
+    return Statement(
+        "SELECT service, COUNT(*) FILTER (WHERE level = 'ERROR') AS errors,"
+        " COUNT(*) FILTER (WHERE level = 'WARN') FROM system_logs"
+        f" WHERE level IN ('ERROR', 'WARN') AND {_TIMED} GROUP BY service ORDER BY errors DESC, service",
+        (begin,),
+    )
+
+
+def _log_periods(begin: int, step: int) -> Statement:
+    return Statement(
+        f"SELECT {_START} AS start, COUNT(*) FILTER (WHERE level = 'ERROR'),"
+        " COUNT(*) FILTER (WHERE level = 'WARN') FROM system_logs"
+        f" WHERE level IN ('ERROR', 'WARN') AND {_TIMED} GROUP BY start ORDER BY start",
+        (step, step, begin),
+    )
+
+
+def _units(begin: int) -> Statement:
+    """Ask for each asset of the balances, and how many executed trades' symbols do not end in it."""
+    return Statement(
+        "SELECT asset, (SELECT COUNT(*) FROM (SELECT DISTINCT symbol FROM trades"
+        f" WHERE {_FILLED}) WHERE substr(symbol, -length(asset)) <> asset)"
+        " FROM (SELECT DISTINCT asset FROM balances)",
+        (begin,),
+    )
+
+
+# ----------------------------------------------------------------------------------------- the answers
+
+
+def _unit(rows: list[Row]) -> str:
+    return _text(rows[0][0]) if len(rows) == 1 and not rows[0][1] else ""
+
+
+def _read_totals(row: Row) -> Totals:
+    trades, failed, realized, fees, volume, wins, losses = row
+    return Totals(
+        _int(trades), _int(failed), _real(realized), _real(fees), _real(volume), _int(wins), _int(losses)
+    )
+
+
+def _curves(closes: list[Row], depths: list[Row], step: int) -> tuple[Curve, ...]:
+    points: defaultdict[str, list[Point]] = defaultdict(list)
+    firsts: dict[str, float] = {}
+    for (asset, start, worth, _), (_, _, depth, first) in zip(closes, depths, strict=True):
+        firsts.setdefault(_text(asset), _real(first))
+        points[_text(asset)].append(Point(_int(start), _real(worth), _real(depth)))
+    return tuple(
+        Curve(
+            asset,
+            step,
+            firsts[asset],
+            found[-1].equity,
+            min(point.drawdown for point in found),
+            tuple(found),
+        )
+        for asset, found in points.items()
+    )
+
+
+def _read_periods(rows: list[Row]) -> tuple[Period, ...]:
+    found: dict[int, Period] = {}
+    for start, exchange, trades, realized, fees in rows:
+        so_far = found.get(_int(start)) or Period(_int(start), 0, 0.0, {})
+        found[_int(start)] = Period(
+            so_far.start,
+            so_far.trades + _int(trades),
+            so_far.realized + _real(realized),
+            {**so_far.fees, _text(exchange): _real(fees)},
+        )
+    return tuple(found.values())
+
+
+def _text(value: Value) -> str:
+    return "" if value is None else str(value)
+
+
+def _int(value: Value) -> int:
+    return int(_real(value))
+
+
+def _optional_int(value: Value) -> int | None:
+    return None if value is None else _int(value)
+
+
+def _real(value: Value) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _optional_real(value: Value) -> float | None:
+    return None if value is None else _real(value)
