@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests import npm
-from tests.engine.engine import Engine, EngineDatabase, running_engine
+from hoox_tasks.database.remote.database import RemoteDatabase
+from hoox_tasks.server import Api, create_app
+from tests.support import npm
+from tests.support.d1_api import DATABASE
+from tests.support.engine import Engine, EngineDatabase, running_engine
+from tests.support.remote import Counting, connect
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +45,33 @@ def engine(npm_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def engine_database(engine: Engine) -> Iterator[EngineDatabase]:
     """An empty database of the real engine for one test alone."""
     with engine.database() as database:
+        yield database
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Api]:
+    """A local D1 API over a new ledger, with D1's own splitter and a token that only reads."""
+    with closing(
+        create_app(
+            tmp_path / "l.sqlite",
+            name="ledger",
+            database_id=DATABASE,
+            token="right",
+            read_only_token="look",
+            strict_splitter=True,
+        )
+    ) as app:
+        yield app
+
+
+@pytest.fixture
+def wire(app: Api) -> Counting:
+    """The way to `app`, which counts the requests."""
+    return Counting(app)
+
+
+@pytest.fixture
+def remote(wire: Counting) -> Iterator[RemoteDatabase]:
+    """The ledger behind `app`."""
+    with closing(connect(wire)) as database:
         yield database

@@ -11,10 +11,11 @@ import pytest
 from hoox_tasks import ledger, migrations
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError
-from tests.sqlite_files import ask, contents, dumped, execute
+from tests.support import ROOT
+from tests.support.sqlite_files import ask, contents, dumped, execute
 
 HISTORY = "d1_migrations"
-OURS = Path(__file__).parents[1] / "migrations"
+OURS = ROOT / "migrations"
 
 
 @pytest.fixture

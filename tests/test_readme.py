@@ -14,9 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import npm
-from tests.readme import DOCUMENTS, README, ROOT, SECONDS, blocks, masked, prose, runnable, session, tried
-from tests.workflows import steps
+from tests.support import ROOT, npm, workflow_steps
+from tests.support.readme import (
+    DOCUMENTS,
+    README,
+    SECONDS,
+    blocks,
+    masked,
+    prose,
+    runnable,
+    session,
+    tried,
+)
 
 TEXT = README.read_text("utf-8")
 
@@ -95,9 +104,9 @@ def test_the_workflows_shown_call_what_is_there() -> None:
     ]
     files = [ROOT / call["uses"].removeprefix("OWNER/REPOSITORY/").removesuffix("@COMMIT") for call in calls]
     files = [file / "action.yml" if file.is_dir() else file for file in files]
-    assert files == [steps.WORKFLOW, steps.ACTION]
+    assert files == [workflow_steps.WORKFLOW, workflow_steps.ACTION]
     for file, call in zip(files, calls, strict=True):
-        declared = steps.load(file)
+        declared = workflow_steps.load(file)
         interface = declared[True]["workflow_call"] if "jobs" in declared else declared
         given, inputs = call["with"].keys(), interface["inputs"]
         assert given <= inputs.keys()
@@ -107,13 +116,13 @@ def test_the_workflows_shown_call_what_is_there() -> None:
 
 def test_every_input_is_in_the_readme() -> None:
     """The table of inputs has every input of the workflow with its default; the action has the same ones."""
-    inputs = steps.inputs_of(steps.WORKFLOW)
+    inputs = workflow_steps.inputs_of(workflow_steps.WORKFLOW)
     table = TEXT[TEXT.index("| input | default") :].split("\n\n", 1)[0]
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) ?\|", table, re.M))
     for name, default in inputs.items():
         shown = str(default).lower() if isinstance(default, bool) else default
         assert rows[name].strip("`") == ("(required)" if name == "database" else shown), name
-    assert inputs.keys() - steps.inputs_of(steps.ACTION).keys() == {"deployment"}
+    assert inputs.keys() - workflow_steps.inputs_of(workflow_steps.ACTION).keys() == {"deployment"}
 
 
 MERMAID = {"private": True, "dependencies": {"mermaid": "11.12.0", "jsdom": "26.1.0"}}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Value
-from tests.strategies import MadeLedger, doubles, examples, integers, ledgers, names, texts
+from tests.support.strategies import MadeLedger, doubles, examples, integers, ledgers, names, texts
 
 # A byte order mark is white space to SQLite's parser and a letter to complete_statement(), so it is not here.
 FRAGMENTS = (

@@ -22,9 +22,9 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.server import Api, create_app
-from tests import npm
-from tests.runbook.workspace import Workspace
-from tests.test_server import ACCOUNT, BASE, DATABASE, listening
+from tests.support import npm
+from tests.support.d1_api import ACCOUNT, BASE, DATABASE, listening
+from tests.support.workspace import Workspace
 
 HISTORY = "d1_migrations"
 TOKEN = "a-token-of-some-length"

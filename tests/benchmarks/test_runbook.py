@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import hoox_tasks
-from tests.runbook.workspace import INV, Workspace
+from tests.support.workspace import INV, Workspace
 
 START_RATIO = 1.6
 EXPORT_RATIO = 1.5

@@ -11,13 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import pytest
 
 from hoox_tasks.seeding import Batch, generate, load_scenario
+from tests.support import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SCENARIO = load_scenario("busy", [ROOT / "fixtures"])
 ROUNDS = 5
 

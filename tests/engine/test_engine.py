@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.engine import Engine, EngineDatabase, EngineError, request
-from tests.npm import Wrangler
+from tests.support.engine import Engine, EngineDatabase, EngineError, request
+from tests.support.npm import Wrangler
 
 
 def test_names_of_columns_survive(engine_database: EngineDatabase) -> None:

@@ -21,7 +21,7 @@ from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import StatementError
 from hoox_tasks.server import create_app
-from tests.engine.engine import EngineDatabase
+from tests.support.engine import EngineDatabase
 
 LOCAL = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
 

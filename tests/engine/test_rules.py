@@ -18,7 +18,7 @@ from hoox_tasks.rules.authorizer import Authorizer, enforce
 from hoox_tasks.rules.functions import Bindable
 from hoox_tasks.rules.limits import STATEMENT_BYTES, VALUE_BYTES
 from hoox_tasks.rules.messages import explain_error, shape_refusal
-from tests.engine.engine import Engine, EngineDatabase, EngineError
+from tests.support.engine import Engine, EngineDatabase, EngineError
 
 ALLOWED = "allowed"
 

@@ -27,8 +27,8 @@ from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migration, MigrationFailed
 from hoox_tasks.server import create_app
 from hoox_tasks.tasks.ledger import run as run_query
-from tests.engine.engine import EngineDatabase
-from tests.test_server import DATABASE, listening
+from tests.support.d1_api import DATABASE, listening
+from tests.support.engine import EngineDatabase
 
 HISTORY = "d1_migrations"
 Connect = Callable[[], RemoteDatabase]

@@ -21,7 +21,7 @@ from hoox_tasks import backups
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import undo_to
-from tests.npm import quiet_environment
+from tests.support.npm import quiet_environment
 
 SECONDS = 60
 WORKER = """

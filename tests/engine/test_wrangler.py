@@ -16,7 +16,7 @@ import pytest
 
 from hoox_tasks import migrations
 from hoox_tasks.config.settings import Target, load_settings
-from tests import npm
+from tests.support import npm
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from hoox_tasks.config.settings import Target, load_settings
-from tests.npm import Wrangler
-from tests.runbook.workspace import Workspace
-from tests.sqlite_files import contents
+from tests.support import ROOT
+from tests.support.npm import Wrangler
+from tests.support.sqlite_files import contents
+from tests.support.workspace import Workspace
 
-ROOT = Path(__file__).parents[2]
 OURS = ["0001_live_ledger.sql", "0002_runbook_columns.sql"]
 ID = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
 DATABASE = {"binding": "DB", "database_name": "hoox-ledger", "database_id": ID}

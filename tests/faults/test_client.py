@@ -18,8 +18,8 @@ from hoox_tasks.database import dump
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.server import Api, create_app
-from tests.faults.proxy import Fault, Faults, FaultyTransport, faulty_proxy
-from tests.test_server import ACCOUNT, BASE, DATABASE, listening
+from tests.support.d1_api import ACCOUNT, BASE, DATABASE, listening
+from tests.support.proxy import Fault, Faults, FaultyTransport, faulty_proxy
 
 RUNS = int(os.environ.get("HOOX_FAULT_RUNS", "150"))
 """How many seeds each test tries."""

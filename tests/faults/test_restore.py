@@ -27,10 +27,8 @@ from hoox_tasks.errors import HooxError
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import undo_to
 from hoox_tasks.release import rehearsal
-from tests.faults.proxy import Faults, FaultyTransport
-from tests.faults.test_tasks import HISTORY, SEEDS, Place, State, connected, failure, tell, unsure
-from tests.faults.test_tasks import make as make  # Fixtures.
-from tests.faults.test_tasks import seeded as seeded
+from tests.support.faults import HISTORY, SEEDS, Place, State, connected, failure, tell, unsure
+from tests.support.proxy import Faults, FaultyTransport
 
 TABLES = ["trades", "positions"]
 OURS = migrations.discover(bundled("migrations"))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,136 +16,12 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.remote.database import RemoteDatabase
-from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.errors import RemoteError
 from hoox_tasks.migrations import Migration, MigrationFailed
-from hoox_tasks.server import Api, create_app
-from tests.faults.proxy import FORWARDED, Fault, Faults, FaultyTransport
-from tests.test_server import ACCOUNT, BASE, DATABASE
-
-RUNS = int(os.environ.get("HOOX_FAULT_RUNS", "40"))
-"""How many seeds each test tries."""
-
-PARTS = max(1, min(10, RUNS // 10))
-SEEDS = [pytest.param(range(start, RUNS, PARTS), id=f"from {start}") for start in range(PARTS)]
-TOKEN = "right-and-secret"
-HISTORY = "d1_migrations"
-UNKNOWN = ("It is not known whether", "nothing shows that", "may or may not")
-
-MIGRATIONS = {
-    "0001_tables.sql": "CREATE TABLE parent (id INTEGER PRIMARY KEY, a);\n"
-    "CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent ON DELETE CASCADE);\n"
-    "INSERT INTO parent (a) VALUES ('one'), ('two');",
-    "0002_rows.sql": "INSERT INTO parent (a) VALUES ('three');\n"
-    "INSERT INTO child (parent) SELECT id FROM parent;",
-    "0003_trigger.sql": "CREATE TABLE log (a);\n"
-    "CREATE TRIGGER logged AFTER INSERT ON parent BEGIN\n"
-    "  INSERT INTO log VALUES (CASE new.a WHEN 'four' THEN 'end;' ELSE 'other' END);\nEND;\n"
-    "INSERT INTO parent (a) VALUES ('four');",
-    "0004_column.sql": "ALTER TABLE child ADD COLUMN b;\nINSERT INTO parent (a) VALUES ('five');",
-}
-
-State = tuple[Any, ...]
-
-
-@dataclass
-class Place:
-    """A ledger file for one run, and the way to it with and without faults."""
-
-    path: Path
-    faults: Faults
-
-    @contextmanager
-    def remote(self, faults: Faults | None = None) -> Iterator[RemoteDatabase]:
-        """Serve the file and connect to it; with `faults` they come between."""
-        with self.served() as app:
-            transport: httpx.BaseTransport = httpx.WSGITransport(app)
-            if faults is not None:
-                transport = FaultyTransport(transport, faults)
-            with connected(transport) as database:
-                yield database
-
-    @contextmanager
-    def served(self) -> Iterator[Api]:
-        """Serve the file."""
-        with closing(create_app(self.path, name="ledger", database_id=DATABASE, token=TOKEN)) as app:
-            yield app
-
-    def state(self) -> State:
-        """The whole content of the file, but for the times in its history."""
-        with closing(sqlite3.connect(self.path)) as file:
-            schema = file.execute(
-                "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-                " AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name"
-            ).fetchall()
-            rows = {}
-            for kind, name, _ in schema:
-                if kind == "table":
-                    columns = "id, name" if name == HISTORY else "*"
-                    rows[name] = tuple(sorted(file.execute(f"SELECT {columns} FROM {name}"), key=repr))
-        return tuple(schema), tuple(sorted(rows.items()))
-
-    def history(self) -> list[str]:
-        """The names of the migrations that the file has recorded."""
-        with closing(sqlite3.connect(self.path)) as file:
-            try:
-                return [name for (name,) in file.execute(f"SELECT name FROM {HISTORY} ORDER BY id")]
-            except sqlite3.OperationalError:
-                return []
-
-
-@contextmanager
-def connected(transport: httpx.BaseTransport) -> Iterator[RemoteDatabase]:
-    """Connect to what is served behind a transport."""
-    client = D1Client(
-        ACCOUNT, TOKEN, database_id=DATABASE, base_url=BASE, transport=transport, sleep=lambda _: None
-    )
-    with closing(RemoteDatabase(client, "ledger")) as database:
-        yield database
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[Migration]:
-    folder = tmp_path / "migrations"
-    folder.mkdir()
-    for name, text in MIGRATIONS.items():
-        (folder / name).write_text(text)
-    return migrations.discover(folder)
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Place]:
-    def make(seed: int, template: Path | None = None, rate: float = 0.3) -> Place:
-        path = tmp_path / f"run-{seed}.sqlite"
-        if template is not None:
-            shutil.copy(template, path)
-        return Place(path, Faults(seed, rate=rate))
-
-    return make
-
-
-def failure(attempt: Callable[[], object]) -> HooxError | None:
-    """How an attempt failed, or None; any other exception than ours, or a token in it, fails the test."""
-    try:
-        attempt()
-    except HooxError as caught:
-        error = caught
-    else:
-        return None
-    assert error.problem.endswith((".", "?"))
-    assert error.remedy.endswith(".")
-    assert TOKEN not in str(error) + repr(vars(error)) + repr(error.__cause__) + repr(error.__context__)
-    return error
-
-
-def unsure(error: HooxError) -> bool:
-    """Whether an error says that the change may or may not have happened."""
-    return any(words in str(error) for words in UNKNOWN)
-
-
-def tell(what: str, outcomes: list[str]) -> None:
-    """Show how the runs ended, where pytest is asked to show what tests print."""
-    counted = ", ".join(f"{outcome} {outcomes.count(outcome)}" for outcome in sorted(set(outcomes)))
-    print(f"{what}: {counted}")
+from hoox_tasks.server import create_app
+from tests.support.d1_api import ACCOUNT, BASE, DATABASE
+from tests.support.faults import HISTORY, SEEDS, TOKEN, Place, failure, tell, unsure
+from tests.support.proxy import FORWARDED, Fault, Faults
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
@@ -225,21 +98,6 @@ def logs(path: Path) -> set[str]:
             return set()
     assert len(found) == len(set(found))
     return set(found)
-
-
-@pytest.fixture
-def seeded(tmp_path: Path) -> Path:
-    """A ledger file with our migrations and the rows of the quiet scenario."""
-    place = Place(tmp_path / "seeded.sqlite", Faults(0))
-    ours = migrations.discover(bundled("migrations"))
-    with place.remote() as database:
-        migrations.apply(database, ours, HISTORY)
-        ledger.seed(database, seeding.load_scenario("quiet", [bundled("fixtures")]))
-    with closing(sqlite3.connect(place.path)) as file:
-        file.execute(f"UPDATE {HISTORY} SET applied_at = '2026-01-01 00:00:00'")
-        file.commit()
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return place.path
 
 
 @pytest.mark.parametrize("seeds", SEEDS)

@@ -19,11 +19,9 @@ import pytest
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.server.api import LOOPBACK, Api
 from hoox_tasks.version import __version__
-from tests import npm
-from tests.readme import README, blocks
-from tests.test_browse import SCREENSHOTS
-from tests.test_server import listening
-from tests.workflows import steps
+from tests.support import ROOT, SCREENSHOTS, npm, workflow_steps
+from tests.support.d1_api import listening
+from tests.support.readme import README, blocks
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 TOKEN = "wf-9f31c5d7e2"
 DATABASE = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
 ACCOUNT = "0123456789abcdef0123456789abcdef"
-FILES = [steps.WORKFLOW, steps.ACTION]
+FILES = [workflow_steps.WORKFLOW, workflow_steps.ACTION]
 GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"
 FAILING = (
     "-- Notes of the desk.\n\nALTER TABLE trades ADD COLUMN note TEXT;\nALTER TABLE notes ADD COLUMN x;\n"
@@ -89,14 +87,14 @@ class Served:
         return [str(self.tools / "hoox"), "db", *words, f"--path={self.ledger}"]
 
     def environment(self) -> dict[str, str]:
-        return steps.runner_environment(self.tools, CLOUDFLARE_API_BASE_URL=self.url)
+        return workflow_steps.runner_environment(self.tools, CLOUDFLARE_API_BASE_URL=self.url)
 
     def migrate(
         self, file: Path, text: str, *, event: str = "release", token: str = TOKEN, **inputs: Any
-    ) -> steps.Job:
+    ) -> workflow_steps.Job:
         """Run the job of `file` with one more migration in the repository."""
         (self.repository / "migrations/0003_notes.sql").write_text(text)
-        return steps.run(
+        return workflow_steps.run(
             file,
             self.repository,
             self.temporary,
@@ -144,7 +142,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         process.terminate()
 
 
-def receipt_of(job: steps.Job) -> dict[str, Any]:
+def receipt_of(job: workflow_steps.Job) -> dict[str, Any]:
     document = json.loads(job.kept["receipt.json"].read_text("utf-8"))
     assert isinstance(document, dict)
     return document
@@ -256,7 +254,7 @@ def test_a_dry_run_only_rehearses(served: Served, file: Path) -> None:
 def test_a_pull_request_is_rehearsed(served: Served, text: str, code: int) -> None:
     """On a pull request the action rehearses without being told, and annotates the line that fails."""
     before = served.state
-    job = served.migrate(steps.ACTION, text, event="pull_request")
+    job = served.migrate(workflow_steps.ACTION, text, event="pull_request")
     assert job.exit_code == code, job.output
     assert served.state == before
     assert set(job.kept) == {"receipt.json"}
@@ -299,28 +297,30 @@ def test_a_release_without_a_token_is_red(served: Served, file: Path) -> None:
 
 def test_workflow_and_action_have_the_same_scripts() -> None:
     """What the workflow runs and what the action runs are the same, word by word."""
-    workflow, action = ([step["run"] for step in steps.steps_of(file) if "run" in step] for file in FILES)
+    workflow, action = (
+        [step["run"] for step in workflow_steps.steps_of(file) if "run" in step] for file in FILES
+    )
     assert workflow == action
 
 
 def test_no_script_holds_an_expression() -> None:
     """Nobody's input becomes part of a script: it comes by the environment."""
     for file in FILES:
-        assert [step for step in steps.steps_of(file) if "${{" in step.get("run", "")] == []
+        assert [step for step in workflow_steps.steps_of(file) if "${{" in step.get("run", "")] == []
 
 
 def test_one_release_at_a_time_and_never_cancelled() -> None:
     """Releases of one database queue up, and one that runs is let end."""
-    job = steps.load(steps.WORKFLOW)["jobs"]["migrate"]
+    job = workflow_steps.load(workflow_steps.WORKFLOW)["jobs"]["migrate"]
     assert job["concurrency"]["cancel-in-progress"] is False
     contexts = {"inputs": {"database": "hoox", "environment": "staging"}, "vars": {}}
-    assert steps.expand(job["concurrency"]["group"], contexts) == "hoox-migrate-hoox-staging"
+    assert workflow_steps.expand(job["concurrency"]["group"], contexts) == "hoox-migrate-hoox-staging"
 
 
 def test_actions_are_pinned() -> None:
     """Every action is named by its whole commit, with its version beside it, and is the same everywhere."""
     pins: dict[str, set[str]] = {}
-    for file in [*(steps.ROOT / ".github").rglob("*.yml"), steps.ROOT / "README.md"]:
+    for file in [*(ROOT / ".github").rglob("*.yml"), ROOT / "README.md"]:
         for line in re.findall(r"uses: (?!OWNER/)(.*)", file.read_text("utf-8")):
             found = re.fullmatch(r"([\w./-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
             assert found, f"{file.name}: {line}"
@@ -330,14 +330,14 @@ def test_actions_are_pinned() -> None:
 
 def test_the_screenshots_are_kept() -> None:
     """CI keeps the pictures from where the tests of the browser put them, also where it fails."""
-    kept = steps.load(steps.ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["steps"][-1]
-    assert (steps.ROOT / kept["with"]["path"], kept["if"]) == (SCREENSHOTS, "${{ always() }}")
+    kept = workflow_steps.load(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["steps"][-1]
+    assert (ROOT / kept["with"]["path"], kept["if"]) == (SCREENSHOTS, "${{ always() }}")
 
 
 def test_the_version_to_install_is_ours() -> None:
     """Workflow and action install the version that they came with."""
-    assert [steps.inputs_of(file)["tool-version"] for file in FILES] == [__version__, __version__]
-    assert f"|| '{__version__}' }}" in steps.WORKFLOW.read_text("utf-8")
+    assert [workflow_steps.inputs_of(file)["tool-version"] for file in FILES] == [__version__, __version__]
+    assert f"|| '{__version__}' }}" in workflow_steps.WORKFLOW.read_text("utf-8")
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_zizmor_finds_nothing(shown: Path) -> None:
     """zizmor finds nothing unsafe in the workflows and the action, nor in what the README shows."""
     zizmor = Path(sys.executable).parent / "zizmor"
     done = subprocess.run(
-        [zizmor, "--offline", "--no-progress", "--persona=regular", steps.ROOT / ".github", shown],
+        [zizmor, "--offline", "--no-progress", "--persona=regular", ROOT / ".github", shown],
         capture_output=True,
         text=True,
         timeout=60,
@@ -382,7 +382,7 @@ process.exit(0);
 def test_actionlint_finds_nothing(shown: Path, tmp_path: Path) -> None:
     """actionlint finds no mistake in the workflows, ours and the README's: the one on the path, or else its
     build for Node."""
-    files = sorted(map(str, [*(steps.ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
+    files = sorted(map(str, [*(ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
     if native := shutil.which("actionlint"):
         done = subprocess.run([native, *files], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,429 @@
+"""The way back: recovery points, undo, and what a kill at any moment leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoox_tasks import migrations
+from hoox_tasks.config import settings
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.recovery import points
+from hoox_tasks.recovery.undo import Change, find_changes, undo_to
+from hoox_tasks.release import rehearsal
+from tests.support.remote import Counting, connect
+from tests.support.sqlite_files import ask, contents, execute, opened
+from tests.support.strategies import MadeLedger, examples, ledgers
+
+KILLS = int(os.environ.get("HOOX_KILLS", "8"))
+"""How often each of export, restore, undo and migrate is killed."""
+SECONDS = 60
+HISTORY = "d1_migrations"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "snapshots"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[LocalDatabase]:
+    path = tmp_path / "ledger.sqlite"
+    with closing(LocalDatabase(path, create=True)) as database:
+        database.batch([])
+        execute(path, "CREATE TABLE t (id INTEGER PRIMARY KEY, x); INSERT INTO t (x) VALUES (1), (2), (3)")
+        yield database
+
+
+def take(database: LocalDatabase, folder: Path, cause: str = "a test") -> points.RecoveryPoint:
+    point = points.take(database, folder, cause)
+    assert point is not None
+    return point
+
+
+@examples(40)
+@given(ledgers(), ledgers())
+def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> None:
+    """Whatever was done since, undo gives the ledger of the point, and undo of that the one it replaced."""
+    with tempfile.TemporaryDirectory() as name:
+        path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
+        with opened(path) as connection:
+            before.build(connection)
+        first = state(path)
+        with closing(LocalDatabase(path)) as database:
+            point = points.take(database, folder, "a test")
+            if point is None:
+                assert not first["objects"]
+                return
+            with closing(LocalDatabase(Path(name, "empty.sqlite"), create=True)) as empty:
+                database.replace(empty.path)
+            with opened(path) as connection:
+                after.build(connection)
+            second = state(path)
+            back = undo_to(database, folder, point)
+            assert state(path) == first
+            if back is not None:
+                undo_to(database, folder, back)
+                assert state(path) == second
+
+
+def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Path) -> None:
+    """The history names what each point was taken before, the newest first, with the rows of then."""
+    take(ledger, folder, "db.reset")
+    execute(ledger.path, "DELETE FROM t WHERE id = 1")
+    point = take(ledger, folder, "db.restore")
+    found = points.history(ledger, folder)
+    assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
+    execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
+    assert find_changes(ledger, point) == [Change("t", 0, 2), Change("u", 0, None)]
+
+
+@given(st.integers(1, 4), st.integers(1, 6))
+def test_only_so_many_points_are_kept(keep: int, taken: int) -> None:
+    """The newest points stay, with their files, and the others go with theirs."""
+    with tempfile.TemporaryDirectory() as name:
+        path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
+        execute(path, "CREATE TABLE t (x)")
+        with closing(LocalDatabase(path)) as database:
+            made = [take(database, folder, str(number)) for number in range(taken)]
+            points.prune(database, folder, keep)
+            left = [one.cause for one in points.history(database, folder)]
+        assert left == [one.cause for one in reversed(made[-keep:])]
+        assert len(list(folder.iterdir())) == 2 * min(keep, taken)
+
+
+def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
+    """Two ledgers of one workspace have histories of their own; an unknown point is refused."""
+    point = take(ledger, folder)
+    with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as other:
+        assert points.history(other, folder) == []
+        with pytest.raises(Refused, match="There is no recovery point of"):
+            points.find(other, folder, point.id)
+    with pytest.raises(Refused, match="There is no recovery point 1"):
+        points.find(ledger, folder, "1")
+
+
+def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path) -> None:
+    """An empty ledger has nothing to lose."""
+    with closing(LocalDatabase(tmp_path / "empty.sqlite", create=True)) as empty:
+        assert points.take(empty, folder, "a test") is None
+    assert not folder.exists()
+
+
+def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> None:
+    """Another connection that was open all the time sees the ledger as it was brought back."""
+    with opened(ledger.path) as other:
+        assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
+        point = take(ledger, folder)
+        other.execute("DELETE FROM t")
+        undo_to(ledger, folder, point)
+        assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
+        other.execute("INSERT INTO t (x) VALUES (4)")
+    assert ask(ledger.path, "SELECT count(*) FROM t") == [(4,)]
+
+
+def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> None:
+    """On D1 a point is a Time Travel bookmark, and undo restores it; there, too, undo can be undone."""
+    with closing(connect(wire)) as remote:
+        remote.query("CREATE TABLE t (x)", write=True)
+        remote.query("INSERT INTO t VALUES (1)", write=True)
+        point = points.take(remote, folder, "a test")
+        assert point is not None
+        assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
+        remote.query("DELETE FROM t", write=True)
+        back = undo_to(remote, folder, point)
+        assert list(remote.query("SELECT x FROM t")) == [(1,)]
+        assert back is not None
+        undo_to(remote, folder, back)
+        assert list(remote.query("SELECT x FROM t")) == []
+
+
+# ------------------------------------------------------------------------------------------- kill -9
+
+_DO = {
+    "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None)",
+    "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
+    "undo": (
+        "database = LocalDatabase(path); points = folder / 'points'\n"
+        "recovery.undo(database, points, points.history(database, points)[-1])"
+    ),
+    "migrate": "migrations.apply(LocalDatabase(path), migrations.discover(folder / 'migrations'), 'd1_migrations')",
+}
+_PRELUDE = (
+    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations\nfrom hoox_tasks.recovery import points as recovery\n"
+    "from hoox_tasks.backups import verification\n"
+    "from hoox_tasks.database.local.database import LocalDatabase\n"
+    "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+    "print('begun', flush=True)\n"
+    "def changing(self, transaction=LocalDatabase.transaction, **how):\n"
+    "    print('changing', flush=True)\n"
+    "    return transaction(self, **how)\n"
+    "LocalDatabase.transaction = changing\n"
+)
+_POSTLUDE = "\nprint('ended', flush=True)"
+_ROWS = "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+
+
+def _ledger(path: Path, sign: str) -> None:
+    execute(
+        path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT UNIQUE, r REAL); CREATE INDEX i ON t (r);"
+        f"INSERT INTO t {_ROWS} SELECT i, '{sign}' || i, {sign}i / 3.0 FROM n;",
+    )
+
+
+def state(path: Path) -> dict[str, Any]:
+    """All of a ledger but when its migrations were applied, and SQLite's table of sequences where it is empty.
+
+    SQLite never drops that one.
+    """
+    found = contents(path)
+    found["tables"] = {
+        name: [row[:4] for row in rows] if name == HISTORY else rows
+        for name, rows in found["tables"].items()
+        if rows or name != "sqlite_sequence"
+    }
+    found["objects"] = {item for item in found["objects"] if item[1] != b"sqlite_sequence"}
+    return found
+
+
+@pytest.mark.parametrize("what", list(_DO))
+def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> None:
+    """Whenever a task is killed, the ledger is the one before or the one after, whole, and opens at once."""
+    from hoox_tasks import backups
+
+    folder = tmp_path / "folder"
+    (folder / "migrations").mkdir(parents=True)
+    (folder / "migrations" / "0001_a.sql").write_text(
+        "CREATE TABLE u AS SELECT * FROM t; UPDATE t SET x = '+' || x; CREATE INDEX j ON t (id, r);"
+    )
+    original, other = tmp_path / "original.sqlite", tmp_path / "other.sqlite"
+    _ledger(original, "-")
+    _ledger(other, "+")
+    with closing(LocalDatabase(other)) as database:
+        backups.export(database, folder / "new.sql", verify=False)
+    path = tmp_path / "ledger.sqlite"
+
+    def prepare() -> subprocess.Popen[bytes]:
+        for end in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        shutil.rmtree(folder / "points", ignore_errors=True)
+        path.write_bytes((other if what == "undo" else original).read_bytes())
+        with opened(path) as connection:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if what == "undo":
+            with closing(LocalDatabase(path)) as database:
+                assert points.take(database, folder / "points", "a test")
+                execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PRELUDE + _DO[what] + _POSTLUDE, path, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    def run(after: float | None, since: bytes = b"begun") -> tuple[float, bool]:
+        """Let it go until it says `since`, and kill it so many seconds later.
+
+        Gives the seconds from there, and whether it was still at work.
+        """
+        process = prepare()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin, process.stdout:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            while process.stdout.readline() != since + b"\n":
+                assert process.poll() is None
+            started = time.perf_counter()
+            if after is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(after)
+                process.kill()
+            ended = b"ended\n" in iter(process.stdout.readline, b"")
+            seconds = time.perf_counter() - started
+            process.wait(SECONDS)
+        if after is None:
+            assert ended
+            assert process.returncode == 0
+        return seconds, not ended
+
+    process = prepare()
+    before = state(path)
+    process.kill()
+    process.communicate()
+    # Half of the kills fall into all of the task, half into its transaction.
+    moments = [b"begun", b"begun" if what == "export" else b"changing"]
+    # The fastest of a few: other work on the machine must not put all kills behind the end.
+    lengths = {since: min(run(None, since)[0] for _ in range(3)) for since in moments}
+    after = state(path)
+    assert (after == before) is (what == "export")
+    draw = random.Random(what)
+    outcomes = []
+    at_work = 0
+    for kill in range(KILLS):
+        for file in ("b.sql", "b.sql.json"):
+            (folder / file).unlink(missing_ok=True)
+        # One somewhere in each stretch of the time that it takes.
+        since = moments[kill % 2]
+        at_work += run((kill + draw.random()) / KILLS * lengths[since], since)[1]
+        now = state(path)
+        assert now in (before, after)
+        assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+        listed = backups.find(folder)
+        if what == "export" and listed:
+            assert [one.path.name for one in listed] in (["b.sql", "new.sql"], ["new.sql"])
+        if (folder / "b.sql").exists():
+            with backups.verification.loaded(folder / "b.sql") as copy:
+                assert state(copy.path) == before
+        with closing(LocalDatabase(path)) as database:
+            found = points.history(database, folder / "points")
+        assert len(found) in ((1, 2) if what == "undo" else (0,))
+        for point in found:
+            copy_of_then = folder / "points" / point.mark
+            assert ask(copy_of_then, "PRAGMA integrity_check") == [("ok",)]
+            assert ask(copy_of_then, "SELECT count(*) FROM t") == [(point.tables["t"],)]
+        new = (folder / "b.sql").exists() if what == "export" else now == after
+        outcomes.append("new" if new else "old")
+    print(
+        f"{what}: killed at work {at_work} of {KILLS}, old {outcomes.count('old')}, new {outcomes.count('new')}"
+    )
+    assert at_work >= KILLS / 2
+    assert "old" in outcomes
+    assert "new" in outcomes or KILLS < 100
+
+
+def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
+    """Halves of points, exports and scratch files that lie there for a day go; younger ones may be in use."""
+    from hoox_tasks import backups, files
+
+    point = take(ledger, folder)
+    half = [
+        folder / "20260101-000000.sqlite",
+        folder / ".20260101-000000.1.part",
+        folder / ".20260101-000000.1.part-journal",
+        tmp_path / ".db-backup-2026-01-01-000000.sql.1.part",
+        tmp_path / ".out.sql.1.part",
+        tmp_path / ".hoox-scratch-old" / "scratch.sqlite",
+    ]
+    kept = [tmp_path / ".notes.1.part", tmp_path / "notes.sqlite", tmp_path / ".hoox", tmp_path / "hoox-a"]
+    half[-1].parent.mkdir()
+    for path in (*half, *kept):
+        path.write_bytes(b"half")
+
+    def all_tasks() -> None:
+        with files.scratch_folder(tmp_path):
+            backups.export(ledger, tmp_path / "out.sql")
+        take(ledger, folder)
+        points.prune(ledger, folder, keep=10)
+
+    all_tasks()
+    assert all(path.exists() for path in (*half, *kept))
+    assert [one.path.name for one in backups.find(tmp_path)] == ["out.sql"]
+    assert points.history(ledger, folder)[-1] == point
+    for path in (*half, *kept, half[-1].parent, folder / point.mark, folder / f"{point.id}.json"):
+        os.utime(path, (0, 0))
+    all_tasks()
+    assert [path for path in half if path.exists()] == []
+    assert not half[-1].parent.exists()
+    assert all(path.exists() for path in kept)
+    assert points.history(ledger, folder)[-1] == point
+    assert (folder / point.mark).exists()
+
+
+# ------------------------------------------------------------------------------- check and rehearsal
+
+
+def migrated(path: Path) -> LocalDatabase:
+    database = LocalDatabase(path, create=True)
+    migrations.apply(database, files(), HISTORY)
+    return database
+
+
+def files() -> list[migrations.Migration]:
+    return migrations.discover(settings.bundled("migrations"))
+
+
+def test_drift_is_named_object_by_object(tmp_path: Path) -> None:
+    """What somebody added, dropped or changed by hand is found, and nothing else is."""
+    path = tmp_path / "l.sqlite"
+    with closing(migrated(path)) as database:
+        assert migrations.find_drift(migrations.status(database, files(), HISTORY), files(), HISTORY) == []
+        execute(
+            path,
+            "CREATE TABLE more (x); DROP INDEX idx_trades_symbol; ALTER TABLE balances ADD COLUMN note TEXT",
+        )
+        found = migrations.find_drift(migrations.status(database, files(), HISTORY), files(), HISTORY)
+    assert [(one.type, one.name, one.what) for one in found] == [
+        ("index", "idx_trades_symbol", "missing"),
+        ("table", "balances", "different"),
+        ("table", "more", "extra"),
+    ]
+    assert "+   note TEXT" in found[1].lines
+
+
+def test_a_rehearsal_changes_nothing_and_tells_everything(tmp_path: Path) -> None:
+    """Pending migrations run on a copy with all rows; the ledger itself stays as it is."""
+    path = tmp_path / "l.sqlite"
+    folder = tmp_path / "migrations"
+    migrations.copy(files(), folder)
+    (folder / "0003_fills.sql").write_text(
+        "CREATE TABLE fills AS SELECT id FROM trades; ALTER TABLE trades ADD COLUMN fills INTEGER;"
+    )
+    with closing(migrated(path)) as database:
+        execute(
+            path,
+            "INSERT INTO trades (id, timestamp, exchange, symbol, action, status)"
+            " VALUES ('a', 1, 'bybit', 'BTCUSDT', 'LONG', 'EXECUTED')",
+        )
+        before = contents(path)
+        found = rehearsal.rehearse(database, migrations.discover(folder), HISTORY)
+    assert contents(path) == before
+    assert [one.name for one in found.applied] == ["0003_fills.sql"]
+    effects = {one.table: one for one in found.effects}
+    assert effects["fills"] == rehearsal.TableEffect("fills", None, 1, ("made",))
+    assert effects["trades"] == rehearsal.TableEffect("trades", 1, 1, ("changed",))
+    assert effects["balances"].schema == ()
+
+
+def test_a_migration_that_fails_on_the_rows_fails_in_rehearsal(tmp_path: Path) -> None:
+    """What an empty model cannot know, such as a value that is there twice, the copy finds."""
+    path, folder = tmp_path / "l.sqlite", tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001_a.sql").write_text("CREATE UNIQUE INDEX u ON t (x);")
+    execute(path, "CREATE TABLE t (x); INSERT INTO t VALUES (1), (1)")
+    with closing(LocalDatabase(path)) as database:
+        before = contents(path)
+        with pytest.raises(HooxError, match="UNIQUE constraint failed"):
+            rehearsal.rehearse(database, migrations.discover(folder), HISTORY)
+    assert contents(path) == before
+
+
+def test_a_point_that_cannot_be_read_is_refused(ledger: LocalDatabase, folder: Path) -> None:
+    """Where a point's copy is gone or damaged, undo is refused and the ledger stays."""
+    point = take(ledger, folder)
+    (folder / point.mark).write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    with pytest.raises((Refused, HooxError, sqlite3.Error)):
+        ledger.recover(folder, point.mark)
+    (folder / point.mark).unlink()
+    with pytest.raises(Refused, match="is gone"):
+        ledger.recover(folder, point.mark)
+    assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]

@@ -1,0 +1,339 @@
+"""`inv db.query`: formats, pipes, parameters, and nothing but reading without --write."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.workspace import INV, Run, Workspace
+
+HARD = (
+    "SELECT NULL AS nil, 9223372036854775807 AS big, 9e999 AS inf, -9e999 AS minus, X'00FF' AS bytes,"
+    " 'a,\"b\"' || char(13) AS text, char(27) || '[31mred' || char(155) || '2J' AS colour,"
+    " 'x: Infinity' AS word, 1.5 AS number, '' AS empty"
+)
+VALUES: dict[str, Any] = {
+    "nil": None,
+    "big": 9223372036854775807,
+    "inf": float("inf"),
+    "minus": float("-inf"),
+    "bytes": {"$base64": True, "encoded": "AP8="},
+    "text": 'a,"b"\r',
+    "colour": "\x1b[31mred\x9b2J",
+    "word": "x: Infinity",
+    "number": 1.5,
+    "empty": "",
+}
+
+
+def test_json_keeps_every_value(seeded: Workspace) -> None:
+    """Integers over all 64 bits, infinities, blobs and texts come back from JSON as they were."""
+    assert seeded.ok("db.query", HARD, "--format", "json").json == [VALUES]
+    assert seeded.ok("db.query", HARD, "--json").json == [VALUES]
+
+
+def test_ndjson_is_one_object_for_each_line(seeded: Workspace) -> None:
+    """Each row is a line of its own, and a line is a whole document."""
+    lines = seeded.ok("db.query", f"{HARD} UNION ALL {HARD}", "--format", "ndjson").out.splitlines()
+    assert [json.loads(line) for line in lines] == [VALUES, VALUES]
+
+
+@pytest.mark.parametrize(("format", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_csv_and_tsv_are_read_back_by_the_standard_reader(
+    seeded: Workspace, format: str, delimiter: str
+) -> None:
+    """Delimiters, quotes, line feeds and carriage returns in cells are quoted; NULL is empty."""
+    query = f"{HARD}, 'two' || char(10) || 'lines' AS lines, char(9) AS tab"
+    out = subprocess.run(
+        [*INV, "db.query", query, "--format", format],
+        cwd=seeded.root,
+        env=seeded.environment(),
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    header, row = csv.reader(io.StringIO(out, newline=""), delimiter=delimiter)
+    assert header == [*VALUES, "lines", "tab"]
+    found = dict(zip(header, row, strict=True))
+    assert found == {
+        **{name: str(value) for name, value in VALUES.items()},
+        "nil": "",
+        "inf": "9e999",
+        "minus": "-9e999",
+        "bytes": "X'00FF'",
+        "lines": "two\nlines",
+        "tab": "\t",
+    }
+
+
+def test_markdown_is_a_table(seeded: Workspace) -> None:
+    """Pipes and line ends in cells do not break it."""
+    run = seeded.ok(
+        "db.query", "SELECT 'a|b' AS x, 'two' || char(10) || 'lines' AS y", "--format", "markdown"
+    )
+    assert run.out.splitlines() == ["| x | y |", "| --- | --- |", "| a\\|b | two<br>lines |"]
+
+
+def test_a_table_shows_controls_instead_of_obeying_them(seeded: Workspace) -> None:
+    """No escape sequence of a cell or a column's name reaches the terminal, in any format."""
+    query = HARD + ', 1 AS "\x1b[2Jname"'
+    for format in ("table", "json", "csv", "tsv", "ndjson", "markdown"):
+        shown = seeded.terminal("db.query", query, "--format", format).out
+        assert not set(shown) & {"\x1b", "\x9b", "\r"}, (format, shown)
+        assert "x1b" in shown or "u001b" in shown, format
+
+
+def test_several_statements_give_several_results(seeded: Workspace) -> None:
+    """Tables stand apart by an empty line, JSON holds an array of results."""
+    sql = "SELECT 1 AS a; SELECT 2 AS b, 3 AS c; -- no more"
+    assert seeded.ok("db.query", sql).out == "a\n-\n1\n\nb  c\n-  -\n2  3\n"
+    assert seeded.ok("db.query", sql, "--json").json == [[{"a": 1}], [{"b": 2, "c": 3}]]
+    assert seeded.ok("db.query", sql, "--format", "csv").out == "a\n1\n\nb,c\n2,3\n"
+
+
+def test_a_result_without_rows_shows_its_columns(seeded: Workspace) -> None:
+    """An empty result looks like one, and is an empty array in JSON."""
+    sql = "SELECT id, price FROM trades WHERE 0"
+    assert seeded.ok("db.query", sql).out == "id  price\n--  -----\n"
+    assert seeded.ok("db.query", sql).err.startswith("0 rows in ")
+    assert seeded.ok("db.query", sql, "--json").json == []
+    assert seeded.ok("db.query", sql, "--format", "csv").out == "id,price\n"
+
+
+def test_columns_of_one_name_are_all_kept(seeded: Workspace) -> None:
+    """A join's second `id` is not dropped."""
+    assert seeded.ok("db.query", "SELECT 1 AS id, 2 AS id, 3 AS id_2", "--json").json == [
+        {"id": 1, "id_3": 2, "id_2": 3}
+    ]
+
+
+def test_sql_comes_from_a_file_or_standard_input(seeded: Workspace) -> None:
+    """`@FILE` and `-` stand where the SQL does; a byte order mark does not matter."""
+    (seeded.root / "report.sql").write_bytes(b"\xef\xbb\xbfSELECT 'file' AS source")
+    assert seeded.ok("db.query", "@report.sql", "--format", "csv").out == "source\nfile\n"
+    run = seeded.ok("db.query", "-", "--format", "csv", stdin=b"\xef\xbb\xbfSELECT 'input' AS source\r\n")
+    assert run.out == "source\ninput\n"
+
+
+def test_params_are_bound_as_the_values_they_look_like(seeded: Workspace) -> None:
+    """Numbers, NULL, quoted text, blobs and plain text keep their types; leading zeros are an id's."""
+    given = ["42", "--1".removeprefix("-"), "1.5", "NULL", "'42'", "it's", "007", "1e5", "X'00ff'", ""]
+    marks = ", ".join(f"typeof(?{n}) || ':' || quote(?{n}) AS c{n}" for n in range(1, len(given) + 1))
+    flags = [f"--param={value}" for value in given]
+    (row,) = seeded.ok("db.query", f"SELECT {marks}", *flags, "--json").json
+    assert list(row.values()) == [
+        "integer:42",
+        "integer:-1",
+        "real:1.5",
+        "null:NULL",
+        "text:'42'",
+        "text:'it''s'",
+        "text:'007'",
+        "text:'1e5'",
+        "blob:X'00FF'",
+        "text:''",
+    ]
+    one = seeded.ok("db.query", "SELECT ? AS x", "--param", "BTCUSDT", "--json").json
+    assert one == [{"x": "BTCUSDT"}]
+
+
+def test_wrong_numbers_of_params_are_refused(seeded: Workspace) -> None:
+    """A placeholder without a value, and a value without a placeholder, are said to be that."""
+    for arguments in (["SELECT ?"], ["SELECT 1", "--param", "1"]):
+        assert "parameter" in seeded.refused("db.query", *arguments)
+    assert "one statement" in seeded.refused("db.query", "SELECT ?; SELECT ?", "--param", "1")
+
+
+READING = [
+    "SELECT replace(symbol, 'USDT', '') FROM trades LIMIT 1",
+    'SELECT 1 AS "update"',
+    "WITH x AS (SELECT 1 AS n) SELECT n FROM x",
+    "PRAGMA table_info(trades)",
+    "EXPLAIN QUERY PLAN SELECT 1",
+]
+WRITING = [
+    "WITH x AS (SELECT id FROM trades) DELETE FROM trades WHERE id IN x",
+    "DELETE FROM trades",
+    "DROP TABLE trades",
+    "CREATE TEMP TABLE t AS SELECT 1",
+    "ATTACH 'other.sqlite' AS other",
+    "VACUUM INTO 'other.sqlite'",
+    "PRAGMA user_version = 3",
+    "PRAGMA writable_schema = ON",
+    "SELECT 1; UPDATE trades SET price = 0",
+    "BEGIN",
+]
+
+
+@pytest.mark.parametrize("sql", READING)
+def test_reading_is_let_through_whatever_its_words(seeded: Workspace, sql: str) -> None:
+    """It is what a statement does that counts, not the words in it."""
+    assert seeded.ok("db.query", sql).out
+
+
+@pytest.mark.parametrize("sql", WRITING)
+def test_writing_is_refused_without_write(seeded: Workspace, sql: str) -> None:
+    """Whatever way a statement would change something, it does not, and the exit code is 2."""
+    before = seeded.files()
+    seeded.inv("db.query", sql, code=2)
+    assert seeded.files() == before
+
+
+def test_write_is_all_or_nothing(seeded: Workspace) -> None:
+    """With --write several statements are one transaction, and the receipt counts the changed rows."""
+    run = seeded.ok("db.query", "DELETE FROM balances; UPDATE trades SET fee = 0", "--write")
+    trades = seeded.sql("SELECT count(*) FROM trades")[0][0]
+    assert run.out == ""
+    assert "changed in" in run.err
+    assert seeded.sql("SELECT count(*) FROM balances") == [(0,)]
+    sql = "DELETE FROM trades; INSERT INTO positions (id) VALUES ('x')"
+    error = seeded.refused("db.query", sql, "--write")
+    assert "NOT NULL constraint failed: positions.exchange" in error
+    assert seeded.sql("SELECT count(*) FROM trades")[0][0] == trades
+
+
+def test_a_syntax_error_shows_where(seeded: Workspace) -> None:
+    """The statement is shown with a caret below the place at which SQLite stumbled."""
+    error = seeded.refused("db.query", "SELECT id\nFROM trades\nWHRE price > 1")
+    lines = error.splitlines()
+    caret = next(line for line in lines if line.strip() == "^")
+    assert lines[lines.index(caret) - 1][caret.index("^") :].startswith("price")
+    assert 'near "price": syntax error' in error
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1.5", "SELECT * FROM trades ORDER BY id LIMIT 40"])
+def test_a_closed_pipe_ends_it_silently(seeded: Workspace, sql: str) -> None:
+    """`| head -1` gets its line; nothing is said about the closed pipe."""
+    command = " ".join([sys.executable, "-m", "invoke", "db.query", f'"{sql}"'])
+    run = subprocess.run(
+        ["bash", "-c", f"{command} 2>errors | head -1; echo ${{PIPESTATUS[0]}}"],
+        cwd=seeded.root,
+        env=seeded.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.splitlines()[1] in {"0", "141"}
+    assert not (seeded.root / "errors").read_text().replace("\n", "").strip("0123456789 rowsinm")
+
+
+def test_a_long_result_ends_with_the_pipe(seeded: Workspace) -> None:
+    """An endless result stops when nobody reads on, with the code a shell knows for that."""
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+    with seeded.start("db.query", sql, "--format", "csv") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"i\n"
+        process.stdout.close()
+        assert process.wait(20) == 141
+        assert process.stderr.read().strip() == b""
+
+
+def width(line: str) -> int:
+    from wcwidth import wcswidth
+
+    return wcswidth(line)
+
+
+def test_a_table_fits_a_terminal_and_is_whole_in_a_pipe(seeded: Workspace) -> None:
+    """At 80 columns cells are cut with …, never a line wrapped; a pipe gets every cell in full."""
+    sql = "SELECT id, raw_response, symbol, action, price FROM trades WHERE raw_response IS NOT NULL LIMIT 5"
+    shown = seeded.terminal("db.query", sql).out
+    lines = [line for line in shown.splitlines() if line and "5 rows in" not in line]
+    assert len(lines) == 7
+    assert max(map(width, lines)) <= 80
+    assert "…" in shown
+    piped = seeded.ok("db.query", sql).out
+    for (response,) in seeded.sql("SELECT raw_response FROM trades WHERE raw_response IS NOT NULL LIMIT 5"):
+        assert response in piped
+
+
+def test_more_columns_than_fit_are_shown_one_to_a_line(seeded: Workspace) -> None:
+    """`SELECT *` of the trades is a block for each row on a terminal, and still no line too long."""
+    shown = seeded.terminal("db.query", "SELECT * FROM trades LIMIT 2").out.splitlines()
+    assert max(map(width, shown)) <= 80
+    assert [line.strip("- ") for line in shown if line.startswith("-- ")] == ["row 1", "row 2"]
+    columns = [name for _, name, *_ in seeded.sql("PRAGMA table_info(trades)")]
+    assert [line.split()[0] for line in shown[1 : len(columns) + 1]] == columns
+
+
+def test_wide_characters_are_aligned(seeded: Workspace) -> None:
+    """A column that holds Chinese characters and accents stands as straight as any other."""
+    sql = "SELECT '日本' AS name, 1 AS n UNION ALL SELECT 'e' || char(769) || 'té', 22"
+    for run in (seeded.ok("db.query", sql), seeded.terminal("db.query", sql)):
+        lines = run.out.splitlines()[:4]
+        assert {width(line) for line in lines} == {8}, lines
+
+
+def peak(command: list[str], workspace: Workspace) -> tuple[Run, int]:
+    """Run a command with its output into a file; gives its peak of memory in bytes as well."""
+    code = (
+        "import os, resource, subprocess, sys\n"
+        "done = subprocess.run(sys.argv[1:], stdout=open('result', 'wb'))\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "sys.exit(done.returncode)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=workspace.root,
+        env=workspace.environment(),
+        capture_output=True,
+        text=True,
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Run(done.returncode, "", done.stderr), int(done.stdout) * unit
+
+
+def test_a_million_rows_stream_in_little_memory(seeded: Workspace) -> None:
+    """A result of 1,000,000 rows is written as CSV while it is read, below 100 MB."""
+    sql = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
+        " SELECT i, 'BTCUSDT' AS symbol, i * 1.5 AS price, hex(i) AS id FROM n"
+    )
+    run, memory = peak([*INV, "db.query", sql, "--format", "csv"], seeded)
+    assert run.code == 0
+    assert "1,000,000 rows" in run.err
+    with (seeded.root / "result").open() as file:
+        assert sum(1 for _ in file) == 1_000_001
+    assert memory < 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["SELECT 1", "--format", "xml"], "There is no format xml. Choose one of: table, json"),
+        (["@nowhere.sql"], "nowhere.sql cannot be read: No such file or directory."),
+        (["@."], "cannot be read: Is a directory."),
+        (["   -- nothing"], "There is no SQL in it."),
+        ([b"SELECT '\xff'"], "The SQL is not UTF-8 (byte 8)."),
+        (["SELECT * FROM nowhere"], "no such table: nowhere"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_a_sentence(
+    seeded: Workspace, arguments: list[str | bytes], says: str
+) -> None:
+    """Exit code 2, nothing on standard output, and a sentence that names the thing."""
+    assert says in seeded.refused("db.query", *arguments)
+
+
+def test_input_that_is_not_utf8_is_refused(seeded: Workspace) -> None:
+    """A file or standard input in another encoding is named, not guessed at."""
+    Path(seeded.root / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
+    assert "latin.sql is not UTF-8" in seeded.refused("db.query", "@latin.sql")
+    assert "Standard input is not UTF-8" in seeded.refused("db.query", "-", stdin=b"SELECT '\xff'")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110
+def test_a_full_disk_behind_standard_output_is_told(seeded: Workspace) -> None:
+    """What could not be written is not passed over in silence."""
+    with Path("/dev/full").open("wb") as full:
+        for command in (["db.query", "SELECT 1"], ["db.export", "--output", "-"]):
+            run = seeded.inv(*command, stdout=full)
+            assert run.code == 2
+            assert "No space left on device" in run.err

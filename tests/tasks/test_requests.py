@@ -1,0 +1,129 @@
+"""What the tasks cost on D1: how many requests each makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hoox_tasks import backups, ledger, migrations, seeding
+from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.remote.database import RemoteDatabase
+from hoox_tasks.migrations import Migration
+from tests.support.d1_api import TRIGGER
+from tests.support.remote import Counting, connect
+
+HISTORY = "d1_migrations"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., list[Migration]]:
+    """Writes migrations, the texts given, and reads them all."""
+
+    def write(*texts: str) -> list[Migration]:
+        folder = tmp_path / "migrations"
+        folder.mkdir(exist_ok=True)
+        for number, text in enumerate(texts, 1):
+            (folder / f"{number:04d}_step.sql").write_text(text)
+        return migrations.discover(folder)
+
+    return write
+
+
+@pytest.fixture
+def ours() -> list[Migration]:
+    return migrations.discover(bundled("migrations"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("begun", ["nothing", "wrangler", "ours"])
+def test_pending_migrations(
+    remote: RemoteDatabase, wire: Counting, write: Callable[..., list[Migration]], count: int, begun: str
+) -> None:
+    """k pending migrations cost at most k + 3 requests, on an empty ledger and on one with any history."""
+    texts = [f"CREATE TABLE t{number} (a); INSERT INTO t0 VALUES (1)" for number in range(count + 1)]
+    if begun == "ours":
+        migrations.apply(remote, write(texts[0]), HISTORY)
+    if begun == "wrangler":
+        remote.batch([migrations.history_tables(HISTORY)[0]])
+    files = write(*texts)
+    pending = len(files) - (begun == "ours")
+    wire.asked.clear()
+    applied, _ = migrations.apply(remote, files, HISTORY)
+    assert len(applied) == pending
+    assert len(wire.asked) <= pending + 3
+    assert set(wire.asked) == {"raw"}
+
+
+def test_nothing_pending(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) -> None:
+    """Where nothing is pending, migrating costs the one request that finds it out."""
+    migrations.apply(remote, ours, HISTORY)
+    wire.asked.clear()
+    assert migrations.apply(remote, ours, HISTORY)[0] == []
+    assert wire.asked == ["raw"]
+
+
+def test_status_is_one_request_and_only_reads(wire: Counting, ours: list[Migration]) -> None:
+    """On a ledger with a history, the status is one request, and a token that may only read is enough."""
+    with closing(connect(wire)) as database:
+        migrations.apply(database, ours, HISTORY)
+    wire.asked.clear()
+    with closing(connect(wire, "look")) as database:
+        status = migrations.status(database, ours, HISTORY)
+    assert wire.asked == ["raw"]
+    assert status.version == ours[-1].name
+
+
+def test_looking(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) -> None:
+    """A list is two requests, a schema one; a query is one, and before the first the schema is asked for."""
+    migrations.apply(remote, ours, HISTORY)
+    wire.asked.clear()
+    ledger.list_tables(remote, HISTORY)
+    assert wire.asked == ["raw"] * 2
+    wire.asked.clear()
+    remote.schema()
+    assert wire.asked == ["raw"]
+    wire.asked.clear()
+    list(remote.query("SELECT 1"))
+    assert wire.asked == ["raw"] * 2
+    list(remote.query("SELECT 2"))
+    assert wire.asked == ["raw"] * 3
+    wire.asked.clear()
+    remote.query("DELETE FROM trades", write=True)
+    assert wire.asked == ["raw"]
+
+
+def test_changing(remote: RemoteDatabase, wire: Counting, ours: list[Migration], tmp_path: Path) -> None:
+    """Seeding is two requests, noting one, a reset three, an export eight."""
+    migrations.apply(remote, ours, HISTORY)
+    wire.asked.clear()
+    ledger.seed(remote, seeding.load_scenario("quiet", [bundled("fixtures")]))
+    assert wire.asked == ["raw"] * 2
+    wire.asked.clear()
+    assert ledger.audit(remote, HISTORY) == len(ours)
+    assert wire.asked == ["raw"]
+    wire.asked.clear()
+    backups.export(remote, tmp_path / "x.sql")
+    kinds = ["file" if kind.endswith(".sql") else kind for kind in wire.asked]
+    # The schema, what D1's export would change; the export; the schema again, and the checksums.
+    assert kinds == ["raw"] * 2 + ["bookmark", "export", "export", "file"] + ["raw"] * 2
+    wire.asked.clear()
+    ledger.reset(remote, ours, HISTORY)
+    assert wire.asked == ["raw"] * 3
+
+
+def test_a_migration_with_a_trigger_is_imported_and_recorded(
+    remote: RemoteDatabase, wire: Counting, write: Callable[..., list[Migration]]
+) -> None:
+    """A trigger that D1's splitter would break comes whole, in one unit with its row in the history."""
+    files = write("CREATE TABLE t (a); CREATE TABLE log (a);", TRIGGER, "INSERT INTO t VALUES (1);")
+    migrations.apply(remote, files, HISTORY)
+    assert wire.asked.count("import") == 3
+    assert list(remote.query("SELECT a FROM log")) == [("one; two",)]
+    assert [entry.state.value for entry in migrations.status(remote, files, HISTORY).entries] == [
+        "applied"
+    ] * 3
+    ledger.reset(remote, files, HISTORY)
+    assert list(remote.query("SELECT a FROM log")) == [("one; two",)]
