@@ -90,10 +90,12 @@ def test_a_damaged_file_is_refused(database: LocalDatabase) -> None:
 READ_ONLY = """
 import concurrent.futures.thread, os, sys
 from pathlib import Path
-from hoox_tasks.database import Statement, reader
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.local import reader
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
-from hoox_tasks import dump, migrations
+from hoox_tasks import migrations
+from hoox_tasks.database import dump
 if os.getuid() == 0:
     os.setuid(65534)  # Root may write whatever the permissions are.
 database = LocalDatabase(Path(sys.argv[1]))
@@ -228,7 +230,7 @@ def test_too_large_a_statement_is_told(database: LocalDatabase) -> None:
 STREAM = """
 import re, sys
 from pathlib import Path
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 database = LocalDatabase(Path(sys.argv[1]))
 many = (
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"

@@ -601,7 +601,7 @@ RUN = """
 import sys
 from pathlib import Path
 from hoox_tasks import migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 database = LocalDatabase(Path(sys.argv[1]), create=True, busy_timeout=30)
 found = migrations.discover(Path(sys.argv[2]))
 print("ready", flush=True)
@@ -654,7 +654,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from hoox_tasks import migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 database = LocalDatabase(Path(sys.argv[1]))
 left = int(sys.argv[3])
 def die():

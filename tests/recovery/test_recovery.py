@@ -160,13 +160,13 @@ _DO = {
     "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None)",
     "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
     "undo": (
-        "database = LocalDatabase(path); points = folder / 'points'\n"
-        "recovery.undo(database, points, points.history(database, points)[-1])"
+        "database = LocalDatabase(path); saved = folder / 'points'\n"
+        "undo_to(database, saved, points.history(database, saved)[-1])"
     ),
     "migrate": "migrations.apply(LocalDatabase(path), migrations.discover(folder / 'migrations'), 'd1_migrations')",
 }
 _PRELUDE = (
-    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations\nfrom hoox_tasks.recovery import points as recovery\n"
+    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations\nfrom hoox_tasks.recovery import points\nfrom hoox_tasks.recovery.undo import undo_to\n"
     "from hoox_tasks.backups import verification\n"
     "from hoox_tasks.database.local.database import LocalDatabase\n"
     "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
