@@ -14,7 +14,8 @@ from hoox_tasks.console.formats import FORMATS, print_document, print_table, pri
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.tasks import migrate
-from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.seed import seed_at_first
 from hoox_tasks.values import Value
 

@@ -13,7 +13,8 @@ from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.release.summary import annotation, markdown
-from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.decorator import ledger_task
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database

@@ -8,7 +8,8 @@ from contextlib import closing
 
 from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.decorator import ledger_task
 
 
 @ledger_task(
