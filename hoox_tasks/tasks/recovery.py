@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
-from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.decorator import ledger_task
 
 
 @ledger_task(

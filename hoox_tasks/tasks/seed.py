@@ -9,7 +9,8 @@ from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
-from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.decorator import ledger_task
 
 _AT_FIRST = "demo"
 

@@ -12,7 +12,8 @@ from hoox_tasks.console import terminal
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import CHECKSUMS
 from hoox_tasks.tasks import ledger as ledger_tasks
-from hoox_tasks.tasks.command import Command, ledger_task
+from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.views import extras
 
 

@@ -585,7 +585,7 @@ def test_a_token_for_tests_does_not_garble_messages(script: Script) -> None:
     script.answers = [refusal(400, 7500, "no such table: company: SQLITE_ERROR")]
     transport = httpx.MockTransport(script)
     with (
-        D1Client(ACCOUNT, "any", database_id=DATABASE, transport=transport) as client,
+        D1Client(ACCOUNT, "any", database_id=DATABASE, base_url=BASE, transport=transport) as client,
         pytest.raises(StatementError, match="company"),
     ):
         client.raw("SELECT * FROM company")

@@ -1,0 +1,100 @@
+"""`@ledger_task`: a function that takes a `Command` becomes a task with the shared flags."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from invoke.context import Context
+from invoke.tasks import Task
+
+from hoox_tasks.config.settings import Target
+from hoox_tasks.errors import Refused
+from hoox_tasks.tasks import exits
+from hoox_tasks.tasks.command import Command
+
+_COLUMNS = 78
+"""Invoke sets a task's docstring two columns in."""
+
+_SHARED = {
+    "path": (None, "Use this SQLite file as the local ledger."),
+    "database": (None, "Use this D1 database of the wrangler config, by its name or binding."),
+    "env": (None, "Use this environment of the wrangler config."),
+    "remote": (False, "Use the ledger on Cloudflare D1 instead of the local one."),
+    "preview": (False, "With --remote, use the preview database."),
+    "json": (False, "Print one JSON document on standard output."),
+}
+
+
+def ledger_task(
+    help: dict[str, str],
+    *,
+    positional: tuple[str, ...] = (),
+    iterable: tuple[str, ...] = (),
+    default: bool = False,
+    name: str | None = None,
+    without: tuple[str, ...] = (),
+) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Make a function that takes a `Command` and flags of its own into a task with the shared flags.
+
+    `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here.
+    """
+    shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
+
+    def decorate(body: Callable[..., None]) -> Task[Any]:
+        own = list(inspect.signature(body).parameters.values())[1:]
+        optional = {parameter.name: parameter.default for parameter in own}
+        optional |= {flag: value for flag, (value, _) in shared.items()}
+
+        def run(context: Context, **flags: Any) -> None:
+            chosen = {flag: flags.pop(flag) for flag in shared}
+            given = {**chosen, **flags}
+            target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
+            with exits.explained(remote=target.remote):
+                _refuse_empty({flag: given[flag] for flag in given if optional.get(flag, "") is None})
+                body(Command(context, target, json=chosen.get("json", False)), **flags)
+
+        parameters = [
+            inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            *(parameter.replace(annotation=inspect.Parameter.empty) for parameter in own),
+            *(
+                inspect.Parameter(flag, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value)
+                for flag, (value, _) in shared.items()
+            ),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__name__ = body.__name__
+        run.__doc__ = _wrapped(body.__doc__ or "")
+        run.__module__ = body.__module__
+        return Task(
+            run,
+            name=name,
+            positional=positional,
+            iterable=iterable,
+            default=default,
+            auto_shortflags=False,
+            help={**help, **{flag: text for flag, (_, text) in shared.items()}},
+        )
+
+    return decorate
+
+
+def _refuse_empty(flags: dict[str, Any]) -> None:
+    """Raise `Refused` for a flag with an empty value: it is not the same as one that was left out."""
+    for flag, value in flags.items():
+        if value == "":
+            raise Refused(
+                f"--{flag.replace('_', '-')} was given nothing.", "Give it a value, or leave it out."
+            )
+
+
+def _wrapped(text: str) -> str:
+    """Break the lines of a docstring for 80 columns: Invoke prints it as it stands."""
+    if max(map(len, text.splitlines()), default=0) <= _COLUMNS:
+        return text
+    import textwrap
+
+    # The first paragraph is what --list shows, and it shows one line only.
+    first, *others = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join([first, *(textwrap.fill(other, _COLUMNS) for other in others)])
