@@ -11,7 +11,6 @@ from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.errors import Refused
 from hoox_tasks.tasks.command import Command, ledger_task
-from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
     from hoox_tasks.backups.restoring import Checked
@@ -79,7 +78,7 @@ def export(
                 compressed=gzip,
                 online=online,
                 verify=verify,
-                history=command.settings.migrations_table,
+                migrations_table=command.settings.migrations_table,
                 progress=progress,
             )
         if path is None:
@@ -130,9 +129,7 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
-        checked = backups.checked(
-            path, migration_files(command), settings.migrations_table, progress=progress
-        )
+        checked = backups.checked(path, command.migrations, progress=progress)
         with checked as backup:
             against = ""
             if backup.manifest:
@@ -248,9 +245,7 @@ def restore(
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
     with terminal.progress("Loading") as progress:
-        checked = backups.checked(
-            path, migration_files(command), settings.migrations_table, progress=progress
-        )
+        checked = backups.checked(path, command.migrations, progress=progress)
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
                 terminal.note(

@@ -90,17 +90,16 @@ def test_a_damaged_file_is_refused(database: LocalDatabase) -> None:
 READ_ONLY = """
 import concurrent.futures.thread, os, sys
 from pathlib import Path
+from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Statement
-from hoox_tasks.database.local import reader
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
-from hoox_tasks import migrations
-from hoox_tasks.database import dump
+from hoox_tasks.migrations import Migrations
 if os.getuid() == 0:
     os.setuid(65534)  # Root may write whatever the permissions are.
 database = LocalDatabase(Path(sys.argv[1]))
 print(list(database.query("SELECT x FROM t ORDER BY x")))
-print(migrations.status(database, [], "d1_migrations").entries)
+print(Migrations([]).status(database).entries)
 print(dump.dump(database, lambda text: None))
 try:
     database.batch([Statement("DELETE FROM t")])
