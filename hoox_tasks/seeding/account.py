@@ -10,7 +10,9 @@ Margin is isolated: a position is backed by its cost divided by the leverage, an
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
+from math import gcd
 
 from hoox_tasks.seeding.order_ids import OrderIds
 from hoox_tasks.seeding.scenario import Exchange, Market, Scenario
@@ -28,15 +30,15 @@ def rounded(numerator: int, denominator: int) -> int:
 
 
 class Contract:
-    """A market's grid as whole numbers: `value` is what one lot is worth at one tick, in units."""
+    """A market's grid on an exchange as whole numbers: `value` is a lot's worth at one tick, in units."""
 
     __slots__ = ("lot", "symbol", "tick", "value")
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, lot: Decimal) -> None:
         self.symbol = market.symbol
         self.tick = market.tick.as_integer_ratio()
-        self.lot = market.lot.as_integer_ratio()
-        self.value = int(market.tick * market.lot * UNITS)
+        self.lot = lot.as_integer_ratio()
+        self.value = int(market.tick * lot * UNITS)
 
     def price(self, ticks: int) -> float:
         """The double nearest to a price on the grid: dividing whole numbers rounds only once."""
@@ -52,7 +54,7 @@ class Contract:
 class Position:
     """An open position: `lots` that cost `cost / parts` units, bought (LONG) or sold (SHORT)."""
 
-    __slots__ = ("cost", "fills", "id", "liquidation", "lots", "margin", "parts", "side", "signal_id")
+    __slots__ = ("cost", "id", "liquidation", "lots", "margin", "parts", "side")
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -61,9 +63,7 @@ class Position:
         self.parts = 1
         self.margin = 0
         self.liquidation = 0
-        self.fills = 0
         self.id = ""
-        self.signal_id = ""
 
     def unrealized(self, worth: int) -> int:
         """Profit in units if all of it were closed for `worth` units; negative for a loss."""
@@ -88,6 +88,7 @@ class Account:
         "_maker",
         "_short_stop",
         "_taker",
+        "contracts",
         "name",
         "order_id",
         "positions",
@@ -95,13 +96,16 @@ class Account:
         "wallet",
     )
 
-    def __init__(self, exchange: Exchange, scenario: Scenario, order_id: OrderIds) -> None:
+    def __init__(self, exchange: Exchange, scenario: Scenario, order_id: OrderIds, wallet: int) -> None:
         terms = scenario.account
         self.name = exchange.name
-        self.wallet = int(terms.equity * UNITS)
+        self.wallet = wallet
         self.used = 0
         self.order_id = order_id
         self.positions: list[Position | None] = [None] * len(scenario.markets)
+        self.contracts = [
+            Contract(market, exchange.lots.get(market.symbol, market.lot)) for market in scenario.markets
+        ]
         self._leverage = terms.leverage
         self._maker = exchange.maker_fee.as_integer_ratio()
         self._taker = exchange.taker_fee.as_integer_ratio()
@@ -128,7 +132,6 @@ class Account:
         position = self.positions[market]
         if position is None:
             position = self.positions[market] = Position(side)
-        position.fills += 1
         position.lots += lots
         position.cost += worth * position.parts
         whole = position.parts * position.lots * value
@@ -159,12 +162,20 @@ class Account:
             profit = rounded(
                 (worth * position.parts * held - position.cost * lots) * position.side, position.parts * held
             )
-            position.cost *= held - lots
-            position.parts *= held
+            # In lowest terms, or else many partial closes would make numbers of hundreds of digits.
+            cost, parts = position.cost * (held - lots), position.parts * held
+            common = gcd(cost, parts)
+            position.cost, position.parts = cost // common, parts // common
             position.lots = held - lots
             self._bind(position)
         self.wallet += profit - fee
         return profit
+
+    def pay(self, amount: int) -> int:
+        """Take an amount in units off the free collateral, or add it below zero; returns what was taken."""
+        paid = min(amount, max(0, self.wallet - self.used))
+        self.wallet -= paid
+        return paid
 
     def _bind(self, position: Position) -> None:
         margin = rounded(position.cost, position.parts * self._leverage)

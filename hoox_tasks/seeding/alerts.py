@@ -1,0 +1,63 @@
+"""Alerts as they arrive: TradingView's webhooks and its e-mails, and how a gateway turns them away.
+
+A strategy's alert is a message that its author wrote with TradingView's placeholders; these use
+`{{ticker}}`, `{{exchange}}`, `{{interval}}`, `{{strategy.order.action}}`, `{{strategy.order.contracts}}`,
+`{{close}}`, `{{strategy.market_position}}` and `{{time}}`
+(https://www.tradingview.com/support/solutions/43000531021/). A perpetual's ticker ends in `.P`, intervals
+are minutes. Webhooks come from four addresses
+(https://www.tradingview.com/support/solutions/43000529348/), e-mails from noreply@tradingview.com.
+"""
+
+from __future__ import annotations
+
+import json
+
+from hoox_tasks.seeding.strategies import Strategy
+
+ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
+"""From where TradingView sends webhooks."""
+
+EMAIL = "Email"
+"""The source whose alerts are mails; those of all others are JSON."""
+
+LATE = 300
+"""Seconds after which an alert is too old to act on."""
+
+MINUTES = tuple(f"{second // 60:02d}:{second % 60:02d}Z" for second in range(3_600))
+"""The rest of a time after its hour, by the second of the hour."""
+
+DUPLICATE, OLD, OVERTAKEN, REFUSED, FULL = range(5)
+"""Why no order follows from an alert: it came before, came late, came after a newer one, was not wanted,
+or another order for the same market is still waiting."""
+
+
+class Template:
+    """The text of one strategy's alerts for one market on one exchange."""
+
+    __slots__ = ("mail", "name", "web")
+
+    def __init__(self, strategy: Strategy, symbol: str, exchange: str) -> None:
+        self.name = strategy.name
+        known = json.dumps(
+            {
+                "strategy": strategy.name,
+                "ticker": f"{symbol}.P",
+                "exchange": exchange.upper(),
+                "interval": strategy.interval,
+            },
+            ensure_ascii=False,
+        )
+        self.web = f'{known[:-1]}, "action": "'
+        self.mail = (
+            "From: TradingView <noreply@tradingview.com>\n"
+            f"Subject: Alert: {strategy.name} on {symbol}.P\n\n"
+            f"Strategy: {strategy.name}\nExchange: {exchange.upper()}\nTicker: {symbol}.P\n"
+            f"Interval: {strategy.interval}\nAction: "
+        )
+
+
+def market_position(opens: bool, side: int, left: bool) -> str:
+    """What the strategy holds once its order is filled, as `{{strategy.market_position}}` says it."""
+    if not opens and not left:
+        return "flat"
+    return "long" if side > 0 else "short"
