@@ -29,16 +29,32 @@ def rounded(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
+class _Quantities(dict[int, tuple[float, str]]):
+    """Quantities by lots, as numbers and as texts; the last ones are remembered, because texts cost time."""
+
+    def __init__(self, lot: tuple[int, int]) -> None:
+        self._lot = lot
+
+    def __missing__(self, lots: int) -> tuple[float, str]:
+        if len(self) > 5_000:
+            self.clear()
+        numerator, denominator = self._lot
+        quantity = lots * numerator / denominator
+        found = self[lots] = quantity, str(quantity)
+        return found
+
+
 class Contract:
     """A market's grid on an exchange as whole numbers: `value` is a lot's worth at one tick, in units."""
 
-    __slots__ = ("lot", "symbol", "tick", "value")
+    __slots__ = ("lot", "quantities", "symbol", "tick", "value")
 
     def __init__(self, market: Market, lot: Decimal) -> None:
         self.symbol = market.symbol
         self.tick = market.tick.as_integer_ratio()
         self.lot = lot.as_integer_ratio()
         self.value = int(market.tick * lot * UNITS)
+        self.quantities = _Quantities(self.lot)
 
     def price(self, ticks: int) -> float:
         """The double nearest to a price on the grid: dividing whole numbers rounds only once."""
@@ -125,23 +141,28 @@ class Account:
     def affordable(self, lot_worth: int) -> int:
         """How many lots of `lot_worth` units the free collateral can back, fee included."""
         # A few units stay back, because the margin and the fee are rounded apart.
-        return int(max(0, self.wallet - self.used - 4) * self._backed / lot_worth)
+        free = self.wallet - self.used - 4
+        return int(free * self._backed / lot_worth) if free > 0 else 0
 
     def increase(self, market: int, side: int, lots: int, worth: int, fee: int, value: int) -> Position:
         """Open a position, or add to it, for `worth` units; `value` is the contract's."""
         position = self.positions[market]
         if position is None:
             position = self.positions[market] = Position(side)
-        position.lots += lots
-        position.cost += worth * position.parts
-        whole = position.parts * position.lots * value
+        position.lots = held = position.lots + lots
+        parts = position.parts
+        position.cost += worth * parts
+        whole = parts * held * value
         if side == LONG:
             numerator, denominator = self._long_stop
             position.liquidation = -(-position.cost * numerator // (whole * denominator))
         else:
             numerator, denominator = self._short_stop
             position.liquidation = position.cost * numerator // (whole * denominator)
-        self._bind(position)
+        backing = parts * self._leverage
+        margin = (2 * position.cost + backing) // (2 * backing)
+        self.used += margin - position.margin
+        position.margin = margin
         self.wallet -= fee
         return position
 
@@ -167,7 +188,9 @@ class Account:
             common = gcd(cost, parts)
             position.cost, position.parts = cost // common, parts // common
             position.lots = held - lots
-            self._bind(position)
+            margin = rounded(position.cost, position.parts * self._leverage)
+            self.used += margin - position.margin
+            position.margin = margin
         self.wallet += profit - fee
         return profit
 
@@ -176,8 +199,3 @@ class Account:
         paid = min(amount, max(0, self.wallet - self.used))
         self.wallet -= paid
         return paid
-
-    def _bind(self, position: Position) -> None:
-        margin = rounded(position.cost, position.parts * self._leverage)
-        self.used += margin - position.margin
-        position.margin = margin

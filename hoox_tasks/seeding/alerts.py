@@ -26,9 +26,8 @@ LATE = 300
 MINUTES = tuple(f"{second // 60:02d}:{second % 60:02d}Z" for second in range(3_600))
 """The rest of a time after its hour, by the second of the hour."""
 
-DUPLICATE, OLD, OVERTAKEN, REFUSED, FULL = range(5)
-"""Why no order follows from an alert: it came before, came late, came after a newer one, was not wanted,
-or another order for the same market is still waiting."""
+OLD, OVERTAKEN, REFUSED = range(3)
+"""Why no order follows from an alert: it came late, came after a newer one, or was not wanted."""
 
 
 class Template:
@@ -54,10 +53,3 @@ class Template:
             f"Strategy: {strategy.name}\nExchange: {exchange.upper()}\nTicker: {symbol}.P\n"
             f"Interval: {strategy.interval}\nAction: "
         )
-
-
-def market_position(opens: bool, side: int, left: bool) -> str:
-    """What the strategy holds once its order is filled, as `{{strategy.market_position}}` says it."""
-    if not opens and not left:
-        return "flat"
-    return "long" if side > 0 else "short"

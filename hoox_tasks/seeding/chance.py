@@ -24,9 +24,7 @@ def key_of(*parts: str | int) -> int:
 
 
 def _normal() -> tuple[float, ...]:
-    upper = [
-        round(NormalDist().inv_cdf((DRAWS // 2 + i + 0.5) / DRAWS), _DIGITS) for i in range(DRAWS // 2)
-    ]
+    upper = [round(NormalDist().inv_cdf((DRAWS // 2 + i + 0.5) / DRAWS), _DIGITS) for i in range(DRAWS // 2)]
     return (*(-value for value in reversed(upper)), *upper)
 
 

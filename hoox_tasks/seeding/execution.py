@@ -4,7 +4,11 @@
   (Toth et al., "Anomalous price impact and the critical nature of liquidity in financial markets",
   Physical Review X 1 (2011) 021006); meanwhile the price moves by itself, for it or against it.
 - A limit order waits at a better price until the path comes there, and is sent to the market when it has
-  waited too long.
+  waited too long. Between two steps the path has been further than at either end, with the chance that a
+  Brownian bridge gives (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 6.4); a stop
+  or target counts as reached when a step ends within 0.58 deviations of it (Broadie, Glasserman and Kou, "A
+  continuity correction for discrete barrier options", Mathematical Finance 7 (1997) 325-349). Otherwise
+  limit orders would only be filled where the price runs through them, and lose money by themselves.
 - Latencies have a long tail: most orders take a second, few take half a minute.
 - Refusals carry the exchange's own code. Bybit: https://bybit-exchange.github.io/docs/v5/error, Binance:
   https://developers.binance.com/docs/derivatives/usds-margined-futures/error-code, MEXC:
@@ -32,13 +36,16 @@ MAILS = (4, 5, 6, 7, 8, 8, 9, 10, 11, 12, 13, 15, 17, 19, 22, 26, 33, 45, 70, 11
 PATIENCE = 1_800
 """Seconds that a limit order waits before it is sent to the market."""
 
-IMPACT = 1.2e-4
+IMPACT = 1.5e-4
 """What an order of 10,000 adds to its price, as a part of it, in a market that moves by 2.5% a day."""
 
 DRIFT = 1.1e-4
-CHASE = 0.4e-4
+CHASE = 0.8e-4
 """How far the price itself moves until the order is there, as a standard deviation; and on average, because
 alerts come when it is moving."""
+
+REACH = 0.5826
+"""How near a step has to end to a price that was reached within it, in the step's standard deviations."""
 
 NO_MARGIN = {
     "bybit": "bybit 110007: available balance is not enough for this order",
@@ -93,6 +100,11 @@ _EITHER = {
 }
 
 
+def bridge(exponent: float) -> float:
+    """Close to e to the power of `exponent`, which is not negative, without the C library's."""
+    return 1.0 + exponent * (1.0 + exponent * (0.5 + exponent * (1 / 6 + exponent / 24)))
+
+
 def refusals(exchange: str, opens: bool) -> tuple[str, ...]:
     """How an exchange may refuse an order, the likelier ones more than once."""
     either = _EITHER.get(exchange, ("HTTP 503: exchange is not available", "HTTP 429: too many requests"))
@@ -116,7 +128,9 @@ class Slippage:
         self._impacts = [IMPACT * volatility / 0.025 for volatility in volatilities]
         self._most = most
 
-    def fill(self, market: int, ticks: int, direction: int, worth: float, variance: float, draw: float) -> int:
+    def fill(
+        self, market: int, ticks: int, direction: int, worth: float, variance: float, draw: float
+    ) -> int:
         """The price in ticks at which a market order is filled.
 
         `direction` is 1 for buying and -1 for selling, `worth` is in the quote currency; `draw` is between
@@ -127,5 +141,8 @@ class Slippage:
         slip = self._halves[market] + sqrt(variance) * (
             self._impacts[market] * sqrt(worth / 10_000) + CHASE + DRIFT * NORMAL[whole]
         )
-        slip = min(self._most, max(-self._most, slip))
-        return max(1, ticks + direction * floor(slip * ticks + (place - whole)))
+        if slip > self._most:
+            slip = self._most
+        elif slip < -self._most:
+            slip = -self._most
+        return ticks + direction * floor(slip * ticks + (place - whole)) or 1

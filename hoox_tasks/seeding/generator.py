@@ -25,43 +25,43 @@ What holds for the rows (amounts in the quote currency, times in Unix seconds):
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from fractions import Fraction
 from itertools import islice, product
+from math import sqrt
 from operator import itemgetter
 from random import Random
-from typing import NamedTuple
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.seeding import worker_logs
 from hoox_tasks.seeding.account import LONG, SHORT, UNITS, Account, Position, rounded
-from hoox_tasks.seeding.alerts import EMAIL, FULL, LATE, MINUTES, OLD, OVERTAKEN, REFUSED, Template
+from hoox_tasks.seeding.alerts import EMAIL, LATE, MINUTES, OLD, OVERTAKEN, REFUSED, Template
 from hoox_tasks.seeding.arrivals import GUARD, Arrivals
 from hoox_tasks.seeding.chance import DRAWS, NORMAL, key_of
 from hoox_tasks.seeding.execution import (
     HOOKS,
     MAILS,
     PATIENCE,
+    REACH,
     SENDING,
     WRITING,
     Slippage,
+    bridge,
     no_margin,
     refusals,
 )
 from hoox_tasks.seeding.order_ids import order_ids
 from hoox_tasks.seeding.pools import CHATTER, draw_pools
-from hoox_tasks.seeding.prices import Hour, step_of, walk
+from hoox_tasks.seeding.prices import CALM, Hour, step_of, walk
 from hoox_tasks.seeding.row_ids import RowIds
 from hoox_tasks.seeding.rows import TABLES, Batch, Cell
 from hoox_tasks.seeding.scenario import Scenario, Transfer
 from hoox_tasks.seeding.strategies import NEVER, STYLES, Planner, Slot, strategies_of
 from hoox_tasks.seeding.worker_logs import GATEWAY, TRADER
 
-BATCH = 2_000
+BATCH = 500
 """Rows of the fullest table at which all tables are handed over: enough to be fast, little to hold."""
 
 SAMPLE = 4_000
@@ -72,7 +72,6 @@ AHEAD = 24
 
 _FUNDING = 28_800
 _NEVER_DUE = 2**62
-_GONE = "gone"
 
 _SIDES = {LONG: "LONG", SHORT: "SHORT"}
 _ACTIONS = {
@@ -96,7 +95,14 @@ _TARGET = (', "type": "TakeProfit", "liquidity": "maker"}', "INFO", "reached its
 _LIQUIDATION = (', "type": "Market", "liquidation": true, "liquidity": "taker"}', "ERROR", "was liquidated")
 """The end of an exchange's answer; for fills without a signal, the level and words of their log line too."""
 
+_WORDS = {(True, LONG): "buy", (True, SHORT): "sell", (False, LONG): "sell", (False, SHORT): "buy"}
+_HELD = {LONG: "long", SHORT: "short"}
+"""The same as TradingView says it: what an order does, and what is held after it."""
+
 _Row = tuple[Cell, ...]
+_Order = tuple[Slot, int, bool, int, int, int, float, str, str, int]
+"""A limit order that rests until a step that is known: its slot, how many positions it has held, whether it opens, side, lots, limit in ticks
+(0 where its patience ends there), fate, signal, end of its ids, and when it was sent."""
 
 
 def generate(
@@ -175,32 +181,37 @@ def _choice(columns: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[int,
     }
 
 
-class _Order(NamedTuple):
-    """A limit order that rests until a step that is known; `limit` is 0 where its patience ends there."""
-
-    slot: Slot
-    opens: bool
-    side: int
-    lots: int
-    limit: int
-    fate: float
-    signal_id: str
-    tail: str
-    mark: int
-
-
 class _Clock(dict[int, str]):
     """How an alert writes an hour, by the hour's number; the last ones are remembered."""
+
+    _day, _date = -1, ""
 
     def __missing__(self, hour: int) -> str:
         if len(self) > 64:
             self.clear()
-        text = self[hour] = datetime.fromtimestamp(hour * 3_600, UTC).strftime("%Y-%m-%dT%H:")
+        day, hour_of_day = divmod(hour, 24)
+        if day != self._day:
+            self._day = day
+            self._date = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%dT")
+        text = self[hour] = f"{self._date}{hour_of_day:02d}:"
         return text
 
 
 class _Play:
     """One run of a scenario: its market, its desk, and the rows that they have left behind."""
+
+    __slots__ = (
+        "accounts", "ahead", "arrivals", "asset", "balance_kind", "balance_rows", "begin", "bigger",
+        "by_market", "capital", "chatter", "clock", "clocks", "draw", "due", "end", "event_kind",
+        "events", "extra_kinds", "failed", "finish", "first", "forced", "forced_kind",
+        "forced_log_kind", "fund_draw", "funding", "funds_at", "highs", "hour", "hours", "ids",
+        "length", "leverage", "log_kind", "log_rows", "lows", "maker", "mask", "messages", "number",
+        "partial", "patience", "pending", "place", "planner", "pools", "position_kind",
+        "position_rows", "refusals", "rejected", "resting", "scenario", "signal_kind",
+        "signal_rows", "signals", "slippage", "reaches", "slot_count", "spread_out", "slots", "snapshots", "source_count",
+        "sources", "step", "stepped", "style_count", "taken", "taken_at", "templates", "tested",
+        "ticks", "trade_kind", "trade_rows", "transfers", "unfilled", "usual", "variance",
+    )  # fmt: skip
 
     def __init__(
         self, scenario: Scenario, seed: int, first: int, signals: int, snapshots: int, scale: float
@@ -216,8 +227,11 @@ class _Play:
         self.draw = Random(key_of(key, "signals")).random
         self.pools = draw_pools(key, scenario.logs.messages)
         ids = self.ids = RowIds(key)
+        self.mask = ids.mask
         self.signal_kind, self.trade_kind, self.position_kind, self.log_kind = map(ids.kind, range(4))
-        self.balance_kind, self.forced_kind, self.forced_log_kind, self.event_kind = map(ids.kind, range(4, 8))
+        self.balance_kind, self.forced_kind, self.forced_log_kind, self.event_kind = map(
+            ids.kind, range(4, 8)
+        )
         self.extra_kinds = [ids.kind(8 + line) for line in range(int(scenario.logs.per_signal) + 1)]
 
         self.bigger = max(1.0, scale)
@@ -251,6 +265,9 @@ class _Play:
                 self.templates += [Template(each, symbol, slot.account.name) for each in found]
                 slot.strategies.append((STYLES[name], places))
 
+        self.slot_count, self.style_count = len(self.slots), len(scenario.desk.styles)
+        self.source_count = len(scenario.signals.sources)
+        self.messages = bool(scenario.logs.messages)
         groups = -(-signals // scenario.signals.burst)
         self.step = step_of(groups, self.length)
         self.patience = max(1, PATIENCE // self.step)
@@ -266,7 +283,10 @@ class _Play:
         )
         self.ticks = tuple(int(market.price / market.tick) for market in scenario.markets)
         self.usual = [float(ticks) for ticks in self.ticks]
-        self.variance = 1.0
+        self.reaches = [
+            REACH * CALM * float(market.volatility) * sqrt(self.step / 86_400) for market in scenario.markets
+        ]
+        self.variance = self.spread_out = 1.0
         self.signals = signals
         self.number = self.forced = self.events = 0
         self.stepped = 0
@@ -329,7 +349,7 @@ class _Play:
         lows, highs, resting, signal_rows, log_rows = (
             self.lows, self.highs, self.resting, self.signal_rows, self.log_rows,
         )  # fmt: skip
-        burst = self.scenario.signals.burst
+        burst, signal = range(self.scenario.signals.burst), self._signal
         markets = range(len(lows))
         ahead.extend(islice(hours, AHEAD + 1))
         before = 0.0
@@ -338,6 +358,7 @@ class _Play:
             ahead.extend(islice(hours, 1))
             self.hour = hour
             self.variance = hour.variance
+            self.spread_out = sqrt(hour.variance)
             moments = [*hour.moments, ahead[0].moments[0] if ahead else self.finish]
             alerts = arrivals.over(moments, hour.move, before)
             before = hour.move
@@ -359,8 +380,8 @@ class _Play:
                 if self.transfers and begin - self.first >= self.transfers[0].at * self.length:
                     self._transfer(self.transfers.pop(0))
                 for moment in alerts[place]:
-                    for _ in range(min(burst, self.signals - self.number)):
-                        self._signal(moment)
+                    for _ in burst:
+                        signal(moment)
                 if len(signal_rows) >= BATCH or len(log_rows) >= 2 * BATCH:
                     yield
                 self.stepped += 1
@@ -373,55 +394,71 @@ class _Play:
 
     def _signal(self, now: int) -> None:
         """Deal with one alert: write it down, and send the order that it asks for, if any."""
-        draw, slots = self.draw, self.slots
+        draw = self.draw
         number = self.number
+        if number == self.signals:
+            # The last burst is a smaller one.
+            return
         self.number = number + 1
-        head, tail = self.ids.head(now), self.ids.tail(number)
-        signal_id = f"{head}{self.signal_kind}{tail}"
-        slot = slots[int(draw() * len(slots))]
+        tail = f"{number ^ self.mask:012x}"
+        ends = f"{self.signal_kind}{tail}"
+        head = f"{now:08x}"
+        signal_id = head + ends
+        # One draw decides several things by its digits, of which it has many more than are needed.
+        place = draw() * self.slot_count
+        which = int(place)
+        slot = self.slots[which]
         if slot.waiting:
             # A strategy whose order rests seldom speaks again before it is filled.
-            slot = slots[int(draw() * len(slots))]
-        rejected = draw() < self.rejected
-        source, mailed = self.sources[int(draw() * len(self.sources))]
-        if rejected and slot.last is not None and draw() < 0.35:
-            self._repeat(slot, signal_id, now, head, tail)
-            return
-
-        account, market = slot.account, slot.market
-        contract, ticks = slot.contract, self.ticks[market]
-        lot_worth = ticks * contract.value
+            slot = self.slots[int(draw() * self.slot_count)]
+        source, mailed = self.sources[int((place - which) * self.source_count)]
+        chance = draw()
+        rejected = chance < self.rejected
+        if rejected:
+            chance /= self.rejected
+            if chance < 0.35 and slot.last is not None:
+                self._repeat(slot, slot.last, signal_id, now, head, tail)
+                return
+        account, market, contract = slot.account, slot.market, slot.contract
+        ticks = self.ticks[market]
+        # Within a step the price wobbles a little, so that no two alerts see quite the same.
+        ticks += int(ticks * self.reaches[market] * self.spread_out * (draw() - 0.5))
         position = account.positions[market]
         if position is None:
-            style, strategies = slot.strategies[int(draw() * len(slot.strategies))]
-            if not slot.waiting:
-                slot.forget()
-                self.planner.open(slot, style, lot_worth, now, self.variance, draw())
+            if not slot.waiting or not slot.lots:
+                place = draw() * self.style_count
+                which = int(place)
+                style, slot.places = slot.strategies[which]
+                self.planner.open(slot, style, ticks * contract.value, now, self.variance, place - which)
                 slot.side = self.planner.side(
                     slot, style, ticks, self.ahead, self.usual[market], draw(), draw()
                 )
-            slot.places = strategies
             side, opens = slot.side, True
         else:
             side = position.side
-            opens = slot.entries > 0 and not slot.reached and now < slot.deadline and draw() < 0.8
+            opens = slot.entries > 0 and not slot.reached and now < slot.deadline and draw() < 0.85
+        varied = draw()
+        left = True
         if opens:
-            lots = int(slot.lots * (0.7 + 0.6 * draw())) or 1
-            held = lots
+            lots = int(slot.lots * (0.7 + 0.6 * varied)) or 1
         else:
-            held = position.lots if position is not None else 0
-            lots = held // slot.exits if slot.exits > 1 and held > slot.exits else held
-        quantity = contract.quantity(lots)
-        template = self.templates[slot.places[int(draw() * len(slot.places))]]
-        asked = _ASKED[opens, side][draw() < 0.3]
-        price = contract.price(ticks)
-        raised = now - (MAILS if mailed else HOOKS)[int(draw() * (len(MAILS) if mailed else len(HOOKS)))]
+            lots = position.lots if position is not None else 0
+            if 1 < slot.exits < lots:
+                lots //= slot.exits
+            else:
+                left = False
+        quantity, quantity_text = contract.quantities[lots]
+        place = draw() * len(slot.places)
+        which = int(place)
+        template = self.templates[slot.places[which]]
+        place -= which
+        asked = _ASKED[opens, side][place < 0.3]
+        numerator, denominator = contract.tick
+        price_text = str(ticks * numerator / denominator)
+        raised = now - (MAILS[int(draw() * 20)] if mailed else HOOKS[int(draw() * 100)])
         why = -1
-        if slot.waiting:
-            why = FULL
-        elif rejected:
-            chance = draw()
-            why = OLD if chance < 0.3 else OVERTAKEN if chance < 0.5 and slot.last is not None else REFUSED
+        if rejected:
+            why = OLD if chance < 0.5 else OVERTAKEN if chance < 0.65 and slot.last is not None else REFUSED
             if why == OLD:
                 raised = now - LATE - 1 - int(draw() * draw() * 6_000)
             elif why == OVERTAKEN and slot.last is not None:
@@ -429,57 +466,72 @@ class _Play:
         if raised < self.first:
             raised = self.first
         clock = self.clocks[raised // 3_600]
-        left = opens or lots < held
-        buys = (side == LONG) == opens
-        text = (
-            f"{template.mail}{'buy' if buys else 'sell'}\nContracts: {quantity}\nPrice: {price}\n"
-            f"Position: {'flat' if not left else 'long' if side == LONG else 'short'}\n"
-            f"Time: {clock}{MINUTES[raised % 3_600]}\n"
-            if mailed
-            else f'{template.web}{"buy" if buys else "sell"}", "contracts": {quantity}, "price": {price},'
-            f' "market_position": "{"flat" if not left else "long" if side == LONG else "short"}",'
-            f' "time": "{clock}{MINUTES[raised % 3_600]}"}}'
-        )
-        self.signal_rows.append((signal_id, raised, contract.symbol, asked, source, text, now))
-        slot.last = (raised, asked, source, text)
-        log_rows = self.log_rows
-        if why >= 0:
-            if why == OLD:
-                said = f"alert of {template.name} is {now - raised} s old and was dropped"
-            elif why == OVERTAKEN:
-                said = f"alert of {template.name} came after a newer one for {contract.symbol} and was dropped"
-            elif why == FULL:
-                said = f"alert of {template.name} was dropped: an order for {contract.symbol} still waits"
-            else:
-                said = self.pools.rejections[int(draw() * len(self.pools.rejections))]
-            self.log_rows.append(
-                (f"{head}{self.log_kind}{tail}", now, "WARN", GATEWAY, said, f'{{"signal_id": "{signal_id}"}}')
+        held = _HELD[side] if left else "flat"
+        word = _WORDS[opens, side]
+        if mailed:
+            text = (
+                f"{template.mail}{word}\nContracts: {quantity_text}\nPrice: {price_text}\n"
+                f"Position: {held}\nTime: {clock}{MINUTES[raised % 3_600]}\n"
             )
         else:
-            self._order(slot, opens, side, lots, held, signal_id, now, head, tail)
+            text = (
+                f'{template.web}{word}", "contracts": {quantity_text}, "price": {price_text},'
+                f' "market_position": "{held}", "time": "{clock}{MINUTES[raised % 3_600]}"}}'
+            )
+        symbol = contract.symbol
+        self.signal_rows.append((signal_id, raised, symbol, asked, source, text, now))
+        slot.last = (raised, asked, source, text)
+        about = f'{{"signal_id": "{signal_id}"}}'
+        log_rows = self.log_rows
+        if why >= 0:
+            log_rows.append(
+                (
+                    f"{head}{self.log_kind}{tail}",
+                    now,
+                    "WARN",
+                    GATEWAY,
+                    self._why(why, slot, template, now),
+                    about,
+                )
+            )
+        else:
+            self._order(slot, opens, side, lots, signal_id, now, tail, ticks, about)
         if self.chatter:
-            extra = int(self.chatter + draw())
-            for line in range(extra):
-                kind = self.extra_kinds[line]
-                if line or self.scenario.logs.messages:
-                    level, service, message, details = self.pools.chatter[int(draw() * CHATTER)]
-                    log_rows.append((f"{head}{kind}{tail}", now, level, service, message, details))
-                else:
-                    log_rows.append(
-                        (
-                            f"{head}{kind}{tail}",
-                            now,
-                            "INFO",
-                            GATEWAY,
-                            f"{template.name}: {asked} {quantity} {contract.symbol} at {price} from {source}",
-                            f'{{"signal_id": "{signal_id}"}}',
-                        )
+            extra = int(self.chatter + place)
+            if extra and not self.messages:
+                extra -= 1
+                log_rows.append(
+                    (
+                        f"{head}{self.extra_kinds[0]}{tail}",
+                        now,
+                        "INFO",
+                        GATEWAY,
+                        f"{template.name}: {asked} {quantity_text} {symbol} at {price_text} from {source}",
+                        about,
                     )
+                )
+            for line in range(extra):
+                level, service, message, details = self.pools.chatter[int(draw() * CHATTER)]
+                log_rows.append(
+                    (f"{head}{self.extra_kinds[line + 1]}{tail}", now, level, service, message, details)
+                )
 
-    def _repeat(self, slot: Slot, signal_id: str, now: int, head: str, tail: str) -> None:
+    def _why(self, why: int, slot: Slot, template: Template, now: int) -> str:
+        """What the gateway says about an alert that no order follows."""
+        raised = slot.last[0] if slot.last is not None else now
+        if why == OLD:
+            return f"alert of {template.name} is {now - raised} s old and was dropped"
+        if why == OVERTAKEN:
+            return (
+                f"alert of {template.name} came after a newer one for {slot.contract.symbol} and was dropped"
+            )
+        return self.pools.rejections[int(self.draw() * len(self.pools.rejections))]
+
+    def _repeat(
+        self, slot: Slot, last: tuple[int, str, str, str], signal_id: str, now: int, head: str, tail: str
+    ) -> None:
         """Receive an alert a second time, word for word."""
-        assert slot.last is not None
-        raised, asked, source, text = slot.last
+        raised, asked, source, text = last
         symbol = slot.contract.symbol
         self.signal_rows.append((signal_id, raised, symbol, asked, source, text, now))
         self.log_rows.append(
@@ -494,12 +546,11 @@ class _Play:
         )
 
     def _order(
-        self, slot: Slot, opens: bool, side: int, lots: int, held: int,
-        signal_id: str, now: int, head: str, tail: str,
+        self, slot: Slot, opens: bool, side: int, lots: int, signal_id: str, now: int, tail: str, ticks: int,
+        about: str,
     ) -> None:  # fmt: skip
         """Send the order that a signal asks for; leaves a trade and a line about it, now or later."""
         draw, account, market, contract = self.draw, slot.account, slot.market, slot.contract
-        ticks = self.ticks[market]
         lot_worth = ticks * contract.value
         fate = draw()
         error = order_id = response = None
@@ -511,20 +562,40 @@ class _Play:
                     lots, fate, error = 1, -1.0, no_margin(account.name)
         if fate >= self.pending:
             buys = (side == LONG) == opens
-            if draw() < self.maker * slot.style.maker:
+            chance = draw()
+            if chance < self.maker * slot.style.maker:
                 # It rests a little better than the market, and the path is known: so is when it is reached.
-                away = max(1, int(ticks * (0.5 + 2 * draw()) * 1e-4))
-                limit = max(1, ticks - away if buys else ticks + away)
+                away = int(ticks * (0.5 + 2 * draw()) * 1e-4) or 1
+                limit = (ticks - away if buys else ticks + away) or 1
                 steps, found = self._crossing(market, limit, buys)
-                order = _Order(slot, opens, side, lots, limit if found else 0, fate, signal_id, tail, ticks)
-                self.resting.setdefault(self.stepped + steps, []).append(order)
+                order = (
+                    slot,
+                    slot.held,
+                    opens,
+                    side,
+                    lots,
+                    limit if found else 0,
+                    fate,
+                    signal_id,
+                    tail,
+                    now,
+                )
+                due = self.stepped + steps
+                if due in self.resting:
+                    self.resting[due].append(order)
+                else:
+                    self.resting[due] = [order]
                 slot.waiting += 1
                 return
             fill = self.slippage.fill(
                 market, ticks, 1 if buys else -1, lots * lot_worth / UNITS, self.variance, draw()
             )
-            moment = self._book(now + SENDING[int(draw() * len(SENDING))])
-            self._fill(slot, opens, side, lots, fill, False, fate, signal_id, tail, moment, ticks)
+            moment = now + SENDING[int(draw() * 100)]
+            if self.clock <= moment < self.due - 1 and moment <= self.end - GUARD:
+                self.clock = moment
+            else:
+                moment = self._book(moment)
+            self._fill(slot, opens, side, lots, fill, False, fate, signal_id, tail, moment, now)
             return
         quantity = contract.quantity(lots)
         level = "INFO"
@@ -570,28 +641,33 @@ class _Play:
 
     def _fill(
         self, slot: Slot, opens: bool, side: int, lots: int, ticks: int, maker: bool, fate: float,
-        signal_id: str, tail: str, moment: int, mark: int,
+        signal_id: str, tail: str, moment: int, sent: int,
     ) -> None:  # fmt: skip
         """Fill an order at a price in ticks: the account changes, and a trade and a line are left."""
         draw, account, market, contract = self.draw, slot.account, slot.market, slot.contract
-        position = account.positions[market]
-        head = self.ids.head(moment)
+        head = f"{moment:08x}"
         if not opens:
+            position = account.positions[market]
             assert position is not None
             # A fill beyond the liquidation price would be the liquidation.
-            stop = position.liquidation
-            if (ticks - stop) * side < 0:
-                ticks = stop
-        quantity = contract.quantity(lots)
-        state, ordered, level = "Filled", "", "INFO"
+            if (ticks - position.liquidation) * side < 0:
+                ticks = position.liquidation
+        quantity, text = contract.quantities[lots]
+        state, ordered, level, words = "Filled", "", "INFO", "filled"
+        chance = draw()
         if fate < self.unfilled:
-            state, ordered, level = "Expired", f', "qty": {quantity}', "WARN"
+            state, ordered, level, words = "Expired", f', "qty": {text}', "WARN", "expired without a fill"
             lots, quantity = 0, 0.0
-        elif lots > 1 and draw() < self.partial:
-            state, ordered = "PartiallyFilled", f', "qty": {quantity}'
-            lots = 1 + int(draw() * (lots - 1))
-            quantity = contract.quantity(lots)
-        price = contract.price(ticks)
+        elif chance < self.partial and lots > 1:
+            state, ordered, words = (
+                "PartiallyFilled",
+                f', "qty": {text}',
+                "filled in part, the rest cancelled",
+            )
+            lots = 1 + int(chance / self.partial * (lots - 1))
+            quantity, text = contract.quantities[lots]
+        numerator, denominator = contract.tick
+        price = ticks * numerator / denominator
         order_id = account.order_id(moment)
         profit = None
         fee = 0.0
@@ -605,7 +681,7 @@ class _Play:
                     position.id = f"{head}{self.position_kind}{tail}"
                 slot.entries -= 1
                 slot.signal_id = signal_id
-                slot.watch(position, self.ticks[market])
+                slot.watch(position, self.ticks[market], self._reach(market))
                 if slot.low > self.lows[market]:
                     self.lows[market] = slot.low
                 if slot.high < self.highs[market]:
@@ -613,9 +689,9 @@ class _Play:
             else:
                 slot.exits -= 1
                 profit = self._close(slot, lots, ticks, worth, cost, moment) / UNITS
-        action, symbol, name = _ACTIONS[opens, side], contract.symbol, account.name
+        action, name = _ACTIONS[opens, side], account.name
         trade_id = f"{head}{self.trade_kind}{tail}"
-        created = moment + WRITING[int(draw() * len(WRITING))]
+        created = moment + WRITING[int(draw() * 100)]
         if created >= self.due:
             created = self.due - 1
         self.trade_rows.append(
@@ -624,7 +700,7 @@ class _Play:
                 signal_id,
                 moment,
                 name,
-                symbol,
+                contract.symbol,
                 action,
                 quantity,
                 price,
@@ -644,7 +720,7 @@ class _Play:
                 created,
                 level,
                 TRADER,
-                f"{action} {quantity} {symbol} on {name} at {price}: {state}",
+                f"{action} {text} {contract.symbol} on {name} {words} within {moment - sent + 1} s",
                 f'{{"trade_id": "{trade_id}"}}',
             )
         )
@@ -653,6 +729,10 @@ class _Play:
         """In how many steps a limit order is reached, and whether it is before patience ends."""
         hour, place, patience = self.hour, self.place, self.patience
         coming = iter(self.ahead)
+        side = 1 if buys else -1
+        away = (self.ticks[market] - limit) * side
+        deviation = self._reach(market) / REACH
+        scale = 2.0 / (deviation * deviation) if deviation else NEVER
         for steps in range(1, patience + 1):
             place += 1
             while place >= len(hour.ticks):
@@ -660,46 +740,43 @@ class _Play:
                 if following is None:
                     return patience, False
                 hour, place = following, 0
-            ticks = hour.ticks[place][market]
-            if (ticks <= limit) if buys else (ticks >= limit):
+            after = (hour.ticks[place][market] - limit) * side
+            # Where a step ends short of the limit, it may have been there: with this chance, as a bridge.
+            if after <= 0 or self.draw() * bridge(scale * away * after) < 1.0:
                 return steps, True
+            away = after
         return patience, False
 
     def _settle(self, orders: list[_Order]) -> None:
         """Fill the limit orders that are reached in this step, or whose patience ends."""
         draw = self.draw
-        for order in orders:
-            slot, opens, lots = order.slot, order.opens, order.lots
+        for slot, held, opens, side, lots, limit, fate, signal_id, tail, sent in orders:
             slot.waiting -= 1
             account, market, contract = slot.account, slot.market, slot.contract
-            position = account.positions[market]
             moment = self._book(self.begin + 1 + int(draw() * 4))
             mark = self.ticks[market]
-            ticks = order.limit or self.slippage.fill(
-                market, mark, 1 if (order.side == LONG) == opens else -1,
+            ticks = limit or self.slippage.fill(
+                market, mark, 1 if (side == LONG) == opens else -1,
                 lots * mark * contract.value / UNITS, self.variance, draw(),
             )  # fmt: skip
-            error = None
-            if opens:
-                if slot.signal_id == _GONE:
-                    error = "cancelled: the position was closed while the order waited"
-                else:
-                    lots = min(lots, account.affordable(ticks * contract.value))
-                    if not lots:
-                        error = no_margin(account.name)
-            elif position is None:
+            error, asked = None, lots
+            position = account.positions[market]
+            if opens and held != slot.held:
+                error = "cancelled: the position was closed while the order waited"
+            elif opens:
+                lots = min(lots, account.affordable(ticks * contract.value))
+                if not lots:
+                    error = no_margin(account.name)
+            elif position is None or held != slot.held:
                 error = refusals(account.name, False)[-1]
             else:
                 lots = min(lots, position.lots)
             if error is None:
-                self._fill(
-                    slot, opens, order.side, lots, ticks, bool(order.limit), order.fate, order.signal_id,
-                    order.tail, moment, order.mark,
-                )  # fmt: skip
+                self._fill(slot, opens, side, lots, ticks, bool(limit), fate, signal_id, tail, moment, sent)
             else:
                 self._unfilled(
-                    slot, opens, order.side, contract.quantity(order.lots), "FAILED", error, None, None,
-                    "ERROR", f"failed: {error}", order.signal_id, order.tail, moment,
+                    slot, opens, side, contract.quantity(asked), "FAILED", error, None, None, "ERROR",
+                    f"failed: {error}", signal_id, tail, moment,
                 )  # fmt: skip
 
     def _book(self, moment: int) -> int:
@@ -745,47 +822,49 @@ class _Play:
         else:
             self.due = self.finish if self.taken == self.snapshots else _NEVER_DUE
 
+    def _reach(self, market: int) -> int:
+        """How many ticks from a price the market ends a step, on average, that has been there within it."""
+        return int(self.reaches[market] * self.spread_out * self.ticks[market])
+
     def _reached(self, market: int, came: int) -> None:
         """Do what stops, targets and liquidation prices say that the market's last step has passed."""
         ticks = self.ticks[market]
         for slot in self.by_market[market]:
-            if slot.low < ticks < slot.high:
-                continue
             position = slot.account.positions[market]
-            while position is not None and slot.account.positions[market] is position:
+            while position is not None and position.lots and not slot.low < ticks < slot.high:
                 side = position.side
-                if slot.stop and (ticks - slot.stop) * side <= 0:
-                    self._stop(slot, position, ticks, came)
-                elif (ticks - position.liquidation) * side <= 0:
+                against = ticks <= slot.low if side == LONG else ticks >= slot.high
+                if against and slot.stop:
+                    self._stop(slot, position, ticks)
+                elif against:
                     # On a grid so coarse that the step began beyond that price, its beginning is the nearest.
                     lowest, highest = (ticks, came) if ticks < came else (came, ticks)
                     price = min(max(position.liquidation, lowest), highest)
                     self._force(slot, position, position.lots, price, _LIQUIDATION)
-                elif slot.target and (ticks - slot.target) * side >= 0:
-                    price, lots = slot.target, position.lots
-                    part = slot.style.first_part
-                    if not slot.reached and lots > 1:
-                        lots = max(1, int(lots * part))
-                    self._force(slot, position, lots, price, _TARGET)
-                    if position.lots:
-                        slot.advance(position, ticks)
                 else:
-                    break
+                    lots = position.lots
+                    if not slot.reached and lots > 1:
+                        lots = max(1, int(lots * slot.style.first_part))
+                    self._force(slot, position, lots, slot.target, _TARGET)
+                    if position.lots:
+                        slot.advance(position, ticks, self._reach(market))
         self._look(market)
 
-    def _stop(self, slot: Slot, position: Position, ticks: int, came: int) -> None:
-        """Close a position whose stop was reached, at the market: a bit beyond, and more where it jumped."""
-        side, stop = position.side, slot.stop
-        contract = slot.contract
-        worth = position.lots * stop * contract.value / UNITS
-        price = self.slippage.fill(slot.market, stop, -side, worth, self.variance, self.draw())
-        gap = (stop - ticks) * side
-        price -= side * int(gap * 0.4 * self.draw())
+    def _stop(self, slot: Slot, position: Position, ticks: int) -> None:
+        """Close a position whose stop was reached, at the market: a bit beyond, and more after a jump."""
+        side, stop, market = position.side, slot.stop, slot.market
+        worth = position.lots * stop * slot.contract.value / UNITS
+        price = self.slippage.fill(market, stop, -side, worth, self.variance, self.draw())
+        gap = (stop - ticks) * side - 3 * self._reach(market)
+        if gap > 0:
+            price -= side * int(gap * self.draw())
         if (price - position.liquidation) * side < 0:
             price = position.liquidation
         self._force(slot, position, position.lots, max(1, price), _STOP)
 
-    def _force(self, slot: Slot, position: Position, lots: int, ticks: int, kind: tuple[str, str, str]) -> None:
+    def _force(
+        self, slot: Slot, position: Position, lots: int, ticks: int, kind: tuple[str, str, str]
+    ) -> None:
         """Close lots of a position without a signal of its own: a stop, a target or a liquidation."""
         account, contract = slot.account, slot.contract
         moment = self._book(self.begin + 1 + int(self.draw() * 3))
@@ -842,8 +921,7 @@ class _Play:
         if not position.lots:
             self.position_rows.append(self._position(slot, position, entry, ticks, 0, "CLOSED", moment))
             slot.forget()
-            if slot.waiting:
-                slot.signal_id = _GONE
+            slot.held += 1
         return profit
 
     def _position(
@@ -918,12 +996,12 @@ class _Play:
         """Write the orders that still rest, the last snapshots, and the positions that are open."""
         for orders in self.resting.values():
             for order in orders:
-                slot = order.slot
+                slot, _, opens, side, lots, _, _, signal_id, tail, _ = order
                 order_id = slot.account.order_id(self.clock)
                 self._unfilled(
-                    slot, order.opens, order.side, slot.contract.quantity(order.lots), "PENDING", None,
+                    slot, opens, side, slot.contract.quantity(lots), "PENDING", None,
                     f'{{"orderId": "{order_id}", "status": "New", "type": "Limit"}}', order_id, "INFO",
-                    "waits", order.signal_id, order.tail, self._book(self.clock),
+                    "waits", signal_id, tail, self._book(self.clock),
                 )  # fmt: skip
         while self.due <= self.finish:
             self._snapshot()

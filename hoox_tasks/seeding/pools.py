@@ -13,7 +13,7 @@ from typing import Any
 CHATTER = 96
 """How many lines there are to choose from."""
 
-_PROVIDERS = ("internet", "lorem", "misc", "person")
+_PROVIDERS = ("internet", "misc", "person")
 
 
 @dataclass(frozen=True, slots=True)

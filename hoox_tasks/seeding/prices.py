@@ -63,8 +63,8 @@ WEEKEND = 0.8
 
 
 def step_of(signals: int, length: int) -> int:
-    """How many seconds a step takes, so that about one signal comes in each."""
-    most = min(1.25 * length / max(signals, 1), length)
+    """How many seconds a step takes, so that two or three signals come in each."""
+    most = min(2.5 * length / max(signals, 1), length)
     return next((step for step in STEPS if step <= most), STEPS[-1])
 
 

@@ -11,7 +11,7 @@ class RowIds:
     """
 
     def __init__(self, key: int) -> None:
-        self._mask = key & 0xFFFFFFFFFFFF
+        self.mask = key & 0xFFFFFFFFFFFF
         self._mark = f"{key >> 48 & 0xFFFF:04x}"
         self._kind = key >> 64
 
@@ -27,4 +27,4 @@ class RowIds:
 
     def tail(self, number: int) -> str:
         """The last part, for a number that is given once per kind."""
-        return f"{number ^ self._mask:012x}"
+        return f"{number ^ self.mask:012x}"

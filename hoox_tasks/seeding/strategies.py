@@ -99,11 +99,11 @@ class Slot:
     `stop` and `target` are prices in ticks, 0 where there is none; `low` and `high` the nearest ones below
     and above at which something happens. `entries` and `exits` are how many orders the position is still to
     be built up and taken down with, `lots` what each adds, `deadline` the Unix seconds from which it is
-    left. `reached` counts the targets that are behind it, `waiting` the orders that rest on the exchange.
+    left. `reached` counts the targets that are behind it, `waiting` the orders that rest on the exchange, `held` the positions that are no more.
     """
 
     __slots__ = (
-        "account", "contract", "deadline", "distances", "entries", "exits", "high", "last", "lots", "low",
+        "account", "contract", "deadline", "distances", "entries", "exits", "held", "high", "last", "lots", "low",
         "market", "number", "places", "reached", "side", "signal_id", "stop", "strategies", "style", "target", "waiting",
     )  # fmt: skip
 
@@ -119,50 +119,58 @@ class Slot:
         self.stop = self.target = 0
         self.distances = (0.0, 0.0, 0.0)
         self.low, self.high = 0, NEVER
-        self.entries = self.exits = self.lots = self.deadline = self.reached = self.waiting = 0
+        self.entries = self.exits = self.lots = self.deadline = self.reached = self.waiting = self.held = 0
         self.signal_id = ""
         self.last: tuple[int, str, str, str] | None = None
 
-    def watch(self, position: Position, mark: int) -> None:
-        """Set stop and target of a position that was built up, from its entry, beyond the mark (in ticks)."""
-        side, liquidation = position.side, position.liquidation
-        below, first, second = self.distances
+    def watch(self, position: Position, mark: int, reach: int) -> None:
+        """Set stop and target of a position that was built up, from its entry and beyond the mark.
+
+        Both are in ticks, and so is `reach`: how near the mark has to come to a price to have been there.
+        """
+        below, first, _ = self.distances
+        side = position.side
         if below and not self.reached:
             entry = position.cost / (position.parts * position.lots * self.contract.value)
             if side == LONG:
-                self.stop = max(1, min(int(entry * (1.0 - below)), mark - 1))
-                self.target = max(int(entry * (1.0 + first)), mark) + 1
+                stop, target, least = int(entry * (1.0 - below)), int(entry * (1.0 + first)), mark - reach
+                self.stop = (stop if stop < least else least - 1) if least > 1 else 1
+                least = mark + reach
+                self.target = (target if target > least else least) + 1
             else:
-                self.stop = max(int(entry * (1.0 + below)), mark) + 1
-                self.target = max(0, min(int(entry * (1.0 - first)), mark - 1))
-        self._look(side, liquidation)
+                stop, target, least = int(entry * (1.0 + below)), int(entry * (1.0 - first)), mark + reach
+                self.stop = (stop if stop > least else least) + 1
+                least = mark - reach
+                self.target = (target if target < least else least - 1) if least > 1 else 0
+        self._look(side, position.liquidation, reach)
 
-    def advance(self, position: Position, mark: int) -> None:
+    def advance(self, position: Position, mark: int, reach: int) -> None:
         """Set the next target of a position that has reached its first, and its stop to its entry."""
         self.reached += 1
         entry = position.cost / (position.parts * position.lots * self.contract.value)
         second = self.distances[2]
         if position.side == LONG:
-            self.stop = max(1, min(int(entry), mark - 1))
-            self.target = max(int(entry * (1.0 + second)), mark) + 1
+            self.stop = max(1, min(int(entry), mark - reach - 1))
+            self.target = max(int(entry * (1.0 + second)), mark + reach) + 1
         else:
-            self.stop = max(int(entry), mark) + 1
-            self.target = max(0, min(int(entry * (1.0 - second)), mark - 1))
-        self._look(position.side, position.liquidation)
+            self.stop = max(int(entry), mark + reach) + 1
+            self.target = max(0, min(int(entry * (1.0 - second)), mark - reach - 1))
+        self._look(position.side, position.liquidation, reach)
 
     def forget(self) -> None:
         """Drop the plan of a position that is no more."""
-        self.stop = self.target = self.entries = self.exits = self.reached = 0
+        self.stop = self.target = self.entries = self.exits = self.lots = self.reached = 0
         self.distances = (0.0, 0.0, 0.0)
         self.low, self.high = 0, NEVER
 
-    def _look(self, side: int, liquidation: int) -> None:
+    def _look(self, side: int, liquidation: int, reach: int) -> None:
+        stop, target = self.stop, self.target
         if side == LONG:
-            self.low = max(self.stop, liquidation)
-            self.high = self.target or NEVER
+            self.low = stop + reach if stop and stop + reach > liquidation else liquidation
+            self.high = target - reach if target else NEVER
         else:
-            self.high = min(self.stop or NEVER, liquidation)
-            self.low = self.target
+            self.high = stop - reach if stop and stop - reach < liquidation else liquidation
+            self.low = target + reach if target else 0
 
 
 class Planner:
@@ -181,7 +189,14 @@ class Planner:
         self._leaning = 2 * float(scenario.signals.long) - 1
 
     def side(
-        self, slot: Slot, style: Style, ticks: int, ahead: deque[Hour], usual: float, first: float, other: float
+        self,
+        slot: Slot,
+        style: Style,
+        ticks: int,
+        ahead: deque[Hour],
+        usual: float,
+        first: float,
+        other: float,
     ) -> int:
         """Which side a new position takes, from two draws; `usual` is the average price of the last hours."""
         leaning = self._leaning
@@ -195,7 +210,9 @@ class Planner:
             return LONG if other < 0.15 else SHORT
         return LONG if (ticks >= usual) == (style.along) else SHORT
 
-    def open(self, slot: Slot, style: Style, lot_worth: int, now: int, variance: float, chance: float) -> None:
+    def open(
+        self, slot: Slot, style: Style, lot_worth: int, now: int, variance: float, chance: float
+    ) -> None:
         """Lay the plan of a new position: how large, in how many orders, for how long, and its ways out."""
         days = style.hours / 24
         sigma = self._sigmas[slot.market] * sqrt(days * min(2.2, max(0.5, variance)))
