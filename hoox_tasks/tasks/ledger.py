@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import FORMATS, print_document, print_table, printable, render
+from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.tasks import migrate
@@ -249,7 +249,7 @@ def schema(command: Command) -> None:
         if command.json:
             print_document({"database": database.label, "sql": text})
         else:
-            sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
+            sys.stdout.write(terminal.printable(text, lines=True) if sys.stdout.isatty() else text)
 
 
 @ledger_task(

@@ -173,7 +173,7 @@ def pull(command: Command, confirm: bool = False) -> None:
     from hoox_tasks.database.opening import open_database
     from hoox_tasks.files import scratch_folder
 
-    there = command.settings_of(remote=True)
+    there = command.settings_of(remote=True, path=None)
     here = command.settings_of(preview=False)
     with scratch_folder() as folder, closing(open_database(there)) as source:
         terminal.note(f"From {source.address}:")
