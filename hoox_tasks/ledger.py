@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hoox_tasks import migrations, seeding, sql
+from hoox_tasks import seeding, sql
 from hoox_tasks.database.drop_order import children_first
 from hoox_tasks.database.interface import Batch, Database, Rows, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
-from hoox_tasks.migrations import CHECKSUMS, Migration, Model
+from hoox_tasks.migrations import CHECKSUMS, Migrations, Model, Status
 from hoox_tasks.values import Progress
 
 if TYPE_CHECKING:
@@ -32,17 +32,19 @@ class TableCount:
     internal: bool = False
 
 
-def list_tables(database: Database, history: str, *, internal: bool = False) -> list[TableCount]:
+def list_tables(database: Database, migrations_table: str, *, internal: bool = False) -> list[TableCount]:
     """Give the ledger's tables with their row counts, by name.
 
-    `history` is the migrations table. With `internal` the tables that serve tools and engine are listed too.
+    With `internal` the tables that serve tools and engine are listed too.
     On D1 it costs two requests, and one more for every further 80 tables.
     """
     query = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'view' ORDER BY name"
     found = [(str(name), str(kind)) for name, kind in _read(database, query)]
     tables = []
     for name, kind in found:
-        serves = kind == "shadow" or name in {history, CHECKSUMS} or name.startswith(("sqlite_", "_cf_"))
+        serves = (
+            kind == "shadow" or name in {migrations_table, CHECKSUMS} or name.startswith(("sqlite_", "_cf_"))
+        )
         if name not in {"sqlite_schema", "sqlite_temp_schema"} and (internal or not serves):
             tables.append((name, serves))
     readable = [name for name, _ in tables if not name.startswith("_cf_")]
@@ -55,7 +57,7 @@ def list_tables(database: Database, history: str, *, internal: bool = False) -> 
     return [TableCount(name, counts.get(name), serves) for name, serves in tables]
 
 
-def describe(schema: Iterable[SchemaObject], history: str) -> str:
+def describe(schema: Iterable[SchemaObject], migrations_table: str) -> str:
     """Write a ledger's schema in one fixed form and order, so that two of them can be compared in a diff.
 
     Tables come by name, each with its indexes, triggers and views by name; one column to a line. The tables
@@ -63,7 +65,7 @@ def describe(schema: Iterable[SchemaObject], history: str) -> str:
     """
     objects = list(schema)
     with closing(Model(objects, strict=False)) as model:
-        hidden = {history, CHECKSUMS} | model.of_kind("shadow")
+        hidden = {migrations_table, CHECKSUMS} | model.of_kind("shadow")
     objects = [item for item in objects if item.table not in hidden and item.name not in hidden]
     ranks = ("table", "index", "trigger", "view")
     objects.sort(key=lambda item: (item.type == "view", item.table, ranks.index(item.type), item.name))
@@ -74,34 +76,24 @@ def describe(schema: Iterable[SchemaObject], history: str) -> str:
     return "".join(blocks)
 
 
-def reset(
-    database: Database, files: Sequence[Migration], history: str, *, strict: bool = True
-) -> migrations.Status:
+def reset(database: Database, migrations: Migrations) -> Status:
     """Wipe the ledger and apply every migration anew, all in one transaction; gives the status after.
 
     The database itself stays, with its id and its bindings. D1's own `_cf_*` tables are not touched. On D1
     it costs three requests, more where a migration has a trigger. Where the answer was lost, the history
     tells whether it happened; raises `RemoteError` where that cannot be told.
     """
-    migrations.refuse_transactions(files)
-    current = migrations.status(database, files, history)
-    statements = [Statement(text) for text in drop_all(current.schema, strict=strict)]
-    with closing(Model([], strict=strict)) as model:
-        model.run(sql.Piece(statement.sql, 0, 1) for statement in migrations.history_tables(history))
-        for migration in files:
-            migrations.try_on(model, migration)
-    statements += migrations.history_tables(history)
-    for migration in files:
-        statements += [Statement(piece.sql) for piece in migration.pieces]
-        statements += migrations.record(migration, history)
-    names = [migration.name for migration in files]
+    setup = migrations.setup()
+    current = migrations.status(database)
+    statements = [Statement(text) for text in drop_all(current.schema, strict=migrations.strict)]
+    names = [migration.name for migration in migrations.files]
 
     def wiped() -> bool:
-        found = migrations.status(database, files, history).history
+        found = migrations.status(database).history
         return [name for name, _ in found] == names and found != current.history
 
     try:
-        database.batch(statements)
+        database.batch([*statements, *setup])
     except RemoteError as error:
         confirm(
             error,
@@ -110,7 +102,7 @@ def reset(
             "Look with `inv db.list` whether the rows are still there before you repeat it.",
         )
     try:
-        after = migrations.status(database, files, history)
+        after = migrations.status(database)
     except RemoteError as error:
         problem = f"{database.name} was wiped and migrated, but not looked at again: {error.problem}"
     else:
@@ -138,7 +130,7 @@ def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str
     return statements
 
 
-def audit(database: Database, history: str) -> int:
+def audit(database: Database, migrations_table: str) -> int:
     """Note every applied migration in `system_logs`, once; returns how many were new.
 
     This is what every ledger gets, a remote one as well: no made-up rows, and the same ids each time.
@@ -146,7 +138,8 @@ def audit(database: Database, history: str) -> int:
     insert = (
         "INSERT INTO system_logs (id, timestamp, level, service, message, details)"
         " SELECT 'schema-' || name, unixepoch(applied_at), 'INFO', 'hoox_tasks', 'Schema migrated: ' || name,"
-        f" json_object('migration', name) FROM {sql.quote_name(history)} WHERE true ON CONFLICT DO NOTHING"
+        f" json_object('migration', name) FROM {sql.quote_name(migrations_table)} WHERE true"
+        " ON CONFLICT DO NOTHING"
     )
     try:
         return database.batch([Statement(insert)])[0].meta.changes

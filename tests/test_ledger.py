@@ -11,6 +11,7 @@ import pytest
 from hoox_tasks import ledger, migrations
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError
+from hoox_tasks.migrations import Migrations
 from tests.support import ROOT
 from tests.support.sqlite_files import ask, contents, dumped, execute
 
@@ -108,9 +109,9 @@ def test_a_reset_ledger_is_as_new(tmp_path: Path, script: str, strict: bool) -> 
     )
     found = migrations.discover(OURS)
     with closing(LocalDatabase(fresh, create=True)) as database:
-        migrations.apply(database, found, HISTORY)
+        Migrations(found).apply(database)
     with closing(LocalDatabase(path, strict=strict)) as database:
-        status = ledger.reset(database, found, HISTORY, strict=strict)
+        status = ledger.reset(database, Migrations(found, strict=strict))
     assert status.version == found[-1].name
     assert ask(path, "SELECT * FROM _cf_METADATA") == [(1, "b")]
     execute(path, "DROP TABLE _cf_METADATA")
@@ -136,5 +137,5 @@ def test_nothing_is_lost_when_a_reset_fails(
     folder.mkdir()
     (folder / "0001_a.sql").write_text(f"CREATE TABLE u (x UNIQUE); {last}")
     with pytest.raises(HooxError), closing(LocalDatabase(database.path, strict=strict)) as other:
-        ledger.reset(other, migrations.discover(folder), HISTORY, strict=strict)
+        ledger.reset(other, Migrations(migrations.discover(folder), strict=strict))
     assert dumped(database.path) == before

@@ -53,14 +53,14 @@ def export(
     compressed: bool = False,
     online: bool = False,
     verify: bool = True,
-    history: str = "d1_migrations",
+    migrations_table: str,
     progress: Progress | None = None,
 ) -> Export:
     """Write a ledger as SQL to `path`, or to standard output; nothing is left of a file if it fails.
 
     With `verify` a file is loaded before it gets its name, and compared with what was read: raises
-    `HooxError` naming a table that differs. A manifest is written beside it. `history` is the name of the
-    migrations table. Standard output is not verified, and gets no manifest.
+    `HooxError` naming a table that differs. A manifest is written beside it, which names the last migration
+    in `migrations_table`. Standard output is not verified, and gets no manifest.
     """
     with ExitStack() as reading:
         snapshot = reading.enter_context(database.snapshot(online=online, progress=progress))
@@ -94,7 +94,7 @@ def export(
                 created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 bytes=temporary.stat().st_size,
                 sha256=files.digest(temporary),
-                schema_version=_version(snapshot, history),
+                schema_version=_version(snapshot, migrations_table),
                 schema=schema_digest(read_schema(snapshot)),
                 whole=whole,
                 verified=verify,
@@ -139,11 +139,11 @@ def _verified(
     return source
 
 
-def _version(snapshot: Snapshot, history: str) -> str:
-    exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = ?", (history,))
+def _version(snapshot: Snapshot, migrations_table: str) -> str:
+    exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = ?", (migrations_table,))
     if not list(snapshot.stream(exists)):
         return ""
-    query = f"SELECT name FROM {sql.quote_name(history)} ORDER BY id DESC LIMIT 1"
+    query = f"SELECT name FROM {sql.quote_name(migrations_table)} ORDER BY id DESC LIMIT 1"
     return "".join(
         bytes(row[0]).decode() for row in snapshot.stream(Statement(query)) if isinstance(row[0], bytes)
     )

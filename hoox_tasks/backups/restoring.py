@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hoox_tasks import migrations, sql
+from hoox_tasks import sql
 from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Content, Manifest
@@ -16,7 +16,7 @@ from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import Refused, RemoteError
-from hoox_tasks.migrations import Migration, Model
+from hoox_tasks.migrations import Migrations, Model
 from hoox_tasks.values import Progress
 
 
@@ -32,8 +32,7 @@ class Checked:
 @contextmanager
 def checked(
     source: Path,
-    files: Sequence[Migration],
-    history: str,
+    migrations: Migrations,
     *,
     label: str = "",
     progress: Progress | None = None,
@@ -43,22 +42,23 @@ def checked(
     `label` is what to call it instead of by its path.
 
     Raises `Refused` or `HooxError` where the file does not fit its manifest, was cut off or does not load,
-    where it is of a newer schema than `files`, or of something else than a ledger.
+    where it is of a newer schema than `migrations`, or of something else than a ledger.
     """
     manifest = verification.check_file(source)
     whole = manifest is None or manifest.whole
     with verification.loaded(source, sequences=whole, progress=progress) as scratch:
         if manifest is not None and manifest.verified:
             verification.check_content(scratch, manifest)
-        known = _expected_tables(files)
+        known = _expected_tables(migrations)
         if not known & {item.name for item in scratch.schema if item.type == "table"}:
             raise Refused(
                 f"{label or source} is no backup of a ledger: it has none of the tables"
                 f" {', '.join(sorted(known))}.",
                 "Name another file.",
             )
-        names = _history(scratch.path, history)
-        unknown = [name for name in names if name not in {migration.name for migration in files}]
+        names = _history(scratch.path, migrations.table)
+        present = {migration.name for migration in migrations.files}
+        unknown = [name for name in names if name not in present]
         if unknown:
             raise Refused(
                 f"{label or source} is of a newer schema: the migration {unknown[-1]} is not among yours.",
@@ -120,11 +120,10 @@ def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
     return {name: Content(one.rows, str(one.sum)) for name, one in found.items()}
 
 
-def _expected_tables(files: Sequence[Migration]) -> set[str]:
+def _expected_tables(migrations: Migrations) -> set[str]:
     with closing(Model([], strict=False)) as model:
-        for migration in files:
-            migrations.try_on(model, migration)
-        return set(model.tables())
+        migrations.run_on(model)
+        return set(model.tables()) - migrations.own_tables
 
 
 def _history(scratch: Path, table: str) -> list[str]:

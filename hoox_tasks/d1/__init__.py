@@ -18,11 +18,9 @@ This package imports httpx and tenacity; whoever uses it imports it inside a fun
 
 from hoox_tasks.d1.answers import DatabaseInfo, Export, Import, Restored, Result, ResultMeta
 from hoox_tasks.d1.client import D1Client
-from hoox_tasks.d1.connection import BASE_URL
 from hoox_tasks.d1.statements import check_parameters, check_statement
 
 __all__ = [
-    "BASE_URL",
     "D1Client",
     "DatabaseInfo",
     "Export",

@@ -23,8 +23,6 @@ from hoox_tasks.version import __version__
 
 T = TypeVar("T")
 
-BASE_URL = "https://api.cloudflare.com/client/v4"
-
 _IN_MEMORY = 4 << 20
 _PARSED_WHOLE = 1 << 20
 
@@ -45,7 +43,7 @@ class Connection:
         token: str,
         *,
         database_id: str | None = None,
-        base_url: str = BASE_URL,
+        base_url: str,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

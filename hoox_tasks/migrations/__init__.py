@@ -9,21 +9,11 @@ nothing can switch that off).
 
 from __future__ import annotations
 
-from hoox_tasks.migrations.apply import Applied, MigrationFailed, apply, try_on
-from hoox_tasks.migrations.drift import Difference, find_drift
+from hoox_tasks.migrations.apply import Applied, MigrationFailed, try_on
+from hoox_tasks.migrations.drift import Difference
 from hoox_tasks.migrations.files import Migration, copy, create, discover, find, order
-from hoox_tasks.migrations.history import (
-    CHECKSUMS,
-    Entry,
-    State,
-    Status,
-    history_tables,
-    mark,
-    plan,
-    record,
-    refuse_transactions,
-    status,
-)
+from hoox_tasks.migrations.history import CHECKSUMS, Entry, State, Status, history_tables
+from hoox_tasks.migrations.migrations import Migrations
 from hoox_tasks.migrations.model import Model, build_schema, read_schema
 
 __all__ = [
@@ -33,23 +23,17 @@ __all__ = [
     "Entry",
     "Migration",
     "MigrationFailed",
+    "Migrations",
     "Model",
     "State",
     "Status",
-    "apply",
     "build_schema",
     "copy",
     "create",
     "discover",
     "find",
-    "find_drift",
     "history_tables",
-    "mark",
     "order",
-    "plan",
     "read_schema",
-    "record",
-    "refuse_transactions",
-    "status",
     "try_on",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hoox_tasks import migrations, sql
+from hoox_tasks import sql
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import Migration, State
+from hoox_tasks.migrations import Migrations, State
 from hoox_tasks.release.receipt import Smoke
 from hoox_tasks.values import Value
 
@@ -21,16 +21,14 @@ RUNBOOK = {
 """The runbook's queries by the table that they ask; one that a ledger does not have is not asked."""
 
 
-def check(
-    database: Database, files: Sequence[Migration], history: str, what: str, *, strict: bool = True
-) -> tuple[str, ...]:
+def check(database: Database, migrations: Migrations, what: str) -> tuple[str, ...]:
     """Look whether a ledger, called `what`, is what its migrations say; gives the objects it has besides.
 
     Raises `HooxError` that tells of every migration that is not applied, and of every object that is missing
     or different.
     """
-    current = migrations.status(database, files, history)
-    drift = migrations.find_drift(current, files, history, strict=strict)
+    current = migrations.status(database)
+    drift = migrations.drift(current)
     wrong = [
         f"{entry.name} is {entry.state.value}"
         for entry in current.entries

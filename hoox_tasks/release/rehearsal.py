@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from hoox_tasks import backups, migrations, sql
+from hoox_tasks import backups, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.database.interface import Database, SchemaObject
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import HooxError
 from hoox_tasks.files import scratch_folder
-from hoox_tasks.migrations import Applied, Migration
+from hoox_tasks.migrations import Applied, Migrations
 from hoox_tasks.values import Progress
 
 
@@ -40,8 +40,7 @@ class Rehearsal:
 
 def rehearse(
     database: Database,
-    files: Sequence[Migration],
-    history: str,
+    migrations: Migrations,
     *,
     to: str | None = None,
     allow_out_of_order: bool = False,
@@ -55,15 +54,14 @@ def rehearse(
     """
     with scratch_folder() as folder:
         export = folder / "live.sql"
-        backups.export(database, export, history=history, progress=progress)
+        backups.export(database, export, migrations_table=migrations.table, progress=progress)
         with (
             verification.loaded(export, progress=progress) as loaded,
             closing(LocalDatabase(loaded.path, strict=True)) as copy,
         ):
             return rehearse_on(
                 copy,
-                files,
-                history,
+                migrations,
                 to=to,
                 allow_out_of_order=allow_out_of_order,
                 allow_data_loss=allow_data_loss,
@@ -72,13 +70,11 @@ def rehearse(
 
 def rehearse_on(
     copy: LocalDatabase,
-    files: Sequence[Migration],
-    history: str,
+    migrations: Migrations,
     *,
     to: str | None = None,
     allow_out_of_order: bool = False,
     allow_data_loss: bool = False,
-    strict: bool = True,
 ) -> Rehearsal:
     """Apply what is pending to a copy that the caller has made, and check the copy; it is left migrated.
 
@@ -86,13 +82,7 @@ def rehearse_on(
     """
     before, schema, violations = _counts(copy), copy.schema(), verification.violations(copy.connection)
     applied, status = migrations.apply(
-        copy,
-        files,
-        history,
-        to=to,
-        allow_out_of_order=allow_out_of_order,
-        allow_data_loss=allow_data_loss,
-        strict=strict,
+        copy, to=to, allow_out_of_order=allow_out_of_order, allow_data_loss=allow_data_loss
     )
     after, changed = _counts(copy), _changes(schema, status.schema)
     (complaint,) = copy.connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -101,7 +91,7 @@ def rehearse_on(
         problem = complaint if complaint != "ok" else f"{dangling} rows refer to nothing"
         raise HooxError(f"The copy is not sound after the migrations: {problem}.", "Correct them.")
     views = {item.name for item in (*schema, *status.schema) if item.type == "view"}
-    names = sorted({*before, *after, *(views & changed.keys())} - {history, migrations.CHECKSUMS})
+    names = sorted({*before, *after, *(views & changed.keys())} - migrations.own_tables)
     effects = [TableEffect(name, before.get(name), after.get(name), changed.get(name, ())) for name in names]
     return Rehearsal(applied, effects)
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoox_tasks import backups, ledger, migrations
+from hoox_tasks import backups, ledger
 from hoox_tasks.backups import verification
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest, scratch_folder
-from hoox_tasks.migrations import Applied, Migration, MigrationFailed
+from hoox_tasks.migrations import Applied, Migration, MigrationFailed, Migrations
 from hoox_tasks.release.checks import check, smoke
 from hoox_tasks.release.receipt import Backup, Receipt, Step
 from hoox_tasks.release.rehearsal import rehearse_on
@@ -31,8 +31,7 @@ class Release:
     def __init__(
         self,
         database: Database,
-        files: Sequence[Migration],
-        table: str,
+        migrations: Migrations,
         folder: Path,
         *,
         smoke: Sequence[str] = (),
@@ -42,17 +41,15 @@ class Release:
         dry: bool = False,
         allow_out_of_order: bool = False,
         allow_data_loss: bool = False,
-        strict: bool = True,
     ) -> None:
-        """`table` is the migrations table, `folder` where the backup is kept, `smoke` queries of one's own.
+        """`folder` is where the backup is kept, `smoke` queries of one's own.
 
         `restore` makes the commands of the way back from the backup's path; `keep_way_back` takes a recovery
         point, just before the ledger is touched, and gives those to it. `tell` is told each step's end.
         With `dry` it ends with the rehearsal and keeps nothing.
         """
         self._database = database
-        self._files = files
-        self._table = table
+        self._migrations = migrations
         self._folder = folder
         self._queries = smoke
         self._restore = restore
@@ -61,7 +58,6 @@ class Release:
         self._dry = dry
         self._allow_out_of_order = allow_out_of_order
         self._allow_data_loss = allow_data_loss
-        self._strict = strict
         self._steps: list[Step] = []
         self._restoring: tuple[str, ...] = ()
         self._pending: list[Migration] = []
@@ -88,9 +84,9 @@ class Release:
         looked at.
         """
         with self._taking("plan"):
-            current = migrations.status(self._database, self._files, self._table)
+            current = self._migrations.status(self._database)
             self._note(version=current.version)
-            self._pending = migrations.plan(current, self._files, allow_out_of_order=self._allow_out_of_order)
+            self._pending = self._migrations.plan(current, allow_out_of_order=self._allow_out_of_order)
         if not self._pending:
             self._tell(f"Nothing is pending on {self._database.label}.")
             self._look(self._database)
@@ -114,7 +110,9 @@ class Release:
     def _back_up(self, folder: Path) -> Iterator[LocalDatabase]:
         """Keep a verified backup, and give the copy that was loaded from it."""
         path = backups.default_path(folder, compressed=True)
-        exported = backups.export(self._database, path, compressed=True, history=self._table)
+        exported = backups.export(
+            self._database, path, compressed=True, migrations_table=self._migrations.table
+        )
         if not self._dry:
             backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
             self._note(backup=backup)
@@ -123,7 +121,7 @@ class Release:
             self._tell(f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified.")
         with (
             verification.loaded(path) as loaded,
-            closing(LocalDatabase(loaded.path, strict=self._strict)) as copy,
+            closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
         ):
             yield copy
 
@@ -131,27 +129,22 @@ class Release:
         """Do on the copy all that is going to be done, to the last query."""
         found = rehearse_on(
             copy,
-            self._files,
-            self._table,
+            self._migrations,
             allow_out_of_order=self._allow_out_of_order,
             allow_data_loss=self._allow_data_loss,
-            strict=self._strict,
         )
         self._note(rehearsal=tuple(found.effects))
-        check(copy, self._files, self._table, "The migrated copy", strict=self._strict)
+        check(copy, self._migrations, "The migrated copy")
         smoke(copy, self._queries)
         took = sum(one.seconds for one in found.applied)
         self._tell(f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried.")
 
     def _migrate(self) -> None:
         try:
-            self._applied, _ = migrations.apply(
+            self._applied, _ = self._migrations.apply(
                 self._database,
-                self._files,
-                self._table,
                 allow_out_of_order=self._allow_out_of_order,
                 allow_data_loss=self._allow_data_loss,
-                strict=self._strict,
             )
         except BaseException as error:
             self._applied = error.applied if isinstance(error, MigrationFailed) else self._found_applied()
@@ -164,7 +157,7 @@ class Release:
     def _found_applied(self) -> list[Applied]:
         """Ask the ledger which of the planned migrations are in its history, after a failure of the way."""
         try:
-            history = migrations.status(self._database, self._files, self._table).history
+            history = self._migrations.status(self._database).history
         except HooxError:
             self._note(uncertain=True)
             return []
@@ -174,12 +167,14 @@ class Release:
     def _look(self, database: Database) -> None:
         """Check the ledger and query it, as it is in the end."""
         with self._taking("check"):
-            extra = check(database, self._files, self._table, database.label, strict=self._strict)
+            extra = check(database, self._migrations, database.label)
             self._note(extra=extra)
             also = f"; it has besides: {', '.join(extra)}" if extra else ""
             self._tell(f"Checked: {database.label} is what the migrations say{also}.")
         with self._taking("smoke"):
-            tables = {table.name: table.rows for table in ledger.list_tables(database, self._table)}
+            tables = {
+                table.name: table.rows for table in ledger.list_tables(database, self._migrations.table)
+            }
             self._note(tables=tables, smoke=smoke(database, self._queries))
             self._tell(f"Queried: {len(self._receipt.smoke)} queries ran.")
 

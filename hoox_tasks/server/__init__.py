@@ -7,6 +7,7 @@ against wrangler and the official `cloudflare` SDK. It is no production server.
 
 from __future__ import annotations
 
-from hoox_tasks.server.api import DATABASE_ID, Api, create_app, serve
+from hoox_tasks.server.api import DATABASE_ID, Api, create_app
+from hoox_tasks.server.listen import base_url, serve
 
-__all__ = ["DATABASE_ID", "Api", "create_app", "serve"]
+__all__ = ["DATABASE_ID", "Api", "base_url", "create_app", "serve"]

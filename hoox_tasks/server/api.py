@@ -1,78 +1,62 @@
-"""The REST paths of Cloudflare D1 as a WSGI application: routes, envelope, tokens, uploads."""
+"""The REST paths of Cloudflare D1 as a WSGI application: routes, tokens, databases and their statements."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
 import secrets
-import socket
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.routing import Map, Rule
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
-from werkzeug.wsgi import FileWrapper
 
-from hoox_tasks.errors import Refused
-from hoox_tasks.server.database import D1Error, Ledger, StatementResult
-from hoox_tasks.server.export_format import ExportError
+from hoox_tasks.server import answers
+from hoox_tasks.server.database import D1Error, Ledger
 from hoox_tasks.server.json_values import as_text
+from hoox_tasks.server.signed_files import SignedFiles
+from hoox_tasks.server.transfer import Transfer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 BASE_PATH = "/client/v4"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+DATABASE_ID = "00000000-0000-4000-8000-000000000000"
+"""What a served ledger is called where nobody gave it an id."""
 
 MAX_REQUEST_BYTES = 32 << 20
-MAX_UPLOAD_BYTES = 1 << 30
-SIGNED_SECONDS = 3600
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_ETAG = re.compile(r"[0-9a-f]{32}")
-
-_DATABASES = "/client/v4/accounts/<account>/d1/database"
-_ROUTES = Map(
-    [
-        Rule(_DATABASES, endpoint="list", methods=["GET"]),
-        Rule(_DATABASES, endpoint="create", methods=["POST"]),
-        Rule(f"{_DATABASES}/<database>", endpoint="get", methods=["GET"]),
-        Rule(f"{_DATABASES}/<database>", endpoint="update", methods=["PUT", "PATCH"]),
-        Rule(f"{_DATABASES}/<database>", endpoint="delete", methods=["DELETE"]),
-        Rule(f"{_DATABASES}/<database>/query", endpoint="query", methods=["POST"]),
-        Rule(f"{_DATABASES}/<database>/raw", endpoint="raw", methods=["POST"]),
-        Rule(f"{_DATABASES}/<database>/export", endpoint="export", methods=["POST"]),
-        Rule(f"{_DATABASES}/<database>/import", endpoint="import", methods=["POST"]),
-        Rule(f"{_DATABASES}/<database>/time_travel/bookmark", endpoint="bookmark", methods=["GET"]),
-        Rule(f"{_DATABASES}/<database>/time_travel/restore", endpoint="restore", methods=["POST"]),
-        Rule("/client/v4/memberships", endpoint="memberships", methods=["GET"]),
-        Rule("/client/v4/graphql", endpoint="graphql", methods=["POST"]),
-        Rule("/files/<name>", endpoint="file", methods=["GET", "PUT"]),
-    ],
-    strict_slashes=False,
-)
-_WRITING = frozenset({"create", "update", "delete", "export", "import", "restore"})
 
 
-@dataclass
-class _Tasks:
-    """What a database's import and export are doing; D1 runs one of each at a time."""
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, what its path names, and whether its token may only read."""
 
-    imported: dict[str, Any] | None = None
-    exported: dict[str, Any] | None = None
-    filenames: set[str] = field(default_factory=set)
+    request: Request
+    arguments: Mapping[str, str]
+    read_only: bool = False
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent."""
+        try:
+            data = json.loads(self.request.get_data())
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise D1Error(400, 7400, "The request is malformed: Expected a JSON object")
+        return data
 
 
 class Api:
@@ -94,9 +78,9 @@ class Api:
         self._strict_splitter = strict_splitter
         self.hosts = set(hosts)
         self._folder = tempfile.TemporaryDirectory(prefix="hoox-d1-")
-        self._secret = secrets.token_bytes(32)
+        self._files = SignedFiles(Path(self._folder.name))
         self._ledgers: dict[str, Ledger] = {}
-        self._tasks: dict[str, _Tasks] = {}
+        self._transfers: dict[str, Transfer] = {}
         self._add(database_id, name, ledger)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -106,9 +90,9 @@ class Api:
         try:
             response = self._answer(request)
         except D1Error as error:
-            response = _refuse(error.status, error.code, error.message)
+            response = answers.refuse(error.status, error.code, error.message)
         except RequestEntityTooLarge:
-            response = _refuse(413, 7400, "The request is too large.")
+            response = answers.refuse(413, 7400, "The request is too large.")
         response.headers["cf-ray"] = f"{secrets.token_hex(8)}-DEV"
         return response(environ, start_response)
 
@@ -123,43 +107,18 @@ class Api:
             # A page in a browser could have had its own name resolve to this machine.
             raise D1Error(403, 7003, "This server does not go by that name.")
         try:
-            endpoint, arguments = _ROUTES.bind_to_environ(request.environ).match()
+            route, arguments = _ROUTES.bind_to_environ(request.environ).match()
         except MethodNotAllowed:
             raise D1Error(405, 7001, f"Method {request.method} not available for that URI.") from None
         except HTTPException:
             raise D1Error(
                 404, 7003, f"Could not route to {request.path}, perhaps your object identifier is invalid?"
             ) from None
-        if endpoint == "file":
-            return self._file(request, **arguments)
-        read_only = self._authorize(request)
-        if read_only and endpoint in _WRITING:
+        read_only = route.needs_token and self._authorize(request)
+        if read_only and route.writes:
             raise D1Error(403, 10000, "Authentication error")
-        if endpoint == "list":
-            return self._list(request)
-        if endpoint == "create":
-            return self._create(request)
-        if endpoint == "memberships":
-            account = {"id": "local", "name": "Local D1"}
-            return _succeed([{"id": "local", "status": "accepted", "account": account}])
-        if endpoint == "graphql":
-            accounts: list[dict[str, list[Any]]] = [
-                {"d1AnalyticsAdaptiveGroups": [], "d1QueriesAdaptiveGroups": []}
-            ]
-            return _json(200, {"data": {"viewer": {"accounts": accounts}}, "errors": None})
-        ledger = self._ledger(arguments["database"], by_name=endpoint == "get")
-        if endpoint in ("query", "raw"):
-            return self._run(request, ledger, raw=endpoint == "raw", read_only=read_only)
-        methods: dict[str, Callable[[Request, Ledger], Response]] = {
-            "get": self._get,
-            "update": self._get,
-            "delete": self._delete,
-            "export": self._export,
-            "import": self._import,
-            "bookmark": self._bookmark,
-            "restore": self._restore,
-        }
-        return methods[endpoint](request, ledger)
+        response: Response = route.handler(self, _Call(request, arguments, read_only))
+        return response
 
     def _authorize(self, request: Request) -> bool:
         """Whether the token may only read; raises `D1Error` where it may not even do that."""
@@ -171,16 +130,32 @@ class Api:
                 return False
         raise D1Error(401, 10000, "Authentication error")
 
+    # -- the account ------------------------------------------------------------------------------
+
+    def _memberships(self, call: _Call) -> Response:
+        account = {"id": "local", "name": "Local D1"}
+        return answers.succeed([{"id": "local", "status": "accepted", "account": account}])
+
+    def _graphql(self, call: _Call) -> Response:
+        accounts: list[dict[str, list[Any]]] = [
+            {"d1AnalyticsAdaptiveGroups": [], "d1QueriesAdaptiveGroups": []}
+        ]
+        return answers.write_json(200, {"data": {"viewer": {"accounts": accounts}}, "errors": None})
+
+    def _file(self, call: _Call) -> Response:
+        return self._files.answer(call.request, call.arguments["name"])
+
     # -- databases --------------------------------------------------------------------------------
 
     def _add(self, identity: str, name: str, path: Path) -> Ledger:
         snapshots = Path(self._folder.name) / "bookmarks" / identity
         ledger = Ledger(identity, name, path, snapshots, strict_splitter=self._strict_splitter)
         self._ledgers[identity] = ledger
-        self._tasks[identity] = _Tasks()
+        self._transfers[identity] = Transfer(ledger, self._files)
         return ledger
 
-    def _ledger(self, identity: str, *, by_name: bool) -> Ledger:
+    def _ledger(self, call: _Call, *, by_name: bool = False) -> Ledger:
+        identity = call.arguments["database"]
         if not by_name and not _UUID.fullmatch(identity):
             raise D1Error(400, 7400, f"Invalid property: databaseId => cannot decode {identity}")
         for ledger in list(self._ledgers.values()):
@@ -188,42 +163,53 @@ class Api:
                 return ledger
         raise D1Error(404, 7404, f"The database {identity} could not be found")
 
-    def _list(self, request: Request) -> Response:
-        wanted = request.args.get("name", "")
-        page = max(1, request.args.get("page", 1, type=_whole))
-        size = min(10_000, max(1, request.args.get("per_page", 100, type=_whole)))
+    def _list(self, call: _Call) -> Response:
+        arguments = call.request.args
+        wanted = arguments.get("name", "")
+        page = max(1, arguments.get("page", 1, type=_whole))
+        size = min(10_000, max(1, arguments.get("per_page", 100, type=_whole)))
         found = [ledger for ledger in list(self._ledgers.values()) if wanted in ledger.name]
-        shown = found[(page - 1) * size : page * size]
-        fields = ("uuid", "name", "created_at", "version", "jurisdiction")
-        return _succeed(
-            [{key: value for key, value in _described(each).items() if key in fields} for each in shown],
+        shown = [answers.describe(ledger) for ledger in found[(page - 1) * size : page * size]]
+        return answers.succeed(
+            [{key: described[key] for key in answers.SHORT_FIELDS} for described in shown],
             result_info={"page": page, "per_page": size, "count": len(shown), "total_count": len(found)},
         )
 
-    def _create(self, request: Request) -> Response:
-        name = _body(request).get("name")
+    def _create(self, call: _Call) -> Response:
+        name = call.body.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise D1Error(400, 7400, "Invalid property: name => Invalid")
         if any(ledger.name == name for ledger in list(self._ledgers.values())):
             raise D1Error(400, 7502, f"Database with name '{name}' already exists")
         identity = str(uuid.uuid4())
-        return _succeed(_described(self._add(identity, name, Path(self._folder.name) / f"{identity}.sqlite")))
+        ledger = self._add(identity, name, Path(self._folder.name) / f"{identity}.sqlite")
+        return answers.succeed(answers.describe(ledger))
 
-    def _get(self, request: Request, ledger: Ledger) -> Response:
-        described = _described(ledger)
-        fields = [key for text in request.args.getlist("fields") for key in text.split(",")]
-        return _succeed({key: described.get(key) for key in fields} if fields else described)
+    def _get(self, call: _Call) -> Response:
+        described = answers.describe(self._ledger(call, by_name=True))
+        fields = [key for text in call.request.args.getlist("fields") for key in text.split(",")]
+        return answers.succeed({key: described.get(key) for key in fields} if fields else described)
 
-    def _delete(self, request: Request, ledger: Ledger) -> Response:
+    def _update(self, call: _Call) -> Response:
+        return answers.succeed(answers.describe(self._ledger(call)))
+
+    def _delete(self, call: _Call) -> Response:
         # The served ledger is only let go of: its file belongs to the user.
-        del self._ledgers[ledger.uuid], self._tasks[ledger.uuid]
+        ledger = self._ledger(call)
+        del self._ledgers[ledger.uuid], self._transfers[ledger.uuid]
         ledger.close()
-        return _succeed(None)
+        return answers.succeed(None)
 
     # -- statements -------------------------------------------------------------------------------
 
-    def _run(self, request: Request, ledger: Ledger, *, raw: bool, read_only: bool) -> Response:
-        body = _body(request)
+    def _query(self, call: _Call) -> Response:
+        return self._run(call, answers.objects)
+
+    def _raw(self, call: _Call) -> Response:
+        return self._run(call, answers.raw)
+
+    def _run(self, call: _Call, write: Callable[[Any], Any]) -> Response:
+        ledger, body = self._ledger(call), call.body
         batch = body.get("batch", [body])
         if not isinstance(batch, list) or not batch:
             raise D1Error(400, 7400, "The request is malformed: batch")
@@ -234,135 +220,71 @@ class Api:
             if not isinstance(text, str) or not isinstance(params, list):
                 raise D1Error(400, 7400, "The request is malformed: Expected string for sql")
             statements.append((as_text(text), params))
-        results = ledger.run(statements, read_only=read_only)
-        return _succeed(
-            [
-                {"results": _raw(result) if raw else _objects(result), "success": True, "meta": result.meta}
-                for result in results
-            ]
+        results = ledger.run(statements, read_only=call.read_only)
+        return answers.succeed(
+            [{"results": write(result), "success": True, "meta": result.meta} for result in results]
         )
 
-    # -- export and import ------------------------------------------------------------------------
+    # -- export, import and Time Travel -----------------------------------------------------------
 
-    def _export(self, request: Request, ledger: Ledger) -> Response:
-        body = _body(request)
-        if body.get("output_format") != "polling":
-            raise D1Error(400, 7400, "Invalid property: output_format => Invalid literal")
-        tasks = self._tasks[ledger.uuid]
-        asked = body.get("current_bookmark")
-        if asked:
-            if tasks.exported is None or tasks.exported["at_bookmark"] != asked:
-                return _progress("export", success=False, error="Not currently exporting anything.")
-            # Addressed anew for each answer, as the client may know this server by another name.
-            filename = tasks.exported["filename"]
-            result = {"filename": filename, "signed_url": self._signed(request, "GET", filename)}
-            return _progress(
-                "export", at_bookmark=asked, status="complete", messages=["Uploaded part 1"], result=result
-            )
-        options = body.get("dump_options") or {}
-        tables = options.get("tables") or []
-        if not isinstance(tables, list):
-            raise D1Error(400, 7400, "Invalid property: dump_options.tables => Expected array")
-        bookmark = ledger.bookmark()
-        filename = f"{ledger.name}-{bookmark[:17]}-{secrets.token_hex(4)}.sql"
-        try:
-            ledger.export(
-                self._path(filename),
-                schema=not options.get("no_schema"),
-                data=not options.get("no_data"),
-                tables=[str(table) for table in tables],
-            )
-        except ExportError as error:
-            self._path(filename).unlink(missing_ok=True)
-            return _progress("export", at_bookmark=bookmark, status="error", error=str(error))
-        if tasks.exported is not None:
-            self._path(tasks.exported["filename"]).unlink(missing_ok=True)
-        tasks.exported = {"at_bookmark": bookmark, "filename": filename}
-        return _progress("export", at_bookmark=bookmark, messages=[f"Generating {filename}"])
+    def _export(self, call: _Call) -> Response:
+        return self._transfers[self._ledger(call).uuid].export(call.request, call.body)
 
-    def _import(self, request: Request, ledger: Ledger) -> Response:
-        body = _body(request)
-        tasks = self._tasks[ledger.uuid]
-        action = body.get("action")
-        if action == "poll":
-            state, tasks.imported = tasks.imported, None
-            if state is None or state["at_bookmark"] != body.get("current_bookmark"):
-                return _progress("import", success=False, error="Not currently importing anything.")
-            return _progress("import", **state)
-        etag = body.get("etag")
-        if not isinstance(etag, str) or not _ETAG.fullmatch(etag):
-            raise D1Error(400, 7400, "Invalid property: etag => Invalid")
-        filename = f"{ledger.uuid}.{etag}.sql"
-        if action == "init":
-            if filename in tasks.filenames:
-                return self._ingest(ledger, filename)
-            url = self._signed(request, "PUT", filename)
-            return _progress("import", upload_url=url, filename=filename)
-        if action != "ingest":
-            raise D1Error(400, 7400, "Invalid property: action => Invalid")
-        if body.get("filename") != filename or not self._path(filename).exists():
-            return _progress("import", success=False, error="The file to import was not uploaded.")
-        tasks.filenames.add(filename)
-        return self._ingest(ledger, filename)
+    def _import(self, call: _Call) -> Response:
+        return self._transfers[self._ledger(call).uuid].import_(call.request, call.body)
 
-    def _ingest(self, ledger: Ledger, filename: str) -> Response:
-        """Run the whole file now; how it went is told to the first poll, and only to that."""
-        state: dict[str, Any] = {"at_bookmark": ledger.bookmark()}
-        try:
-            script = self._path(filename).read_bytes().decode("utf-8", "replace")
-            state |= {"status": "complete", "result": ledger.ingest(script)}
-        except D1Error as error:
-            state |= {"status": "error", "errors": [error.message], "error": error.message}
-        self._tasks[ledger.uuid].imported = state
-        return _progress("import", at_bookmark=state["at_bookmark"], messages=["Processing the file."])
+    def _bookmark(self, call: _Call) -> Response:
+        at = _moment(call.request.args.get("timestamp"))
+        return answers.succeed({"bookmark": self._ledger(call).bookmark(at)})
 
-    def _path(self, filename: str) -> Path:
-        return Path(self._folder.name) / filename
-
-    def _signed(self, request: Request, method: str, filename: str) -> str:
-        expires = str(int(time.time()) + SIGNED_SECONDS)
-        signature = self._signature(method, filename, expires)
-        return f"{request.host_url}files/{filename}?X-Expires={expires}&X-Signature={signature}"
-
-    def _signature(self, method: str, filename: str, expires: str) -> str:
-        return hmac.new(self._secret, f"{method} {filename} {expires}".encode(), hashlib.sha256).hexdigest()
-
-    def _file(self, request: Request, name: str) -> Response:
-        """What a signed URL leads to: one file, one method, for an hour, without a token."""
-        expires = request.args.get("X-Expires", "")
-        expected = self._signature(request.method, name, expires)
-        good = hmac.compare_digest(request.args.get("X-Signature", "").encode(), expected.encode())
-        if not good or int(expires) < time.time():
-            return Response("<Error><Code>AccessDenied</Code></Error>", 403, content_type="application/xml")
-        path = self._path(name)
-        if request.method == "PUT":
-            request.max_content_length = MAX_UPLOAD_BYTES
-            return Response(headers={"ETag": f'"{_receive(request.stream, path)}"'})
-        if not path.exists():
-            return Response("<Error><Code>NoSuchKey</Code></Error>", 404, content_type="application/xml")
-        headers = {"Content-Length": str(path.stat().st_size)}
-        body = FileWrapper(path.open("rb"), 1 << 18)
-        return Response(body, headers=headers, content_type="application/sql", direct_passthrough=True)
-
-    # -- Time Travel ------------------------------------------------------------------------------
-
-    def _bookmark(self, request: Request, ledger: Ledger) -> Response:
-        return _succeed({"bookmark": ledger.bookmark(_moment(request.args.get("timestamp")))})
-
-    def _restore(self, request: Request, ledger: Ledger) -> Response:
-        bookmark = request.args.get("bookmark")
+    def _restore(self, call: _Call) -> Response:
+        ledger = self._ledger(call)
+        bookmark = call.request.args.get("bookmark")
         if not bookmark:
-            at = _moment(request.args.get("timestamp"))
+            at = _moment(call.request.args.get("timestamp"))
             if at is None:
                 raise D1Error(400, 7400, "Either a bookmark or a timestamp is needed.")
             bookmark = ledger.bookmark(at)
         previous = ledger.restore(bookmark)
         message = f"Restored to {bookmark}. To undo it, restore {previous}."
-        return _succeed({"bookmark": bookmark, "previous_bookmark": previous, "message": message})
+        return answers.succeed({"bookmark": bookmark, "previous_bookmark": previous, "message": message})
 
 
-DATABASE_ID = "00000000-0000-4000-8000-000000000000"
-"""What a served ledger is called where nobody gave it an id."""
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Who answers a path, whether the token has to be one that may write, and whether there is a token."""
+
+    handler: Callable[[Api, _Call], Response]
+    writes: bool = False
+    needs_token: bool = True
+
+
+def _rule(methods: str, path: str, route: _Route) -> Rule:
+    return Rule(path, endpoint=route, methods=methods.split())
+
+
+_DATABASES = f"{BASE_PATH}/accounts/<account>/d1/database"
+_DATABASE = f"{_DATABASES}/<database>"
+_ROUTES = Map(
+    [
+        _rule("GET", _DATABASES, _Route(Api._list)),
+        _rule("POST", _DATABASES, _Route(Api._create, writes=True)),
+        _rule("GET", _DATABASE, _Route(Api._get)),
+        _rule("PUT PATCH", _DATABASE, _Route(Api._update, writes=True)),
+        _rule("DELETE", _DATABASE, _Route(Api._delete, writes=True)),
+        # A token that may only read is held to that statement by statement.
+        _rule("POST", f"{_DATABASE}/query", _Route(Api._query)),
+        _rule("POST", f"{_DATABASE}/raw", _Route(Api._raw)),
+        _rule("POST", f"{_DATABASE}/export", _Route(Api._export, writes=True)),
+        _rule("POST", f"{_DATABASE}/import", _Route(Api._import, writes=True)),
+        _rule("GET", f"{_DATABASE}/time_travel/bookmark", _Route(Api._bookmark)),
+        _rule("POST", f"{_DATABASE}/time_travel/restore", _Route(Api._restore, writes=True)),
+        _rule("GET", f"{BASE_PATH}/memberships", _Route(Api._memberships)),
+        _rule("POST", f"{BASE_PATH}/graphql", _Route(Api._graphql)),
+        _rule("GET PUT", "/files/<name>", _Route(Api._file, needs_token=False)),
+    ],
+    strict_slashes=False,
+)
 
 
 def create_app(
@@ -394,58 +316,11 @@ def create_app(
     )
 
 
-def serve(app: Api, host: str = "127.0.0.1", port: int = 0) -> BaseWSGIServer:
-    """Bind the application to a port (0: any free one, see `.server_port`); `.serve_forever()` runs it.
-
-    Clients may then call it by `host` too, and by any name where that stands for all addresses. Raises
-    `Refused` where others could reach it and any token would do, and OSError where the port is taken.
-    """
-    if host not in LOOPBACK and app.token is None:
-        raise Refused(
-            f"Everybody who can reach {host} could read and change the ledger.", "Give a --token as well."
-        )
-    app.hosts.add(host)
-    # Werkzeug ends the process where it cannot bind, so that is done here, with what belongs to it.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as bound:
-        server = make_server(host, port, app, threaded=True, request_handler=_QuietHandler, fd=bound.fileno())
-    server.server_name, server.server_port = host, server.port
-    return server
-
-
-class _QuietHandler(WSGIRequestHandler):
-    """Logs nothing: the addresses of files are keys to them."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Leave the request out of the log."""
-
-
 def _hostname(request: Request) -> str:
     try:
         return urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname or ""
     except ValueError:
         return ""
-
-
-def _body(request: Request) -> dict[str, Any]:
-    try:
-        data = json.loads(request.get_data())
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        raise D1Error(400, 7400, "The request is malformed: Expected a JSON object")
-    return data
-
-
-def _receive(stream: IO[bytes], path: Path) -> str:
-    """Write an upload to its place, whole or not at all; gives the MD5 in hex."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        while chunk := stream.read(1 << 18):
-            digest.update(chunk)
-            file.write(chunk)
-    Path(file.name).replace(path)
-    return digest.hexdigest()
 
 
 def _moment(timestamp: str | None) -> float | None:
@@ -461,44 +336,3 @@ def _moment(timestamp: str | None) -> float | None:
 
 def _whole(text: str) -> int:
     return int(float(text))
-
-
-def _described(ledger: Ledger) -> dict[str, Any]:
-    return {
-        "uuid": ledger.uuid,
-        "name": ledger.name,
-        "created_at": ledger.created_at,
-        "version": "production",
-        "num_tables": ledger.table_count(),
-        "file_size": ledger.size(),
-        "running_in_region": "WEUR",
-        "jurisdiction": None,
-        "read_replication": {"mode": "disabled"},
-    }
-
-
-def _raw(result: StatementResult) -> dict[str, Any]:
-    return {"columns": result.columns, "rows": result.rows}
-
-
-def _objects(result: StatementResult) -> list[dict[str, Any]]:
-    # Of columns with the same name only the last one is left, as on D1.
-    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-
-
-def _progress(kind: str, *, success: bool = True, **state: Any) -> Response:
-    return _succeed({"success": success, "type": kind, "messages": [], **state})
-
-
-def _succeed(result: Any, **more: Any) -> Response:
-    return _json(200, {"result": result, "success": True, "errors": [], "messages": [], **more})
-
-
-def _refuse(status: int, code: int, message: str) -> Response:
-    errors = [{"code": code, "message": message}]
-    return _json(status, {"result": None, "success": False, "errors": errors, "messages": []})
-
-
-def _json(status: int, body: Mapping[str, Any]) -> Response:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(text, status, content_type="application/json")

@@ -125,12 +125,14 @@ class Ledger:
             raise D1Error(400, 7500, f"{error.problem}: SQLITE_ERROR") from None
         with self._lock:
             results = self._run(statements, False) if statements else []
+            self._notice()
+            bookmark = self._remember()
         totals = {
             key: sum(result.meta[key] for result in results)
             for key in ("duration", "changes", "rows_read", "rows_written")
         }
         meta = self._meta(**totals, last_row_id=0)
-        return {"num_queries": len(results), "final_bookmark": self.bookmark(), "meta": meta}
+        return {"num_queries": len(results), "final_bookmark": bookmark, "meta": meta}
 
     def _run(
         self, statements: Sequence[tuple[str, Sequence[Value]]], read_only: bool
@@ -207,16 +209,21 @@ class Ledger:
         with self._lock:
             return int(self._watcher.execute(counted).fetchone()[0])
 
-    def export(self, target: Path, *, schema: bool, data: bool, tables: Sequence[str]) -> None:
-        """Write D1's dump to a file; one moment of the ledger, as nothing else runs meanwhile."""
+    def export(self, target: Path, *, schema: bool, data: bool, tables: Sequence[str]) -> str:
+        """Write D1's dump to a file; returns the bookmark of its moment, as nothing else runs meanwhile."""
         with (
             self._lock,
             closing(self._open()) as connection,
             target.open("w", encoding="utf-8", newline="") as file,
         ):
             connection.execute("BEGIN")
+            # The file may be changed by others than this server: the bookmark is that of the moment read.
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            self._notice()
+            bookmark = self._remember()
             lines = d1_dump(connection, schema=schema, data=data, tables=tables)
             file.writelines(f"{line}\n" for line in lines)
+        return bookmark
 
     # -- Time Travel ------------------------------------------------------------------------------
 

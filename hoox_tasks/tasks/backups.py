@@ -12,7 +12,6 @@ from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.errors import Refused
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
-from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
     from hoox_tasks.backups.restoring import Checked
@@ -80,7 +79,7 @@ def export(
                 compressed=gzip,
                 online=online,
                 verify=verify,
-                history=command.settings.migrations_table,
+                migrations_table=command.settings.migrations_table,
                 progress=progress,
             )
         if path is None:
@@ -131,9 +130,7 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
-        checked = backups.checked(
-            path, migration_files(command), settings.migrations_table, progress=progress
-        )
+        checked = backups.checked(path, command.migrations, progress=progress)
         with checked as backup:
             against = ""
             if backup.manifest:
@@ -249,9 +246,7 @@ def restore(
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
     with terminal.progress("Loading") as progress:
-        checked = backups.checked(
-            path, migration_files(command), settings.migrations_table, progress=progress
-        )
+        checked = backups.checked(path, command.migrations, progress=progress)
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
                 terminal.note(

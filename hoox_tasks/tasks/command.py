@@ -25,6 +25,7 @@ with lazy_imports():
     from hoox_tasks.recovery import points
 
 if TYPE_CHECKING:
+    from hoox_tasks.migrations import Migrations
     from hoox_tasks.recovery.points import RecoveryPoint
 
 
@@ -49,6 +50,13 @@ class Command:
         if self._settings is None:
             self._settings = load_settings(self._target, self._configured)
         return self._settings
+
+    @property
+    def migrations(self) -> Migrations:
+        """The migrations of the workspace; raises `Refused` where their files cannot be read."""
+        from hoox_tasks.migrations import Migrations
+
+        return Migrations.of(self.settings)
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""

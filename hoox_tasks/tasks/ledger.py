@@ -43,7 +43,7 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
     from hoox_tasks import ledger
 
     if command.dry and not command.settings.remote and not command.settings.path.exists():
-        pending = [migration.name for migration in migrate.files(command)]
+        pending = [migration.name for migration in command.migrations.files]
         for name in pending:
             command.say(f"Would apply {name}")
         label = command.shown(command.settings.path)
@@ -269,7 +269,7 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
     from hoox_tasks import backups, ledger
 
     with command.ledger() as database:
-        files = migrate.files(command)
+        migrations = command.migrations
         if command.dry:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
@@ -277,14 +277,12 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         written = None
         if backup:
             path = backups.default_path(command.settings.backups_dir)
-            written = backups.export(database, path)
+            written = backups.export(database, path, migrations_table=migrations.table)
             command.say(f"Exported {terminal.count(written.total, 'row')} to {command.shown(path)}")
         command.keep_way_back(database, "db.reset")
-        status = ledger.reset(
-            database, files, command.settings.migrations_table, strict=command.settings.strict
-        )
+        status = ledger.reset(database, migrations)
         command.done(
-            f"Wiped {database.label} and applied {terminal.count(len(files), 'migration')}",
+            f"Wiped {database.label} and applied {terminal.count(len(migrations.files), 'migration')}",
             database=database.label,
             version=status.version,
             backup=str(written.path) if written else None,

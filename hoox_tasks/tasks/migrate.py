@@ -16,14 +16,7 @@ from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
 if TYPE_CHECKING:
-    from hoox_tasks.migrations import Applied, Entry, Migration, Status
-
-
-def files(command: Command) -> list[Migration]:
-    """Read the workspace's migrations."""
-    from hoox_tasks import migrations
-
-    return migrations.discover(command.settings.migrations_dir, command.settings.migrations_pattern)
+    from hoox_tasks.migrations import Applied, Entry, Status
 
 
 def entry_document(entry: Entry) -> dict[str, str]:
@@ -40,23 +33,16 @@ def apply_pending(
     allow_data_loss: bool = False,
 ) -> tuple[list[Applied], Status]:
     """Apply what is pending and tell each one; those before a failing one are told as well."""
-    from hoox_tasks import migrations
+    from hoox_tasks.migrations import MigrationFailed
 
-    found = files(command)
-    current = migrations.status(database, found, command.settings.migrations_table)
-    if migrations.plan(current, found, to=to, allow_out_of_order=allow_out_of_order):
+    migrations = command.migrations
+    if migrations.plan(migrations.status(database), to=to, allow_out_of_order=allow_out_of_order):
         command.keep_way_back(database, "db.migrate")
     try:
         applied, status = migrations.apply(
-            database,
-            found,
-            command.settings.migrations_table,
-            to=to,
-            allow_out_of_order=allow_out_of_order,
-            allow_data_loss=allow_data_loss,
-            strict=command.settings.strict,
+            database, to=to, allow_out_of_order=allow_out_of_order, allow_data_loss=allow_data_loss
         )
-    except migrations.MigrationFailed as error:
+    except MigrationFailed as error:
         _tell(command, error.applied)
         raise
     _tell(command, applied)
@@ -151,8 +137,7 @@ def _rehearsed(
         with terminal.progress("Rehearsing") as progress:
             found = rehearsal.rehearse(
                 database,
-                files(command),
-                command.settings.migrations_table,
+                command.migrations,
                 to=to,
                 allow_out_of_order=allow_out_of_order,
                 allow_data_loss=allow_data_loss,
@@ -191,11 +176,9 @@ def _rehearsed(
 
 def plan(command: Command, database: Database, *, to: str | None, allow_out_of_order: bool) -> None:
     """Print what applying would do."""
-    from hoox_tasks import migrations
-
-    found = files(command)
-    status = migrations.status(database, found, command.settings.migrations_table)
-    pending = migrations.plan(status, found, to=to, allow_out_of_order=allow_out_of_order)
+    migrations = command.migrations
+    status = migrations.status(database)
+    pending = migrations.plan(status, to=to, allow_out_of_order=allow_out_of_order)
     for migration in pending:
         command.say(f"Would apply {migration.name} ({terminal.count(len(migration.pieces), 'statement')})")
     did = (
@@ -220,11 +203,10 @@ def status(command: Command, check: bool = False) -> None:
     advice}]. A state is applied, pending, edited, renamed, missing (recorded,
     but its file is gone) or out of order.
     """
-    from hoox_tasks import migrations
     from hoox_tasks.migrations import State
 
     with command.ledger() as database:
-        current = migrations.status(database, files(command), command.settings.migrations_table)
+        current = command.migrations.status(database)
         good = all(entry.state is State.APPLIED for entry in current.entries)
         if command.json:
             print_document(
@@ -285,7 +267,7 @@ def new(command: Command, message: str) -> None:
         command.done(f"Would write a migration into {command.shown(folder)}", path=str(folder), copied=[])
         return
     if folder != settings.migrations_dir:
-        copied = migrations.copy(files(command), folder)
+        copied = migrations.copy(command.migrations.files, folder)
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
     path = migrations.create(folder, message)
@@ -307,17 +289,14 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
 
     JSON: database, done (what was done, as a sentence), seconds.
     """
-    from hoox_tasks import migrations
-
     with command.ledger() as database:
+        migrations = command.migrations
         if command.dry:
-            found = migrations.find(files(command), name).name if not forget else name
+            found = migrations.find(name).name if not forget else name
             done = f"Would {'forget' if forget else 'record'} {found}"
             command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
             return
-        did = migrations.mark(
-            database, files(command), command.settings.migrations_table, name, forget=forget
-        )
+        did = migrations.mark(database, name, forget=forget)
         command.done(f"{did.rstrip('.')} on {database.label}", database=database.label, done=did)
 
 
@@ -331,14 +310,12 @@ def check(command: Command) -> None:
     JSON: database, version, agrees, migrations [{name, state, applied_at, advice}], differences
     [{type, name, what, expected, actual}].
     """
-    from hoox_tasks import migrations
     from hoox_tasks.migrations import State
 
     with command.ledger() as database:
-        found = files(command)
-        history = command.settings.migrations_table
-        current = migrations.status(database, found, history)
-        drift = migrations.find_drift(current, found, history, strict=command.settings.strict)
+        migrations = command.migrations
+        current = migrations.status(database)
+        drift = migrations.drift(current)
         wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
         if command.json:
             print_document(

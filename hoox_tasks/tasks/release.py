@@ -15,7 +15,6 @@ from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.release.summary import annotation, markdown
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
-from hoox_tasks.tasks.migrate import files as migration_files
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database
@@ -67,8 +66,7 @@ def release(
         with command.ledger() as database:
             course = Release(
                 database,
-                migration_files(command),
-                settings.migrations_table,
+                command.migrations,
                 folder,
                 smoke=smoke or (),
                 restore=_restore(command, artifact),
@@ -77,7 +75,6 @@ def release(
                 dry=command.dry,
                 allow_out_of_order=allow_out_of_order,
                 allow_data_loss=allow_data_loss,
-                strict=settings.strict,
             )
             receipt = course.receipt
             try:
@@ -169,9 +166,10 @@ def pull(command: Command, confirm: bool = False) -> None:
     """
     from contextlib import closing
 
-    from hoox_tasks import backups, migrations
+    from hoox_tasks import backups
     from hoox_tasks.database.opening import open_database
     from hoox_tasks.files import scratch_folder
+    from hoox_tasks.migrations import Migrations
 
     there = command.settings_of(remote=True, path=None)
     here = command.settings_of(preview=False)
@@ -182,16 +180,15 @@ def pull(command: Command, confirm: bool = False) -> None:
             command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
             return
         path = folder / "pulled.sql"
-        table = here.migrations_table
-        if not {item.name for item in source.schema()} - {table, migrations.CHECKSUMS}:
+        migrations = Migrations.of(here)
+        if not {item.name for item in source.schema()} - migrations.own_tables:
             raise Refused(
                 f"{source.label} is empty: it has no tables to pull.",
                 "Name another with --database or --env, or fill it with `inv db.migrate --remote`.",
             )
         with terminal.progress("Exporting") as progress:
-            backups.export(source, path, history=table, progress=progress)
-        files = migrations.discover(here.migrations_dir, here.migrations_pattern)
-        checked = backups.checked(path, files, table, label=source.label)
+            backups.export(source, path, migrations_table=migrations.table, progress=progress)
+        checked = backups.checked(path, migrations, label=source.label)
         with (
             checked as backup,
             closing(open_database(here, create=True)) as database,

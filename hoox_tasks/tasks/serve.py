@@ -53,7 +53,7 @@ def serve(
             ) from error
         terminal.note("This is for development and tests: it is not Cloudflare, and it is not hardened.")
         command.say(f"Serving {settings.path} as D1 database {name} ({database_id}). For a client:")
-        command.say(f"  export CLOUDFLARE_API_BASE_URL=http://{host}:{listening.server_port}/client/v4")
+        command.say(f"  export CLOUDFLARE_API_BASE_URL={server.base_url(host, listening.server_port)}")
         command.say(f"  export CLOUDFLARE_ACCOUNT_ID={'0' * 32}")
         command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
         command.say(f"  export INVOKE_HOOX_DATABASE_ID={database_id}")

@@ -57,14 +57,14 @@ def running_d1(path: Path) -> Iterator[LocalD1]:
 
     import httpx
 
-    from hoox_tasks.server import create_app, serve
+    from hoox_tasks.server import base_url, create_app, serve
 
     token = secrets.token_urlsafe(16)
     with closing(create_app(path, database_id=_DATABASE, token=token)) as app:
         server = serve(app)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/client/v4"
+        url = base_url("127.0.0.1", server.server_port)
         client = httpx.Client(
             base_url=f"{url}/accounts/{_ACCOUNT}/d1/database/{_DATABASE}/",
             headers={"Authorization": f"Bearer {token}"},

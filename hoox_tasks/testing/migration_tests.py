@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from hoox_tasks import ledger, migrations, sql
+from hoox_tasks import ledger, sql
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import Migration, Model
+from hoox_tasks.migrations import Migration, Migrations, Model, history_tables, try_on
 from hoox_tasks.migrations.files import leading_number
 from hoox_tasks.testing.ledgers import LedgerFactory
 from hoox_tasks.testing.templates import Recipe
@@ -39,10 +39,12 @@ def hoox_recipe(hoox_db_factory: LedgerFactory) -> Recipe:
 
 
 @pytest.fixture
-def hoox_migrations(hoox_recipe: Recipe) -> list[Migration]:
+def hoox_migrations(hoox_recipe: Recipe) -> Migrations:
     """The project's migrations, in the order in which they apply."""
     try:
-        return migrations.discover(hoox_recipe.migrations_dir, hoox_recipe.migrations_pattern)
+        return Migrations.read(
+            hoox_recipe.migrations_dir, hoox_recipe.migrations_pattern, table=hoox_recipe.migrations_table
+        )
     except HooxError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
@@ -53,11 +55,12 @@ def hoox_schema_file(hoox_recipe: Recipe) -> Path:
     return hoox_recipe.migrations_dir.parent / "schema.sql"
 
 
-def test_numbering(hoox_recipe: Recipe, hoox_migrations: list[Migration]) -> None:
+def test_numbering(hoox_recipe: Recipe, hoox_migrations: Migrations) -> None:
     """The migrations are numbered, from the first to the last, without gaps or duplicates."""
-    if not hoox_migrations:
+    files = hoox_migrations.files
+    if not files:
         pytest.fail(f"There is no migration in {hoox_recipe.migrations_dir}.", pytrace=False)
-    numbers = {migration.name: leading_number(_top(migration)) for migration in hoox_migrations}
+    numbers = {migration.name: leading_number(_top(migration)) for migration in files}
     lacking = [name for name, number in numbers.items() if number is None]
     if lacking:
         pytest.fail(f"{', '.join(lacking)} should begin with a number, as in 0001_name.sql.", pytrace=False)
@@ -65,37 +68,34 @@ def test_numbering(hoox_recipe: Recipe, hoox_migrations: list[Migration]) -> Non
     gaps = [f"{number:04d}" for number in range(found[0], found[-1]) if number not in found]
     if gaps:
         pytest.fail(
-            f"There is no migration {', '.join(gaps)}, though there is {hoox_migrations[-1].name}:"
+            f"There is no migration {', '.join(gaps)}, though there is {files[-1].name}:"
             " a file was left out, or numbered wrongly.",
             pytrace=False,
         )
 
 
-def test_rules(hoox_recipe: Recipe, hoox_migrations: list[Migration]) -> None:
+def test_rules(hoox_migrations: Migrations) -> None:
     """Every migration keeps D1's rules: it would run there."""
     with closing(Model([])) as model:
-        model.run(
-            sql.Piece(each.sql, 0, 1) for each in migrations.history_tables(hoox_recipe.migrations_table)
-        )
-        for migration in hoox_migrations:
+        model.run(sql.Piece(each.sql, 0, 1) for each in history_tables(hoox_migrations.table))
+        for migration in hoox_migrations.files:
             try:
-                migrations.try_on(model, migration)
+                try_on(model, migration)
             except HooxError as error:
                 raise pytest.fail.Exception(f"D1 would not run it. {error}", pytrace=False) from None
 
 
-def test_upgrade(
-    hoox_recipe: Recipe, hoox_migrations: list[Migration], hoox_db_factory: LedgerFactory, tmp_path: Path
-) -> None:
+def test_upgrade(hoox_migrations: Migrations, hoox_db_factory: LedgerFactory, tmp_path: Path) -> None:
     """Every migration applies on top of its predecessor with rows in it, and loses or orphans none."""
     problems = []
-    for place, migration in enumerate(hoox_migrations):
+    files = hoox_migrations.files
+    for place, migration in enumerate(files):
         path = tmp_path / f"{place}.sqlite"
         if place:
-            hoox_db_factory.file(path, migrate_to=hoox_migrations[place - 1].name)
+            hoox_db_factory.file(path, migrate_to=files[place - 1].name)
         with closing(LocalDatabase(path, create=True)) as database:
             try:
-                migrations.apply(database, hoox_migrations, hoox_recipe.migrations_table, to=migration.name)
+                hoox_migrations.apply(database, to=migration.name)
             except HooxError as error:
                 problems.append(str(error))
                 continue
@@ -106,14 +106,12 @@ def test_upgrade(
         pytest.fail("\n".join(problems), pytrace=False)
 
 
-def test_second_run(
-    hoox_recipe: Recipe, hoox_migrations: list[Migration], hoox_db_factory: LedgerFactory, tmp_path: Path
-) -> None:
+def test_second_run(hoox_migrations: Migrations, hoox_db_factory: LedgerFactory, tmp_path: Path) -> None:
     """Applying the migrations to a ledger that has them already does nothing."""
     path = hoox_db_factory.file(tmp_path / "ledger.sqlite")
     before = path.read_bytes()
     with closing(LocalDatabase(path)) as database:
-        applied, _ = migrations.apply(database, hoox_migrations, hoox_recipe.migrations_table)
+        applied, _ = hoox_migrations.apply(database)
     if applied or path.read_bytes() != before:
         names = ", ".join(each.name for each in applied) or "No migration"
         pytest.fail(f"{names} ran again on a ledger that has it, and changed the ledger.", pytrace=False)

@@ -202,19 +202,22 @@ def build(recipe: Recipe, path: Path) -> bytes:
 
     Raises `HooxError` where a migration or the scenario does not work.
     """
-    from hoox_tasks import ledger, migrations, seeding, sql
+    from hoox_tasks import ledger, seeding, sql
     from hoox_tasks.database.local.database import LocalDatabase
+    from hoox_tasks.migrations import Migrations
 
-    files = migrations.discover(recipe.migrations_dir, recipe.migrations_pattern)
+    migrations = Migrations.read(
+        recipe.migrations_dir, recipe.migrations_pattern, table=recipe.migrations_table
+    )
     try:
         with closing(LocalDatabase(path, create=True)) as database:
             # Nobody else uses it yet. A ledger in WAL mode could not be deserialized.
             database.connection.execute("PRAGMA journal_mode = MEMORY").fetchall()
             database.connection.execute("PRAGMA synchronous = OFF")
-            migrations.apply(database, files, recipe.migrations_table, to=recipe.migrate_to)
-            if files:
+            migrations.apply(database, to=recipe.migrate_to)
+            if migrations.files:
                 # The one thing in a template that would not be the same tomorrow.
-                history = sql.quote_name(recipe.migrations_table)
+                history = sql.quote_name(migrations.table)
                 database.connection.execute(f"UPDATE {history} SET applied_at = '2026-01-01 00:00:00'")
             if recipe.scenario is not None:
                 ledger.seed(

@@ -65,12 +65,12 @@ def read_inputs(lines: Iterable[str]) -> Iterator[str]:
 class Shell:
     """A prompt on `database`; `execute` runs SQL and shows what comes of it.
 
-    `history_table` is the migrations table, which is left out of `.schema`. `mode` stands in the prompt.
+    `migrations_table` is the migrations table, which is left out of `.schema`. `mode` stands in the prompt.
     """
 
     database: Database
     execute: Callable[[str], None]
-    history_table: str
+    migrations_table: str
     mode: str = ""
 
     def answer(self, text: str) -> bool:
@@ -84,7 +84,7 @@ class Shell:
         if name == ".help":
             sys.stdout.write(HELP)
         elif name == ".tables":
-            tables = ledger.list_tables(self.database, self.history_table)
+            tables = ledger.list_tables(self.database, self.migrations_table)
             print_table(("table", "rows"), [(table.name, table.rows) for table in tables])
         elif name == ".schema":
             self._show_schema(arguments[0] if arguments else None)
@@ -127,7 +127,7 @@ class Shell:
             schema = [item for item in schema if wanted in {item.table.lower(), item.name.lower()}]
             if not schema:
                 raise Refused(f"There is no table {table}.", "`.tables` lists them.")
-        sys.stdout.write(ledger.describe(schema, self.history_table))
+        sys.stdout.write(ledger.describe(schema, self.migrations_table))
 
 
 def read_names(database: Database) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from hoox_tasks.config import settings
 from hoox_tasks.database import load
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.migrations import Migrations
 from tests.support.remote import Counting, connect
 from tests.support.sqlite_files import ask, contents, execute, opened
 from tests.support.strategies import MadeLedger, examples, ledgers
@@ -46,7 +47,7 @@ def path(tmp_path: Path) -> Path:
     """A migrated ledger with some trades."""
     ledger = tmp_path / "ledger.sqlite"
     with closing(LocalDatabase(ledger, create=True)) as database:
-        migrations.apply(database, files(), HISTORY)
+        Migrations(files()).apply(database)
         rows = [
             (f"t{number}", number, "bybit", "BTCUSDT", "LONG", number / 7, "EXECUTED")
             for number in range(500)
@@ -59,7 +60,7 @@ def path(tmp_path: Path) -> Path:
 def exported(ledger: Path, name: str = "backup.sql") -> Path:
     target = ledger.with_name(name)
     with closing(LocalDatabase(ledger)) as database:
-        backups.export(database, target, compressed=name.endswith(".gz"))
+        backups.export(database, target, compressed=name.endswith(".gz"), migrations_table="d1_migrations")
     return target
 
 
@@ -100,7 +101,7 @@ def test_a_ledger_goes_to_d1_and_back(path: Path, wire: Counting) -> None:
     with closing(connect(wire)) as remote, verification.loaded(file) as scratch:
         remote.replace(scratch.path)
         back = path.with_name("back.sql")
-        backups.export(remote, back, online=True)
+        backups.export(remote, back, online=True, migrations_table="d1_migrations")
         again = verification.check_file(back)
         assert again is not None
         verification.compare(scratch, again.tables, "D1")
@@ -262,7 +263,7 @@ def test_a_truncated_file_is_refused(path: Path, name: str, manifest: bool) -> N
     if not manifest:
         backups.manifest_path(file).unlink()
     file.write_bytes(file.read_bytes()[:-30])
-    with pytest.raises(Refused, match="cut off"), backups.checked(file, files(), HISTORY):
+    with pytest.raises(Refused, match="cut off"), backups.checked(file, Migrations(files())):
         pass
 
 
@@ -276,14 +277,17 @@ def test_a_manifest_of_another_content_is_refused(path: Path) -> None:
     backups.manifest_path(file).write_text(
         text.replace(manifest.tables["trades"].fingerprint, wrong.fingerprint)
     )
-    with pytest.raises(HooxError, match="trades has other values"), backups.checked(file, files(), HISTORY):
+    with (
+        pytest.raises(HooxError, match="trades has other values"),
+        backups.checked(file, Migrations(files())),
+    ):
         pass
 
 
 def test_a_newer_schema_is_refused(path: Path) -> None:
     """A backup with a migration that is not at hand is refused by its name."""
     words = r"0002_runbook_columns\.sql is not among yours"
-    with pytest.raises(Refused, match=words), backups.checked(exported(path), files()[:1], HISTORY):
+    with pytest.raises(Refused, match=words), backups.checked(exported(path), Migrations(files()[:1])):
         pass
 
 
@@ -292,7 +296,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, content: bytes) -> None:
     """Text, another's tables, broken archives, binary and empty files are refused."""
     file = tmp_path / "x.sql"
     file.write_bytes(content)
-    with pytest.raises(Refused), backups.checked(file, files(), HISTORY):
+    with pytest.raises(Refused), backups.checked(file, Migrations(files())):
         pass
 
 
@@ -380,7 +384,13 @@ def test_backups_are_listed_newest_first(path: Path) -> None:
     folder = path.parent / "backups"
     with closing(LocalDatabase(path)) as database:
         for name in ("one.sql", "two.sql.gz"):
-            backups.export(database, folder / name, compressed=name.endswith("gz"), verify=name == "one.sql")
+            backups.export(
+                database,
+                folder / name,
+                compressed=name.endswith("gz"),
+                verify=name == "one.sql",
+                migrations_table="d1_migrations",
+            )
     (folder / "old.sql").write_text("COMMIT;")
     found = {one.path.name: one.verified for one in backups.find(folder)}
     assert found == {"one.sql": True, "two.sql.gz": False, "old.sql": False}
@@ -399,7 +409,7 @@ def test_some_tables_are_restored_alone(path: Path) -> None:
     file = exported(path)
     before = contents(path)
     execute(path, "DELETE FROM trades WHERE timestamp > 3; UPDATE balances SET asset = 'EUR'")
-    with backups.checked(file, files(), HISTORY) as backup, closing(LocalDatabase(path)) as database:
+    with backups.checked(file, Migrations(files())) as backup, closing(LocalDatabase(path)) as database:
         backups.restore(database, backup, ["trades"])
     after = contents(path)
     assert after["tables"]["trades"] == before["tables"]["trades"]
@@ -415,7 +425,7 @@ def test_the_engines_own_tables_stay(path: Path) -> None:
         "INSERT INTO _cf_METADATA VALUES (2, x'01')",
     )
     file = exported(path)
-    with backups.checked(file, files(), HISTORY) as backup, closing(LocalDatabase(path)) as database:
+    with backups.checked(file, Migrations(files())) as backup, closing(LocalDatabase(path)) as database:
         backups.restore(database, backup)
     assert ask(path, "SELECT * FROM _cf_METADATA") == [(2, b"\x01")]
     assert "_cf_METADATA" not in file.read_text()

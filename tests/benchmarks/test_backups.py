@@ -22,6 +22,7 @@ import pytest
 from hoox_tasks import backups, migrations
 from hoox_tasks.config import settings
 from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.migrations import Migrations
 
 ROWS = int(os.environ.get("HOOX_BENCHMARK_ROWS", "1000000"))
 FILES = migrations.discover(settings.bundled("migrations"))
@@ -46,7 +47,7 @@ def trades() -> Iterator[tuple[object, ...]]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
     with closing(LocalDatabase(ledger, create=True)) as database:
-        migrations.apply(database, FILES, "d1_migrations")
+        Migrations(FILES).apply(database)
         with database.transaction() as connection:
             connection.executemany(f"INSERT INTO trades VALUES ({','.join('?' * 16)})", trades())
     return ledger
@@ -74,11 +75,11 @@ def test_backups_keep_up_with_the_shell(path: Path, tmp_path: Path) -> None:
 
     def exported(verify: bool) -> None:
         with closing(LocalDatabase(path)) as database:
-            backups.export(database, ours, verify=verify)
+            backups.export(database, ours, verify=verify, migrations_table="d1_migrations")
 
     def restored() -> None:
         with (
-            backups.checked(ours, FILES, "d1_migrations") as backup,
+            backups.checked(ours, Migrations(FILES)) as backup,
             closing(LocalDatabase(tmp_path / "new.sqlite", create=True)) as database,
         ):
             backups.restore(database, backup)

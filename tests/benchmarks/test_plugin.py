@@ -18,9 +18,10 @@ from statistics import median
 
 import pytest
 
-from hoox_tasks import ledger, migrations
+from hoox_tasks import ledger
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.seeding import counts, load_scenario
 from hoox_tasks.testing.ledgers import LedgerFactory
 from hoox_tasks.testing.templates import Recipe, Templates
@@ -96,7 +97,7 @@ def test_a_fresh_ledger_is_much_faster_than_making_one(
     def from_nothing() -> None:
         path = tmp_path / "anew.sqlite"
         with closing(LocalDatabase(path, create=True)) as database:
-            migrations.apply(database, migrations.discover(recipe.migrations_dir), recipe.migrations_table)
+            Migrations.read(recipe.migrations_dir).apply(database)
             ledger.seed(database, scenario, scale=recipe.scale)
             database.connection.execute(QUERY).fetchall()
         path.unlink()

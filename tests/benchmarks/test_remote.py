@@ -21,6 +21,7 @@ from hoox_tasks import backups, ledger, migrations, seeding
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.remote.database import RemoteDatabase
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.server import Api, create_app
 from tests.support import npm
 from tests.support.d1_api import ACCOUNT, BASE, DATABASE, listening
@@ -68,16 +69,19 @@ def test_requests_and_bytes(app: Api, tmp_path: Path) -> None:
     measured: dict[str, tuple[int, int, int]] = {}
     with closing(RemoteDatabase(client, "ledger")) as database:
         tasks: dict[str, tuple[int, Callable[[], object]]] = {
-            "migrate (2 pending)": (5, lambda: migrations.apply(database, ours, HISTORY)),
-            "migrate (nothing pending)": (1, lambda: migrations.apply(database, ours, HISTORY)),
-            "status": (1, lambda: migrations.status(database, ours, HISTORY)),
+            "migrate (2 pending)": (5, lambda: Migrations(ours).apply(database)),
+            "migrate (nothing pending)": (1, lambda: Migrations(ours).apply(database)),
+            "status": (1, lambda: Migrations(ours).status(database)),
             "apply's notes": (1, lambda: ledger.audit(database, HISTORY)),
             "seed (demo)": (5, lambda: ledger.seed(database, demo)),
             "list": (2, lambda: ledger.list_tables(database, HISTORY)),
             "query (five trades)": (2, lambda: list(database.query("SELECT * FROM trades LIMIT 5"))),
             "schema": (1, database.schema),
-            "export": (8, lambda: backups.export(database, tmp_path / "export.sql")),
-            "reset (without its export)": (3, lambda: ledger.reset(database, ours, HISTORY)),
+            "export": (
+                8,
+                lambda: backups.export(database, tmp_path / "export.sql", migrations_table="d1_migrations"),
+            ),
+            "reset (without its export)": (3, lambda: ledger.reset(database, Migrations(ours))),
         }
         for name, (most, run) in tasks.items():
             wire.clear()

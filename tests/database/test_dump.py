@@ -386,7 +386,7 @@ def in_process(code: str, *arguments: object) -> str:
 PEAK = """
 import re, resource, sys
 from pathlib import Path
-from hoox_tasks import dump
+from hoox_tasks.database import dump
 from hoox_tasks.database.local.database import LocalDatabase
 dump.dump(LocalDatabase(Path(sys.argv[1])), lambda text: None)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -163,13 +163,13 @@ def test_any_ledger_comes_back_from_d1(
             ledger.build(connection)
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         with closing(LocalDatabase(source)) as database:
-            backups.export(database, Path(name, "a.sql"))
+            backups.export(database, Path(name, "a.sql"), migrations_table="d1_migrations")
         with verification.loaded(Path(name, "a.sql")) as scratch:
             remote.replace(scratch.path)
         with closing(file_of(app)) as there:
             assert there.execute("PRAGMA foreign_key_check").fetchall() == []
         assert whole(next(iter(app._ledgers.values())).path) == whole(source)
-        backups.export(remote, Path(name, "b.sql"), online=online)
+        backups.export(remote, Path(name, "b.sql"), online=online, migrations_table="d1_migrations")
         with (
             verification.loaded(Path(name, "b.sql")) as scratch,
             closing(LocalDatabase(back, create=True)) as database,
@@ -232,7 +232,7 @@ def test_text_that_is_not_utf_8_is_backed_up(remote: RemoteDatabase, tmp_path: P
         b"CREATE TABLE t (a); INSERT INTO t VALUES (CAST(X'61ff62' AS TEXT)), ('\xc3\xa9');"
     )
     path = tmp_path / "b.sql"
-    backups.export(remote, path, online=online)
+    backups.export(remote, path, online=online, migrations_table="d1_migrations")
     with closing(sqlite3.connect(":memory:")) as loaded:
         loaded.executescript(path.read_text())
         found = loaded.execute("SELECT typeof(a), hex(a) FROM t").fetchall()
@@ -293,7 +293,7 @@ def test_a_trading_ledger_is_read_online_and_says_so(remote: RemoteDatabase) -> 
 def test_a_backup_of_a_trading_ledger_says_what_it_is(remote: RemoteDatabase, tmp_path: Path) -> None:
     """An online export that is not of one moment is loaded and compared, says so, and replaces no other."""
     path = tmp_path / "b.sql"
-    exported = backups.export(remote, path, online=True)
+    exported = backups.export(remote, path, online=True, migrations_table="d1_migrations")
     assert (exported.verified, exported.one_moment) == (True, False)
     manifest = backups.read_manifest(path)
     assert manifest is not None

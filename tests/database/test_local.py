@@ -90,15 +90,16 @@ def test_a_damaged_file_is_refused(database: LocalDatabase) -> None:
 READ_ONLY = """
 import concurrent.futures.thread, os, sys
 from pathlib import Path
-from hoox_tasks.database import Statement, reader
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database import dump
+from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
-from hoox_tasks import dump, migrations
+from hoox_tasks.migrations import Migrations
 if os.getuid() == 0:
     os.setuid(65534)  # Root may write whatever the permissions are.
 database = LocalDatabase(Path(sys.argv[1]))
 print(list(database.query("SELECT x FROM t ORDER BY x")))
-print(migrations.status(database, [], "d1_migrations").entries)
+print(Migrations([]).status(database).entries)
 print(dump.dump(database, lambda text: None))
 try:
     database.batch([Statement("DELETE FROM t")])
@@ -228,7 +229,7 @@ def test_too_large_a_statement_is_told(database: LocalDatabase) -> None:
 STREAM = """
 import re, sys
 from pathlib import Path
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
 database = LocalDatabase(Path(sys.argv[1]))
 many = (
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"

@@ -24,7 +24,7 @@ from hoox_tasks.console.formats import FORMATS, render
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import Migration, MigrationFailed
+from hoox_tasks.migrations import Migration, MigrationFailed, Migrations
 from hoox_tasks.server import create_app
 from hoox_tasks.tasks.ledger import run as run_query
 from tests.support.d1_api import DATABASE, listening
@@ -88,14 +88,14 @@ def runbook(connect: Connect, folder: Path, *, capture: Callable[[], str]) -> li
     shown: list[Any] = []
 
     def status() -> list[Any]:
-        entries = migrations.status(database, ours, HISTORY).entries
+        entries = Migrations(ours).status(database).entries
         return [(entry.name, entry.state, bool(entry.applied_at)) for entry in entries]
 
     with closing(connect()) as database:
         shown.append(status())
-        applied, after = migrations.apply(database, ours, HISTORY)
+        applied, after = Migrations(ours).apply(database)
         shown += [[one.name for one in applied], after.version, status()]
-        shown += [migrations.apply(database, ours, HISTORY)[0], ledger.audit(database, HISTORY)]
+        shown += [Migrations(ours).apply(database)[0], ledger.audit(database, HISTORY)]
         shown += [ledger.audit(database, HISTORY), ledger.seed(database, quiet)]
         shown.append([table for table in ledger.list_tables(database, HISTORY) if table.name != "_cf_KV"])
         shown.append(ledger.describe(database.schema(), HISTORY))
@@ -114,9 +114,11 @@ def runbook(connect: Connect, folder: Path, *, capture: Callable[[], str]) -> li
             with pytest.raises(HooxError) as caught:
                 list(database.query(refused))
             shown.append(str(caught.value))
-        exported = backups.export(database, folder / "export.sql.gz", compressed=True)
+        exported = backups.export(
+            database, folder / "export.sql.gz", compressed=True, migrations_table="d1_migrations"
+        )
         shown += [exported.tables, _loaded((folder / "export.sql.gz").read_bytes())]
-        shown.append(ledger.reset(database, ours, HISTORY).version)
+        shown.append(ledger.reset(database, Migrations(ours)).version)
         shown += [status(), [table.rows for table in ledger.list_tables(database, HISTORY)]]
     return shown
 
@@ -185,14 +187,14 @@ def test_guards(real: Connect, local: Connect, write: Callable[..., list[Migrati
     told = []
     for connect in (real, local):
         with closing(connect()) as database:
-            migrations.apply(database, write(first), HISTORY)
+            Migrations(write(first)).apply(database)
             before = database.schema()
             files = write(first, second)
             with pytest.raises(MigrationFailed) as caught:
-                migrations.apply(database, files, HISTORY)
+                Migrations(files).apply(database)
             told.append(str(caught.value).split(": SQLITE")[0])
             assert database.schema() == before
-            assert migrations.status(database, files, HISTORY).version == "0001_step.sql"
+            assert Migrations(files).status(database).version == "0001_step.sql"
         (files[1].path).unlink()
     assert told[0] == told[1]
     assert words in told[0]
@@ -218,8 +220,8 @@ def test_a_changed_history_stops_the_unit(
     for connect in (real, local):
         with closing(connect()) as plain, closing(connect()) as second:
             overtaken = Overtaken(plain.client, "ledger")
-            overtaken.other = lambda: migrations.apply(second, files[:1], HISTORY)
-            applied, _ = migrations.apply(overtaken, files, HISTORY)
+            overtaken.other = lambda: Migrations(files[:1]).apply(second)
+            applied, _ = Migrations(files).apply(overtaken)
             assert [one.name for one in applied] == ["0002_step.sql"]
             assert list(second.query("SELECT a FROM t")) == [(1,), (2,)]
 
@@ -236,7 +238,7 @@ def test_concurrent_runs(request: Any, write: Callable[..., list[Migration]], wh
         with closing(connect()) as database:
             ready.wait(10)
             try:
-                counts.append(len(migrations.apply(database, files, HISTORY)[0]))
+                counts.append(len(Migrations(files).apply(database)[0]))
             except HooxError as error:
                 problems.append(str(error))
 

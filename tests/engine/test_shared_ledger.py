@@ -102,7 +102,7 @@ def test_a_running_worker_sees_what_was_restored(npm_packages: Path, tmp_path: P
                 answers.append(http.post(address, content="SELECT count(*) FROM t").json())
 
         with closing(LocalDatabase(path)) as database:
-            backups.export(database, tmp_path / "b.sql")
+            backups.export(database, tmp_path / "b.sql", migrations_table="d1_migrations")
             asking = threading.Thread(target=keep_asking)
             asking.start()
             for _ in range(5):

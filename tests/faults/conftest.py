@@ -12,7 +12,7 @@ import pytest
 
 from hoox_tasks import ledger, migrations, seeding
 from hoox_tasks.config.settings import bundled
-from hoox_tasks.migrations import Migration
+from hoox_tasks.migrations import Migration, Migrations
 from tests.support.faults import HISTORY, MIGRATIONS, Place
 from tests.support.proxy import Faults
 
@@ -46,7 +46,7 @@ def seeded(tmp_path: Path) -> Path:
     place = Place(tmp_path / "seeded.sqlite", Faults(0))
     ours = migrations.discover(bundled("migrations"))
     with place.remote() as database:
-        migrations.apply(database, ours, HISTORY)
+        Migrations(ours).apply(database)
         ledger.seed(database, seeding.load_scenario("quiet", [bundled("fixtures")]))
     with closing(sqlite3.connect(place.path)) as file:
         file.execute(f"UPDATE {HISTORY} SET applied_at = '2026-01-01 00:00:00'")

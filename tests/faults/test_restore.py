@@ -24,10 +24,11 @@ from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import undo_to
 from hoox_tasks.release import rehearsal
-from tests.support.faults import HISTORY, SEEDS, Place, State, connected, failure, tell, unsure
+from tests.support.faults import SEEDS, Place, State, connected, failure, tell, unsure
 from tests.support.proxy import Faults, FaultyTransport
 
 TABLES = ["trades", "positions"]
@@ -71,8 +72,8 @@ def backup_of(path: Path) -> Iterator[Checked]:
     """Export a ledger file and load the backup for a block."""
     backup = path.with_suffix(".sql")
     with closing(LocalDatabase(path)) as database:
-        backups.export(database, backup)
-    with backups.checked(backup, OURS, HISTORY) as checked:
+        backups.export(database, backup, migrations_table="d1_migrations")
+    with backups.checked(backup, Migrations(OURS)) as checked:
         yield checked
 
 
@@ -270,7 +271,7 @@ def test_rehearsal(make: Callable[..., Place], seeded: Path, tmp_path: Path, see
     place = make(-1, seeded)
     before = place.state()
     with place.remote() as database:
-        expected = rehearsal.rehearse(database, files, HISTORY, allow_data_loss=True).effects
+        expected = rehearsal.rehearse(database, Migrations(files), allow_data_loss=True).effects
     assert len(expected) > 1
     outcomes = []
     for seed in seeds:
@@ -278,7 +279,7 @@ def test_rehearsal(make: Callable[..., Place], seeded: Path, tmp_path: Path, see
         with place.remote(Faults(seed, rate=0.2)) as database:
             error = failure(
                 lambda: found.extend(  # noqa: B023
-                    rehearsal.rehearse(database, files, HISTORY, allow_data_loss=True).effects
+                    rehearsal.rehearse(database, Migrations(files), allow_data_loss=True).effects
                 )
             )
         assert error or found == expected
@@ -296,14 +297,18 @@ def test_online_export(
     place = make(-1, changed(CHANGES + LONG))
     folder = tmp_path / "backups"
     with place.remote() as database:
-        backups.export(database, folder / "whole.sql", online=True)
+        backups.export(database, folder / "whole.sql", online=True, migrations_table="d1_migrations")
     whole = (folder / "whole.sql").read_bytes()
     for path in folder.iterdir():
         path.unlink()
     outcomes = []
     for seed in seeds:
         with place.remote(Faults(seed, rate=0.1)) as database:
-            error = failure(lambda: backups.export(database, folder / "run.sql", online=True))
+            error = failure(
+                lambda: backups.export(
+                    database, folder / "run.sql", online=True, migrations_table="d1_migrations"
+                )
+            )
         written = {path.name for path in folder.iterdir()}
         assert written == (set() if error else {"run.sql", backups.manifest_path(folder / "run.sql").name})
         assert error or (folder / "run.sql").read_bytes() == whole

@@ -17,7 +17,7 @@ from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import RemoteError
-from hoox_tasks.migrations import Migration, MigrationFailed
+from hoox_tasks.migrations import Migration, MigrationFailed, Migrations
 from hoox_tasks.server import create_app
 from tests.support.d1_api import ACCOUNT, BASE, DATABASE
 from tests.support.faults import HISTORY, SEEDS, TOKEN, Place, failure, tell, unsure
@@ -31,7 +31,7 @@ def test_migrate(make: Callable[..., Place], files: list[Migration], seeds: rang
     states = [clean.state()]
     for migration in files:
         with clean.remote() as database:
-            migrations.apply(database, files, HISTORY, to=migration.name)
+            Migrations(files).apply(database, to=migration.name)
         states.append(clean.state())
     outcomes = []
     for seed in seeds:
@@ -39,7 +39,7 @@ def test_migrate(make: Callable[..., Place], files: list[Migration], seeds: rang
         for _ in range(3):
             before = place.history()
             with place.remote(place.faults) as database:
-                error = failure(lambda: migrations.apply(database, files, HISTORY))
+                error = failure(lambda: Migrations(files).apply(database))
             assert place.state() in states
             history = place.history()
             if error is None:
@@ -51,7 +51,7 @@ def test_migrate(make: Callable[..., Place], files: list[Migration], seeds: rang
             assert len(history) <= len(before) + len(told) + unsure(error)
             outcomes.append("unsure" if unsure(error) else "failed")
         with place.remote() as database:
-            migrations.apply(database, files, HISTORY)
+            Migrations(files).apply(database)
         assert place.state() == states[-1]
     tell("migrate", outcomes)
     assert "applied" in outcomes
@@ -63,14 +63,14 @@ def test_apply(make: Callable[..., Place], seeds: range) -> None:
     ours = migrations.discover(bundled("migrations"))
 
     def apply(database: Database) -> None:
-        migrations.apply(database, ours, HISTORY)
+        Migrations(ours).apply(database)
         ledger.audit(database, HISTORY)
 
     clean = make(-1)
     states = [clean.state()]
     for migration in ours:
         with clean.remote() as database:
-            migrations.apply(database, ours, HISTORY, to=migration.name)
+            Migrations(ours).apply(database, to=migration.name)
         states.append(clean.state())
     names = {f"schema-{migration.name}" for migration in ours}
     outcomes = []
@@ -117,7 +117,7 @@ def test_seed(
     ours = migrations.discover(bundled("migrations"))
     empty = make(-1)
     with empty.remote() as database:
-        migrations.apply(database, ours, HISTORY)
+        Migrations(ours).apply(database)
     none = empty.state()
     with closing(sqlite3.connect(empty.path)) as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -140,14 +140,14 @@ def test_reset(make: Callable[..., Place], seeded: Path, seeds: range) -> None:
     before = Place(seeded, Faults(0)).state()
     clean = make(-1, seeded)
     with clean.remote() as database:
-        ledger.reset(database, ours, HISTORY)
+        ledger.reset(database, Migrations(ours))
     after = clean.state()
     assert after != before
     outcomes = []
     for seed in seeds:
         place = make(seed, seeded)
         with place.remote(place.faults) as database:
-            error = failure(lambda: ledger.reset(database, ours, HISTORY))
+            error = failure(lambda: ledger.reset(database, Migrations(ours)))
         told = "wiped" if error is None else "failed"
         if error is not None and "was wiped and migrated, but" in error.problem:
             told = "wiped, not looked at"
@@ -167,7 +167,7 @@ def test_mark(make: Callable[..., Place], files: list[Migration], seeds: range) 
     for seed in seeds:
         place = make(seed)
         with place.remote(place.faults) as database:
-            error = failure(lambda: migrations.mark(database, files, HISTORY, "0001_tables.sql"))
+            error = failure(lambda: Migrations(files).mark(database, "0001_tables.sql"))
         done = ["0001_tables.sql"]
         allowed = [done] if error is None else [[], done] if unsure(error) else [[]]
         assert place.history() in allowed
@@ -208,7 +208,7 @@ def test_export(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds:
     place = make(-1, seeded)
     folder = tmp_path / "backups"
     with place.remote() as database:
-        backups.export(database, folder / "whole.sql")
+        backups.export(database, folder / "whole.sql", migrations_table="d1_migrations")
     whole = (folder / "whole.sql").read_bytes()
     manifest = backups.manifest_path(folder / "run.sql")
     for path in folder.iterdir():
@@ -216,7 +216,9 @@ def test_export(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds:
     outcomes = []
     for seed in seeds:
         with place.remote(Faults(seed, rate=0.2)) as database:
-            error = failure(lambda: backups.export(database, folder / "run.sql"))
+            error = failure(
+                lambda: backups.export(database, folder / "run.sql", migrations_table="d1_migrations")
+            )
         written = sorted(path.name for path in folder.iterdir())
         assert written == ([] if error else ["run.sql", manifest.name])
         assert error or (folder / "run.sql").read_bytes() == whole
@@ -252,12 +254,12 @@ def test_the_answer_to_the_write_is_lost(
     place = make(1, seeded if task in {"reset", "query"} else None)
     if task in {"seed", "audit"}:
         with place.remote() as database:
-            migrations.apply(database, ours, HISTORY)
+            Migrations(ours).apply(database)
     tasks: dict[str, tuple[int, Callable[[Database], object]]] = {
-        "migrate": (2, lambda database: migrations.apply(database, ours, HISTORY)),
+        "migrate": (2, lambda database: Migrations(ours).apply(database)),
         "seed": (1, lambda database: ledger.seed(database, quiet)),
-        "reset": (1, lambda database: ledger.reset(database, ours, HISTORY)),
-        "mark": (2, lambda database: migrations.mark(database, ours, HISTORY, "1")),
+        "reset": (1, lambda database: ledger.reset(database, Migrations(ours))),
+        "mark": (2, lambda database: Migrations(ours).mark(database, "1")),
         "audit": (0, lambda database: ledger.audit(database, HISTORY)),
         "query": (0, lambda database: database.query("DELETE FROM trades", write=True)),
     }
@@ -308,7 +310,7 @@ def test_no_answer_is_not_success(make: Callable[..., Place], seeded: Path) -> N
             closing(RemoteDatabase(client, "ledger")) as database,
             pytest.raises(RemoteError, match="nothing shows that ledger was wiped") as caught,
         ):
-            ledger.reset(database, ours, HISTORY)
+            ledger.reset(database, Migrations(ours))
     assert "inv db.list" in caught.value.remedy
     assert Fault.LOST_AFTER in FORWARDED
     assert place.state() == Place(seeded, Faults(0)).state()

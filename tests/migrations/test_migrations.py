@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from hoox_tasks import migrations
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import MigrationFailed, State
+from hoox_tasks.migrations import MigrationFailed, Migrations, State
 from tests.support import ROOT
 from tests.support.sqlite_files import ask, dumped, execute, opened
 from tests.support.strategies import examples
@@ -51,15 +52,15 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         path.write_bytes(text.encode())
 
 
-def apply(database: LocalDatabase, folder: Path, **options: object) -> list[str]:
+def apply(database: LocalDatabase, folder: Path, *, strict: bool = True, **options: Any) -> list[str]:
     """Apply what is pending; gives the names of what was applied."""
-    applied, _ = migrations.apply(database, migrations.discover(folder), HISTORY, **options)  # type: ignore[arg-type]
+    applied, _ = Migrations.read(folder, strict=strict).apply(database, **options)
     return [one.name for one in applied]
 
 
 def states(database: LocalDatabase, folder: Path) -> dict[str, State]:
     """Give every migration's state."""
-    current = migrations.status(database, migrations.discover(folder), HISTORY)
+    current = Migrations.read(folder).status(database)
     return {entry.name: entry.state for entry in current.entries}
 
 
@@ -196,7 +197,7 @@ def test_applying_and_applying_again(database: LocalDatabase, folder: Path) -> N
     assert ask(database.path, "SELECT name FROM sqlite_schema WHERE name IN ('a', 'b', 'c') ORDER BY 1") == [
         ("a",), ("b",), ("c",)
     ]  # fmt: skip
-    current = migrations.status(database, migrations.discover(folder), HISTORY)
+    current = Migrations.read(folder).status(database)
     assert all(entry.state is State.APPLIED and len(entry.applied_at) == 19 for entry in current.entries)
     before = database.path.read_bytes()
     assert apply(database, folder) == []
@@ -256,19 +257,19 @@ def test_marking_puts_every_misfit_right(database: LocalDatabase, folder: Path) 
     (folder / "0002_b.sql").rename(folder / "0002_better.sql")
     (folder / "0003_c.sql").unlink()
     found = migrations.discover(folder)
-    assert "Accepted" in migrations.mark(database, found, HISTORY, "1")
-    assert "new name" in migrations.mark(database, found, HISTORY, "0002_better")
-    assert "Forgot" in migrations.mark(database, found, HISTORY, "0003_c.sql", forget=True)
+    assert "Accepted" in Migrations(found).mark(database, "1")
+    assert "new name" in Migrations(found).mark(database, "0002_better")
+    assert "Forgot" in Migrations(found).mark(database, "0003_c.sql", forget=True)
     assert states(database, folder) == {"0001_a.sql": State.APPLIED, "0002_better.sql": State.APPLIED}
     assert recorded(database.path) == ["0001_a.sql", "0002_better.sql"]
     with pytest.raises(Refused, match="not a recorded migration whose file is gone"):
-        migrations.mark(database, found, HISTORY, "0001_a.sql", forget=True)
+        Migrations(found).mark(database, "0001_a.sql", forget=True)
 
 
 def test_marking_a_pending_one_runs_nothing(database: LocalDatabase, folder: Path) -> None:
     """A pending migration that is marked is recorded, and its statements are not run."""
     write(folder, BASIC)
-    migrations.mark(database, migrations.discover(folder), HISTORY, "0001")
+    Migrations.read(folder).mark(database, "0001")
     assert recorded(database.path) == ["0001_a.sql"]
     assert ask(database.path, "SELECT 1 FROM sqlite_schema WHERE name = 'a'") == []
     assert apply(database, folder) == ["0002_b.sql", "0003_c.sql"]
@@ -279,7 +280,7 @@ def test_a_renamed_one_of_two_equal_files(database: LocalDatabase, folder: Path)
     write(folder, {"0001_a.sql": "-- nothing\n", "0002_b.sql": "-- nothing\n"})
     apply(database, folder)
     (folder / "0002_b.sql").rename(folder / "0002_c.sql")
-    migrations.mark(database, migrations.discover(folder), HISTORY, "2")
+    Migrations.read(folder).mark(database, "2")
     assert states(database, folder) == {"0001_a.sql": State.APPLIED, "0002_c.sql": State.APPLIED}
     assert recorded(database.path) == ["0001_a.sql", "0002_c.sql"]
     (folder / "0001_a.sql").write_text("-- edited\n")
@@ -600,13 +601,13 @@ def test_a_migration_may_look_at_the_history(database: LocalDatabase, folder: Pa
 RUN = """
 import sys
 from pathlib import Path
-from hoox_tasks import migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.migrations import Migrations
 database = LocalDatabase(Path(sys.argv[1]), create=True, busy_timeout=30)
-found = migrations.discover(Path(sys.argv[2]))
+found = Migrations.read(Path(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
-applied, _ = migrations.apply(database, found, "d1_migrations")
+applied, _ = found.apply(database)
 print(" ".join(one.name for one in applied))
 """
 
@@ -653,8 +654,8 @@ def test_two_runs_at_once(tmp_path: Path, folder: Path, number: int) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hoox_tasks import migrations
-from hoox_tasks.database.local import LocalDatabase
+from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.migrations import Migrations
 database = LocalDatabase(Path(sys.argv[1]))
 left = int(sys.argv[3])
 def die():
@@ -663,7 +664,7 @@ def die():
     if left <= 0:
         os.kill(os.getpid(), signal.SIGKILL)
 database.connection.set_progress_handler(die, 50)
-migrations.apply(database, migrations.discover(Path(sys.argv[2])), "d1_migrations")
+Migrations.read(Path(sys.argv[2])).apply(database)
 """
 
 

@@ -24,6 +24,7 @@ from hoox_tasks import migrations
 from hoox_tasks.config import settings
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import Change, find_changes, undo_to
 from hoox_tasks.release import rehearsal
@@ -157,16 +158,17 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
 # ------------------------------------------------------------------------------------------- kill -9
 
 _DO = {
-    "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None)",
+    "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None, migrations_table='d1_migrations')",
     "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
     "undo": (
-        "database = LocalDatabase(path); points = folder / 'points'\n"
-        "recovery.undo(database, points, points.history(database, points)[-1])"
+        "database = LocalDatabase(path); saved = folder / 'points'\n"
+        "undo_to(database, saved, points.history(database, saved)[-1])"
     ),
-    "migrate": "migrations.apply(LocalDatabase(path), migrations.discover(folder / 'migrations'), 'd1_migrations')",
+    "migrate": "Migrations.read(folder / 'migrations').apply(LocalDatabase(path))",
 }
 _PRELUDE = (
-    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups, migrations\nfrom hoox_tasks.recovery import points as recovery\n"
+    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups\nfrom hoox_tasks.migrations import Migrations\n"
+    "from hoox_tasks.recovery import points\nfrom hoox_tasks.recovery.undo import undo_to\n"
     "from hoox_tasks.backups import verification\n"
     "from hoox_tasks.database.local.database import LocalDatabase\n"
     "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
@@ -217,7 +219,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     _ledger(original, "-")
     _ledger(other, "+")
     with closing(LocalDatabase(other)) as database:
-        backups.export(database, folder / "new.sql", verify=False)
+        backups.export(database, folder / "new.sql", verify=False, migrations_table="d1_migrations")
     path = tmp_path / "ledger.sqlite"
 
     def prepare() -> subprocess.Popen[bytes]:
@@ -331,7 +333,7 @@ def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp
 
     def all_tasks() -> None:
         with files.scratch_folder(tmp_path):
-            backups.export(ledger, tmp_path / "out.sql")
+            backups.export(ledger, tmp_path / "out.sql", migrations_table="d1_migrations")
         take(ledger, folder)
         points.prune(ledger, folder, keep=10)
 
@@ -354,7 +356,7 @@ def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp
 
 def migrated(path: Path) -> LocalDatabase:
     database = LocalDatabase(path, create=True)
-    migrations.apply(database, files(), HISTORY)
+    Migrations(files()).apply(database)
     return database
 
 
@@ -366,12 +368,12 @@ def test_drift_is_named_object_by_object(tmp_path: Path) -> None:
     """What somebody added, dropped or changed by hand is found, and nothing else is."""
     path = tmp_path / "l.sqlite"
     with closing(migrated(path)) as database:
-        assert migrations.find_drift(migrations.status(database, files(), HISTORY), files(), HISTORY) == []
+        assert Migrations(files()).drift(Migrations(files()).status(database)) == []
         execute(
             path,
             "CREATE TABLE more (x); DROP INDEX idx_trades_symbol; ALTER TABLE balances ADD COLUMN note TEXT",
         )
-        found = migrations.find_drift(migrations.status(database, files(), HISTORY), files(), HISTORY)
+        found = Migrations(files()).drift(Migrations(files()).status(database))
     assert [(one.type, one.name, one.what) for one in found] == [
         ("index", "idx_trades_symbol", "missing"),
         ("table", "balances", "different"),
@@ -395,7 +397,7 @@ def test_a_rehearsal_changes_nothing_and_tells_everything(tmp_path: Path) -> Non
             " VALUES ('a', 1, 'bybit', 'BTCUSDT', 'LONG', 'EXECUTED')",
         )
         before = contents(path)
-        found = rehearsal.rehearse(database, migrations.discover(folder), HISTORY)
+        found = rehearsal.rehearse(database, Migrations.read(folder))
     assert contents(path) == before
     assert [one.name for one in found.applied] == ["0003_fills.sql"]
     effects = {one.table: one for one in found.effects}
@@ -413,7 +415,7 @@ def test_a_migration_that_fails_on_the_rows_fails_in_rehearsal(tmp_path: Path) -
     with closing(LocalDatabase(path)) as database:
         before = contents(path)
         with pytest.raises(HooxError, match="UNIQUE constraint failed"):
-            rehearsal.rehearse(database, migrations.discover(folder), HISTORY)
+            rehearsal.rehearse(database, Migrations.read(folder))
     assert contents(path) == before
 
 

@@ -24,7 +24,7 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import MigrationFailed
+from hoox_tasks.migrations import MigrationFailed, Migrations
 from hoox_tasks.release.receipt import Receipt
 from hoox_tasks.release.run import Release
 from hoox_tasks.release.summary import annotation, markdown
@@ -40,7 +40,7 @@ class Workspace:
         self.folder = folder
         self.ledger = ledger
         shutil.copytree(bundled("migrations"), folder / "migrations")
-        migrations.apply(ledger, self.files, TABLE)
+        Migrations(self.files).apply(ledger)
         for number in range(3):
             self.trade(number)
 
@@ -66,7 +66,7 @@ class Workspace:
 
     def release(self, **options: Any) -> Release:
         options = {"restore": lambda path: [f"restore {path.name}"], **options}
-        return Release(self.ledger, self.files, TABLE, self.folder / "backups", **options)
+        return Release(self.ledger, Migrations(self.files), self.folder / "backups", **options)
 
     @property
     def dump(self) -> list[str]:
@@ -102,7 +102,7 @@ def test_the_first_release_makes_the_ledger(tmp_path: Path) -> None:
     """A database that is new, with nothing in it, is released to like any other."""
     files = migrations.discover(bundled("migrations"))
     with closing(LocalDatabase(tmp_path / "new.sqlite", create=True)) as ledger:
-        receipt = Release(ledger, files, TABLE, tmp_path).run()
+        receipt = Release(ledger, Migrations(files), tmp_path).run()
         assert [one.name for one in receipt.applied] == [file.name for file in files]
         assert receipt.tables["trades"] == 0
         assert receipt.way_back == (), "an empty backup cannot be restored"
@@ -171,7 +171,7 @@ def test_a_ledger_of_free_rules_is_rehearsed_by_them(workspace: Workspace) -> No
     with pytest.raises(MigrationFailed, match="sqlite_version"):
         workspace.release().run()
     with closing(LocalDatabase(workspace.folder / "ledger.sqlite", strict=False)) as free:
-        receipt = Release(free, workspace.files, TABLE, workspace.folder / "backups", strict=False).run()
+        receipt = Release(free, Migrations(workspace.files, strict=False), workspace.folder / "backups").run()
     assert (receipt.outcome, receipt.tables["x"]) == ("released", 1)
 
 
@@ -270,7 +270,7 @@ def test_what_came_between_stops_it_half_way_and_is_told(workspace: Workspace) -
     assert [one.name for one in receipt.applied] == ["0003_note.sql"]
     assert (receipt.not_applied, receipt.version) == (("0004_one.sql",), "0003_note.sql")
     assert receipt.failed_in == "migrate"
-    status = migrations.status(workspace.ledger, workspace.files, TABLE)
+    status = Migrations(workspace.files).status(workspace.ledger)
     assert status.version == "0003_note.sql"
     assert ("t9",) in list(workspace.ledger.query("SELECT id FROM trades"))
 
@@ -367,9 +367,9 @@ def test_the_task_tells_people_programs_and_github(workspace: Workspace) -> None
         (line,) = re.findall(rf"inv db\.({way_back}.*) --path ledger.sqlite$", done.stdout, re.M)
         taken = run(workspace.folder, "db", *line.split(), "--confirm")
         assert taken.returncode == 0, taken.stderr
-        status = migrations.status(workspace.ledger, workspace.files, TABLE)
+        status = Migrations(workspace.files).status(workspace.ledger)
         assert status.version == "0002_runbook_columns.sql"
-        migrations.apply(workspace.ledger, workspace.files, TABLE)
+        Migrations(workspace.files).apply(workspace.ledger)
     assert run(workspace.folder, "db", "release", "--summary=/no/such/file").returncode == 0
 
 

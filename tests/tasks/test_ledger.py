@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import sqlite3
 import subprocess
@@ -175,6 +176,16 @@ def test_reset_with_confirm_wipes_and_migrates(seeded: Workspace) -> None:
     fresh.ok("db.apply", "--no-seed")
     assert seeded.ok("db.schema").out == fresh.ok("db.schema").out
     assert seeded.ok("db.migrate.status", "--check").code == 0
+
+
+def test_the_export_of_a_reset_knows_its_version(workspace: Workspace) -> None:
+    """Whatever the migrations table is called, the export before a reset names the last migration."""
+    database = {"binding": "DB", "database_name": "ledger", "database_id": "x", "migrations_table": "history"}
+    (workspace.root / "wrangler.jsonc").write_text(json.dumps({"d1_databases": [database]}))
+    workspace.ok("db.apply", "--no-seed")
+    workspace.ok("db.reset", "--confirm")
+    (manifest,) = (workspace.root / "backups").glob("*.json")
+    assert json.loads(manifest.read_text())["schema_version"] == "0002_runbook_columns.sql"
 
 
 def test_reset_without_backup_writes_no_export(seeded: Workspace) -> None:

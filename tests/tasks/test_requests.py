@@ -11,7 +11,7 @@ import pytest
 from hoox_tasks import backups, ledger, migrations, seeding
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.remote.database import RemoteDatabase
-from hoox_tasks.migrations import Migration
+from hoox_tasks.migrations import Migration, Migrations
 from tests.support.d1_api import TRIGGER
 from tests.support.remote import Counting, connect
 
@@ -45,13 +45,13 @@ def test_pending_migrations(
     """k pending migrations cost at most k + 3 requests, on an empty ledger and on one with any history."""
     texts = [f"CREATE TABLE t{number} (a); INSERT INTO t0 VALUES (1)" for number in range(count + 1)]
     if begun == "ours":
-        migrations.apply(remote, write(texts[0]), HISTORY)
+        Migrations(write(texts[0])).apply(remote)
     if begun == "wrangler":
         remote.batch([migrations.history_tables(HISTORY)[0]])
     files = write(*texts)
     pending = len(files) - (begun == "ours")
     wire.asked.clear()
-    applied, _ = migrations.apply(remote, files, HISTORY)
+    applied, _ = Migrations(files).apply(remote)
     assert len(applied) == pending
     assert len(wire.asked) <= pending + 3
     assert set(wire.asked) == {"raw"}
@@ -59,26 +59,26 @@ def test_pending_migrations(
 
 def test_nothing_pending(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) -> None:
     """Where nothing is pending, migrating costs the one request that finds it out."""
-    migrations.apply(remote, ours, HISTORY)
+    Migrations(ours).apply(remote)
     wire.asked.clear()
-    assert migrations.apply(remote, ours, HISTORY)[0] == []
+    assert Migrations(ours).apply(remote)[0] == []
     assert wire.asked == ["raw"]
 
 
 def test_status_is_one_request_and_only_reads(wire: Counting, ours: list[Migration]) -> None:
     """On a ledger with a history, the status is one request, and a token that may only read is enough."""
     with closing(connect(wire)) as database:
-        migrations.apply(database, ours, HISTORY)
+        Migrations(ours).apply(database)
     wire.asked.clear()
     with closing(connect(wire, "look")) as database:
-        status = migrations.status(database, ours, HISTORY)
+        status = Migrations(ours).status(database)
     assert wire.asked == ["raw"]
     assert status.version == ours[-1].name
 
 
 def test_looking(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) -> None:
     """A list is two requests, a schema one; a query is one, and before the first the schema is asked for."""
-    migrations.apply(remote, ours, HISTORY)
+    Migrations(ours).apply(remote)
     wire.asked.clear()
     ledger.list_tables(remote, HISTORY)
     assert wire.asked == ["raw"] * 2
@@ -97,7 +97,7 @@ def test_looking(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) 
 
 def test_changing(remote: RemoteDatabase, wire: Counting, ours: list[Migration], tmp_path: Path) -> None:
     """Seeding is two requests, noting one, a reset three, an export eight."""
-    migrations.apply(remote, ours, HISTORY)
+    Migrations(ours).apply(remote)
     wire.asked.clear()
     ledger.seed(remote, seeding.load_scenario("quiet", [bundled("fixtures")]))
     assert wire.asked == ["raw"] * 2
@@ -105,12 +105,12 @@ def test_changing(remote: RemoteDatabase, wire: Counting, ours: list[Migration],
     assert ledger.audit(remote, HISTORY) == len(ours)
     assert wire.asked == ["raw"]
     wire.asked.clear()
-    backups.export(remote, tmp_path / "x.sql")
+    backups.export(remote, tmp_path / "x.sql", migrations_table="d1_migrations")
     kinds = ["file" if kind.endswith(".sql") else kind for kind in wire.asked]
     # The schema, what D1's export would change; the export; the schema again, and the checksums.
     assert kinds == ["raw"] * 2 + ["bookmark", "export", "export", "file"] + ["raw"] * 2
     wire.asked.clear()
-    ledger.reset(remote, ours, HISTORY)
+    ledger.reset(remote, Migrations(ours))
     assert wire.asked == ["raw"] * 3
 
 
@@ -119,11 +119,9 @@ def test_a_migration_with_a_trigger_is_imported_and_recorded(
 ) -> None:
     """A trigger that D1's splitter would break comes whole, in one unit with its row in the history."""
     files = write("CREATE TABLE t (a); CREATE TABLE log (a);", TRIGGER, "INSERT INTO t VALUES (1);")
-    migrations.apply(remote, files, HISTORY)
+    Migrations(files).apply(remote)
     assert wire.asked.count("import") == 3
     assert list(remote.query("SELECT a FROM log")) == [("one; two",)]
-    assert [entry.state.value for entry in migrations.status(remote, files, HISTORY).entries] == [
-        "applied"
-    ] * 3
-    ledger.reset(remote, files, HISTORY)
+    assert [entry.state.value for entry in Migrations(files).status(remote).entries] == ["applied"] * 3
+    ledger.reset(remote, Migrations(files))
     assert list(remote.query("SELECT a FROM log")) == [("one; two",)]

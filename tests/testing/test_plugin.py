@@ -209,7 +209,7 @@ import sys, time
 import pytest
 import _pytest.config.argparsing
 began = time.perf_counter()
-import hoox_tasks.pytest_plugin
+import hoox_tasks.testing.plugin
 took = time.perf_counter() - began
 known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 status = pytest.main(["-q", "-p", "hoox_tasks.testing.plugin", *known])

@@ -183,7 +183,7 @@ def test_a_project_without_migrations_has_an_empty_ledger(folder: Path, recipe: 
 RACER = """
 import sys
 from pathlib import Path
-from hoox_tasks import templates
+from hoox_tasks.testing import templates
 build = templates.build
 
 def counted(recipe, path):

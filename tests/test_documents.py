@@ -1,4 +1,4 @@
-"""The README says what happens: its commands run, its outputs are theirs, its Python passes."""
+"""The documents say what happens: their commands run, the outputs are theirs, their Python passes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.support import ROOT, npm, workflow_steps
-from tests.support.readme import (
+from tests.support.documents import (
     DOCUMENTS,
     README,
     SECONDS,
@@ -27,13 +27,16 @@ from tests.support.readme import (
     tried,
 )
 
-TEXT = README.read_text("utf-8")
+TEXTS = {document: document.read_text("utf-8") for document in DOCUMENTS}
 
 
-def test_every_command_prints_what_stands_below_it() -> None:
-    """Every command of the README, run in its order, prints what the README says, but for times and sizes."""
+@pytest.mark.parametrize(
+    "document", [document for document, text in TEXTS.items() if runnable(text)], ids=lambda path: path.name
+)
+def test_every_command_prints_what_stands_below_it(document: Path) -> None:
+    """Every command of a document, run in its order, prints what the document says, but for times and sizes."""
     with session() as workspace:
-        for block in runnable(TEXT):
+        for block in runnable(TEXTS[document]):
             for command, expected in block.commands:
                 output = workspace.run(command, remote=block.directive == "remote")
                 assert masked(output) == masked(expected), command
@@ -46,36 +49,40 @@ def test_a_changed_output_is_noticed() -> None:
     assert masked("Wiped a (3 ms)") != masked("Wiped b (3 ms)")
 
 
-def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
-    """Every test that the README shows passes in a folder with nothing but its Python."""
-    shown = [block.text for block in blocks(TEXT) if block.language == "python" and tried(block)]
-    tests = [text for text in shown if "def test_" in text]
-    assert tests
-    for number, text in enumerate(tests):
-        (tmp_path / f"test_shown_{number}.py").write_text(text)
-    (tmp_path / "conftest.py").write_text("".join(text for text in shown if text not in tests))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", str(tmp_path)],
-        cwd=tmp_path,
-        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stdout
+def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
+    """Every test that a document shows passes in a folder with nothing but its document's Python."""
+    for document, text in TEXTS.items():
+        shown = [block.text for block in blocks(text) if block.language == "python" and tried(block)]
+        tests = [python for python in shown if "def test_" in python]
+        if not tests:
+            continue
+        folder = tmp_path / document.stem
+        folder.mkdir()
+        for number, python in enumerate(tests):
+            (folder / f"test_shown_{number}.py").write_text(python)
+        (folder / "conftest.py").write_text("".join(python for python in shown if python not in tests))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-W", "error", str(folder)],
+            cwd=folder,
+            env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", ["quickstart", "tests"])
 def test_the_two_lines_are_where_ci_takes_them_from(name: str) -> None:
     """The quick start and the line that runs the tests are one line each, behind their marks, and CI runs them."""
-    assert re.search(rf"<!-- {name} -->\n```sh\n[^\n]+\n```\n", TEXT)
+    assert re.search(rf"<!-- {name} -->\n```sh\n[^\n]+\n```\n", TEXTS[README])
     assert f"$(readme_line {name})" in (ROOT / ".ci/run").read_text("utf-8")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_block_is_left_untried(document: Path) -> None:
     """Every fenced block of a document, in whatever language, is tried or says why it is not."""
-    text = document.read_text("utf-8")
+    text = TEXTS[document]
     found = blocks(text)
     assert [
         block.text for block in found if not tried(block) and not block.directive.startswith("not run: ")
@@ -95,10 +102,11 @@ def called(document: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_the_workflows_shown_call_what_is_there() -> None:
-    """The README's YAML gives the workflow and the action inputs and secrets that they have, and all they need."""
+    """The documents' YAML gives the workflow and the action inputs and secrets that they have, and all they need."""
     calls = [
         call
-        for block in blocks(TEXT)
+        for text in TEXTS.values()
+        for block in blocks(text)
         if block.language == "yaml" and tried(block)
         for call in called(yaml.safe_load(block.text))
     ]
@@ -114,10 +122,11 @@ def test_the_workflows_shown_call_what_is_there() -> None:
         assert call.get("secrets", {}).keys() <= interface.get("secrets", {}).keys()
 
 
-def test_every_input_is_in_the_readme() -> None:
+def test_every_input_is_in_the_documents() -> None:
     """The table of inputs has every input of the workflow with its default; the action has the same ones."""
     inputs = workflow_steps.inputs_of(workflow_steps.WORKFLOW)
-    table = TEXT[TEXT.index("| input | default") :].split("\n\n", 1)[0]
+    text = TEXTS[ROOT / "docs/releases.md"]
+    table = text[text.index("| input | default") :].split("\n\n", 1)[0]
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) ?\|", table, re.M))
     for name, default in inputs.items():
         shown = str(default).lower() if isinstance(default, bool) else default
@@ -143,12 +152,7 @@ process.exit(0);
 def test_the_diagrams_are_diagrams(tmp_path: Path) -> None:
     """Mermaid itself, which GitHub draws with, can read every diagram of the documents, and no broken one."""
     packages = npm.install(MERMAID)
-    shown = [
-        block.text
-        for document in DOCUMENTS
-        for block in blocks(document.read_text("utf-8"))
-        if block.language == "mermaid"
-    ]
+    shown = [block.text for text in TEXTS.values() for block in blocks(text) if block.language == "mermaid"]
     script = tmp_path / "parse.mjs"
     script.write_text(PARSE)
     done = subprocess.run(
@@ -168,6 +172,7 @@ def test_every_task_is_in_the_readme() -> None:
     """There is no task that the README does not name."""
     from hoox_tasks.tasks import ns
 
+    written = "".join(TEXTS.values())
     for task in ns.task_names:
         short = task.replace("db.migrate.apply", "db.migrate")
-        assert short in TEXT or short.replace(".", " ") in TEXT, short
+        assert short in written or short.replace(".", " ") in written, short

@@ -1,7 +1,7 @@
-"""The README's examples, run: what stands below a command is what the command prints.
+"""The documents' examples, run: what stands below a command is what the command prints.
 
-`python -m tests.readme` writes the outputs anew; `tests/test_readme.py` compares them. Blocks of `console`
-run in one workspace after the other lines of the document; behind `<!-- remote -->` they run against
+`python -m tests.support.documents` writes the outputs anew; `tests/test_documents.py` compares them. Blocks of
+`console` run one after the other, in one workspace for each document; behind `<!-- remote -->` they run against
 `inv db.serve`, and behind `<!-- not run: why -->` not at all. Python runs under pytest, YAML is held against the
 workflow and the action, Mermaid is parsed, and the lines behind `<!-- quickstart -->` and `<!-- tests -->` are what
 `.ci/run` begins with.
@@ -183,4 +183,6 @@ def rewritten(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(rewritten(README.read_text("utf-8")), "utf-8")
+    for document in [ROOT / name for name in sys.argv[1:]] or DOCUMENTS:
+        if runnable(found := document.read_text("utf-8")):
+            document.write_text(rewritten(found), "utf-8")
