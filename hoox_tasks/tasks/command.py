@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from invoke.context import Context
 
@@ -21,12 +21,9 @@ from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 
 with lazy_imports():
+    from hoox_tasks import migrations
     from hoox_tasks.config import section
     from hoox_tasks.recovery import points
-
-if TYPE_CHECKING:
-    from hoox_tasks.migrations import Migrations
-    from hoox_tasks.recovery.points import RecoveryPoint
 
 
 class Command:
@@ -40,7 +37,8 @@ class Command:
         if any(self._configured.get(name) for name in PATHS):
             self._configured = section.resolve_paths(context.config, self._configured)
         self._settings: Settings | None = None
-        self.way_back: RecoveryPoint | None = None
+        self._migrations: migrations.Migrations | None = None
+        self.way_back: points.RecoveryPoint | None = None
         self._way_back_kept = False
         self._started = time.perf_counter()
 
@@ -52,11 +50,11 @@ class Command:
         return self._settings
 
     @property
-    def migrations(self) -> Migrations:
+    def migrations(self) -> migrations.Migrations:
         """The migrations of the workspace; raises `Refused` where their files cannot be read."""
-        from hoox_tasks.migrations import Migrations
-
-        return Migrations.of(self.settings)
+        if self._migrations is None:
+            self._migrations = migrations.Migrations.of(self.settings)
+        return self._migrations
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""
