@@ -7,8 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoox_tasks.config.settings import Settings
-from hoox_tasks.config.wrangler import DEFAULT_MIGRATIONS_TABLE
+from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE, Settings
 from hoox_tasks.database.interface import Database, Statement
 from hoox_tasks.migrations import apply as applying
 from hoox_tasks.migrations import drift as drifting
