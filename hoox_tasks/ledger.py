@@ -19,9 +19,6 @@ from hoox_tasks.values import Progress
 if TYPE_CHECKING:
     from hoox_tasks.seeding import Scenario
 
-_COUNTS = 80
-"""Tables counted by one statement: a column each, and D1 allows 100 of them."""
-
 
 @dataclass(frozen=True, slots=True)
 class TableCount:
@@ -38,23 +35,12 @@ def list_tables(database: Database, migrations_table: str, *, internal: bool = F
     With `internal` the tables that serve tools and engine are listed too.
     On D1 it costs two requests, and one more for every further 80 tables.
     """
-    query = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'view' ORDER BY name"
-    found = [(str(name), str(kind)) for name, kind in _read(database, query)]
     tables = []
-    for name, kind in found:
-        serves = (
-            kind == "shadow" or name in {migrations_table, CHECKSUMS} or name.startswith(("sqlite_", "_cf_"))
-        )
-        if name not in {"sqlite_schema", "sqlite_temp_schema"} and (internal or not serves):
-            tables.append((name, serves))
-    readable = [name for name, _ in tables if not name.startswith("_cf_")]
-    counts: dict[str, int] = {}
-    for start in range(0, len(readable), _COUNTS):
-        names = readable[start : start + _COUNTS]
-        selected = ", ".join(f"(SELECT count(*) FROM {sql.quote_name(name)})" for name in names)
-        row = next(iter(_read(database, f"SELECT {selected}")))
-        counts.update(zip(names, (int(str(number)) for number in row), strict=True))
-    return [TableCount(name, counts.get(name), serves) for name, serves in tables]
+    for table in database.list_tables():
+        serves = table.kind in {"shadow", "internal"} or table.name in {migrations_table, CHECKSUMS}
+        if table.name not in {"sqlite_schema", "sqlite_temp_schema"} and (internal or not serves):
+            tables.append(TableCount(table.name, table.rows, serves))
+    return tables
 
 
 def describe(schema: Iterable[SchemaObject], migrations_table: str) -> str:

@@ -17,10 +17,13 @@ from hoox_tasks import sql
 from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_statement
 from hoox_tasks.database import dump
 from hoox_tasks.database.checksum import checksums
+from hoox_tasks.database.counts import count_tables
 from hoox_tasks.database.interface import (
     SCHEMA_QUERY,
     Batch,
+    CountedTable,
     Meta,
+    Moment,
     Rows,
     SchemaObject,
     Snapshot,
@@ -32,6 +35,7 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.database.remote import import_script
 from hoox_tasks.database.remote.export_reader import inexact_queries, load_export
+from hoox_tasks.database.remote.moment import RemoteMoment
 from hoox_tasks.database.remote.statements import CannotInline, carried, inlined, inserts, text_bytes
 from hoox_tasks.database.schema import SEQUENCES, choose_tables, read_schema, read_tables
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
@@ -71,6 +75,46 @@ class RemoteDatabase:
         self._strict = strict
         self._new = new
         self._model: _Model | None = None
+        self._moment: RemoteMoment | None = None
+        self._changes = 0
+        self.before_first_change: Callable[[Moment], None] | None = None
+
+    @property
+    def changes(self) -> int:
+        """How many changes were made, and may have been."""
+        return self._changes
+
+    @property
+    def identity(self) -> str:
+        """`d1:`, the account's id and the database's."""
+        return f"d1:{self.client.account_id}/{self.client.database_id}"
+
+    @contextmanager
+    def holding(self) -> Iterator[Moment]:
+        """Hold a moment for a block; others are not kept from writing."""
+        with self._changing() as moment:
+            yield moment
+
+    @contextmanager
+    def _changing(self) -> Iterator[Moment]:
+        """Go through `before_first_change` before what a block changes."""
+        if self._moment is not None:
+            yield self._moment
+            return
+        moment = self._moment = RemoteMoment(self)
+        changed = False
+        try:
+            if self.before_first_change and not self._changes:
+                self.before_first_change(moment)
+            changed = True
+            yield moment
+        except HooxError as error:
+            changed = isinstance(error, RemoteError) and error.ambiguous
+            raise
+        finally:
+            self._moment = None
+            self._changes += changed
+            moment.end(changed)
 
     @property
     def name(self) -> str:
@@ -96,7 +140,8 @@ class RemoteDatabase:
         """
         if write:
             self._forget_schema()
-            return self._write_one(Statement(sql, params))
+            with self._changing():
+                return self._write_one(Statement(sql, params))
         if self._model is None:
             self._model = _Model(self.schema(), strict=self._strict)
         self._model.check(sql, params)
@@ -115,7 +160,8 @@ class RemoteDatabase:
             return self._send(unit, write=False)
         self._forget_schema()
         try:
-            return self._send(unit, write=True)
+            with self._changing():
+                return self._send(unit, write=True)
         except StatementError as error:
             problem = error
         raise self._located(problem, unit)
@@ -154,7 +200,7 @@ class RemoteDatabase:
         counts: dict[str, int] = {}
         held: list[Statement] = []
         size = longest = 0
-        with scratch_folder() as folder:
+        with self._changing(), scratch_folder() as folder:
             script = folder / "insert.sql"
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 for table, columns, rows in batches:
@@ -286,6 +332,10 @@ class RemoteDatabase:
         result = self.client.raw(SCHEMA_QUERY)
         return [SchemaObject(*(str(cell) for cell in row)) for row in result.rows]
 
+    def list_tables(self) -> list[CountedTable]:
+        """All tables with their numbers of rows, by name; two requests, one more for every further 80."""
+        return count_tables(lambda query: self.batch([Statement(query)], write=False)[0])
+
     def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
         """Make the ledger what a SQLite file is, through D1's import; whatever fails is taken back.
 
@@ -294,6 +344,7 @@ class RemoteDatabase:
         """
         self._forget_schema()
         with (
+            self._changing(),
             scratch_folder() as folder,
             closing(LocalDatabase(copy, strict=False)) as source,
             source.snapshot() as snapshot,
@@ -438,7 +489,8 @@ class RemoteDatabase:
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to a bookmark, by Time Travel."""
         self._forget_schema()
-        self._travel(mark)
+        with self._changing():
+            self._travel(mark)
 
     def close(self) -> None:
         """Close the connection."""
