@@ -2,6 +2,7 @@
 
     HooxError               exit 1  it was tried and it failed
     ├── Refused             exit 2  misuse, or not safe: nothing was changed, nothing was sent
+    ├── ChangedMeanwhile    exit 1  somebody else changed the ledger since it was looked at
     ├── StatementError      exit 1  the database engine would not run a statement
     └── RemoteError         exit 1  D1's API, or the way to it, failed
 
@@ -36,6 +37,10 @@ class Refused(HooxError):
     """The request was misused or is not safe; nothing was changed and nothing was sent."""
 
     exit_code = 2
+
+
+class ChangedMeanwhile(HooxError):
+    """Somebody else changed the ledger after the moment from which it was to be changed; nothing was done."""
 
 
 class StatementError(HooxError):

@@ -6,7 +6,7 @@ they were given. When one of them would have to, this interface is missing somet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -113,6 +113,19 @@ class Table:
         return words[words.index("using") + 1]
 
 
+@dataclass(frozen=True, slots=True)
+class CountedTable:
+    """A table and its number of rows.
+
+    `kind` is table, virtual or shadow, as SQLite's `pragma_table_list` has it, or internal for the engine's
+    own (`sqlite_*`, D1's `_cf_*`). `rows` is None where the engine lets nobody count them.
+    """
+
+    name: str
+    kind: str
+    rows: int | None
+
+
 class Reader(Protocol):
     """A ledger that is read by statements of ours, outside D1's rules.
 
@@ -150,12 +163,59 @@ class Snapshot(Reader, Protocol):
         """
 
 
+class Moment(Protocol):
+    """The moment of a ledger from which a change is made, for as long as the block that holds it.
+
+    Ask it before anything is changed: it shows the ledger as it was when the block began.
+    """
+
+    @property
+    def tables(self) -> Mapping[str, int]:
+        """Rows of every table at this very moment; the engine's own and shadow tables are left out."""
+
+    def save(self, folder: Path, name: str) -> str:
+        """Save this moment; returns the mark by which `Database.recover` finds it.
+
+        A local ledger is copied to a file `name` in `folder`, and the mark is the file's name. D1 keeps its
+        own moments, and the mark is a bookmark. Raises `HooxError` where the copy cannot be written.
+        """
+
+    def snapshot(self, *, progress: Progress | None = None) -> AbstractContextManager[Snapshot]:
+        """Read exactly this moment, for as long as a `with` block inside the one that holds it."""
+
+    def when_ended(self, tell: Callable[[bool], None]) -> None:
+        """Have `tell(changed)` called once, when the block that holds the moment has ended.
+
+        `changed` is false where the ledger is certainly as it was: the block was undone, or changed nothing.
+        On D1 it is true where an answer was lost.
+        """
+
+
 class Database(Protocol):
     """A ledger that can be asked and changed, the same in both of its homes.
 
     Every method raises `StatementError` where the engine refuses a statement, and `RemoteError` where a
     remote ledger cannot be reached.
     """
+
+    before_first_change: Callable[[Moment], None] | None
+    """Called before the ledger is changed, with the moment from which it is; prevents it by raising.
+
+    It is called inside the critical section of the change, and again for each further one until `changes` is
+    not 0: a change that was undone, or changed nothing, does not count.
+    """
+
+    @property
+    def changes(self) -> int:
+        """How many transactions of this object have changed the ledger, as far as is known."""
+
+    @property
+    def identity(self) -> str:
+        """Which ledger this is, for programs: the same name for the same ledger, whatever people call it.
+
+        `d1:<account id>/<database id>`; `file:<path>`, relative to the workspace's folder for a file in it,
+        so that a workspace may be moved, else absolute.
+        """
 
     @property
     def name(self) -> str:
@@ -185,6 +245,13 @@ class Database(Protocol):
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each."""
 
+    def holding(self) -> AbstractContextManager[Moment]:
+        """Hold a moment for a block: what the block changes is changed as of that moment, or not at all.
+
+        A local ledger lets nobody else write meanwhile. On D1 the first change in the block is refused where
+        somebody else changed the ledger since: raises `ChangedMeanwhile` then, and nothing was changed.
+        """
+
     def snapshot(
         self, *, online: bool = False, progress: Progress | None = None
     ) -> AbstractContextManager[Snapshot]:
@@ -196,6 +263,9 @@ class Database(Protocol):
 
     def schema(self) -> list[SchemaObject]:
         """All objects but the engine's own (`_cf_*`, `sqlite_*`), in the order they were made."""
+
+    def list_tables(self) -> list[CountedTable]:
+        """All tables with their numbers of rows, by name; the engine's own as well."""
 
     def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
         """Make the ledger what a SQLite file is, all or nothing; the engine's own tables stay.

@@ -22,6 +22,7 @@ def open_database(settings: Settings, *, create: bool = False) -> Database:
 
     return LocalDatabase(
         settings.path,
+        root=settings.root,
         name=settings.name,
         create=create,
         strict=settings.strict,

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Statement
-from hoox_tasks.database.local import database as local_database
-from hoox_tasks.database.local import reader
+from hoox_tasks.database.local import reader, snapshot
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row
@@ -363,8 +362,8 @@ def test_two_readers_write_what_one_does(path: Path, monkeypatch: pytest.MonkeyP
         started.append(uri)
         return second(uri, timeout)
 
-    monkeypatch.setattr(local_database, "_WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(reader, "ReaderProcess", start)
+    monkeypatch.setattr(snapshot, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(snapshot, "ReaderProcess", start)
     assert dumped(path) == alone
     assert len(started) == 1
     assert alone.count(b"\nINSERT INTO trades VALUES(") == 30_000
@@ -462,7 +461,7 @@ def test_nothing_left_by_a_killed_export(tmp_path: Path) -> None:
 def test_an_interrupted_reader_is_told_as_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the second reader dies, the dump fails with a sentence instead of a part of the rows."""
     large(path, 20_000)
-    monkeypatch.setattr(local_database, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(snapshot, "_WORTH_A_PROCESS", 1)
     original: Callable[..., list[Row] | None] = reader.ReaderProcess.fetch
 
     def dies(self: reader.ReaderProcess, *statement: object) -> list[Row] | None:

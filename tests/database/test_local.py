@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,42 @@ def test_words_in_messages_are_not_mistaken(database: LocalDatabase) -> None:
     )
     with pytest.raises(StatementError, match="CHECK constraint failed"):
         database.batch([Statement("INSERT INTO u VALUES (0)")])
+
+
+@pytest.mark.parametrize("message", ["it would overdraw the account", "not authorized", "interrupted"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_trigger_has_its_own_words(database: LocalDatabase, message: str, strict: bool) -> None:
+    """What a user's trigger says is told as it is, and never taken for a refusal of ours."""
+    execute(
+        database.path,
+        f"CREATE TRIGGER no BEFORE DELETE ON t BEGIN SELECT RAISE(ABORT, '{message}'); END",
+    )
+    with closing(LocalDatabase(database.path, strict=strict)) as other:
+        with pytest.raises(StatementError) as failure:
+            other.query("DELETE FROM t", write=True)
+        assert failure.value.message.startswith(message)
+        assert "--write" not in str(failure.value)
+        with pytest.raises(Refused, match="Give --write"):
+            list(other.query("DELETE FROM t"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "params", "words"),
+    [
+        ("SELECT '\udcff'", [], "no valid text"),
+        ("SELECT ?", ["\udcff"], "no valid text"),
+        ("SELECT ?", [2**63], "64 bits"),
+        ("SELECT 1; SELECT 2", [], "one statement at a time"),
+        ("SELECT 1\0", [], "null character"),
+    ],
+)
+def test_what_python_does_not_hand_to_sqlite_is_told(
+    database: LocalDatabase, statement: str, params: list[Any], words: str
+) -> None:
+    """A text that is none, a number too large and two statements at once end in a sentence about just that."""
+    for write in (False, True):
+        with pytest.raises((Refused, StatementError), match=words):
+            list(database.query(statement, params, write=write))
 
 
 def test_a_unit_happens_whole_or_not_at_all(database: LocalDatabase) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -17,10 +17,14 @@ from hoox_tasks import sql
 from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_statement
 from hoox_tasks.database import dump
 from hoox_tasks.database.checksum import checksums
+from hoox_tasks.database.counts import count_tables
+from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import (
     SCHEMA_QUERY,
     Batch,
+    CountedTable,
     Meta,
+    Moment,
     Rows,
     SchemaObject,
     Snapshot,
@@ -32,12 +36,11 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.database.remote import import_script
 from hoox_tasks.database.remote.export_reader import inexact_queries, load_export
+from hoox_tasks.database.remote.moment import RemoteMoment
 from hoox_tasks.database.remote.statements import CannotInline, carried, inlined, inserts, text_bytes
 from hoox_tasks.database.schema import SEQUENCES, choose_tables, read_schema, read_tables
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.files import scratch_folder
-from hoox_tasks.rules.functions import supply_functions
-from hoox_tasks.rules.messages import shape_refusal
 from hoox_tasks.values import Approximate, Progress, Row, Value
 
 if TYPE_CHECKING:
@@ -70,7 +73,47 @@ class RemoteDatabase:
         self._name = name
         self._strict = strict
         self._new = new
-        self._model: _Model | None = None
+        self._model: EmptyLedger | None = None
+        self._moment: RemoteMoment | None = None
+        self._changes = 0
+        self.before_first_change: Callable[[Moment], None] | None = None
+
+    @property
+    def changes(self) -> int:
+        """How many changes were made, and may have been."""
+        return self._changes
+
+    @property
+    def identity(self) -> str:
+        """`d1:`, the account's id and the database's."""
+        return f"d1:{self.client.account_id}/{self.client.database_id}"
+
+    @contextmanager
+    def holding(self) -> Iterator[Moment]:
+        """Hold a moment for a block; others are not kept from writing."""
+        with self._changing() as moment:
+            yield moment
+
+    @contextmanager
+    def _changing(self) -> Iterator[Moment]:
+        """Go through `before_first_change` before what a block changes."""
+        if self._moment is not None:
+            yield self._moment
+            return
+        moment = self._moment = RemoteMoment(self)
+        changed = False
+        try:
+            if self.before_first_change and not self._changes:
+                self.before_first_change(moment)
+            changed = True
+            yield moment
+        except HooxError as error:
+            changed = isinstance(error, RemoteError) and error.ambiguous
+            raise
+        finally:
+            self._moment = None
+            self._changes += changed
+            moment.end(changed)
 
     @property
     def name(self) -> str:
@@ -96,10 +139,11 @@ class RemoteDatabase:
         """
         if write:
             self._forget_schema()
-            return self._write_one(Statement(sql, params))
+            with self._changing():
+                return self._write_one(Statement(sql, params))
         if self._model is None:
-            self._model = _Model(self.schema(), strict=self._strict)
-        self._model.check(sql, params)
+            self._model = EmptyLedger(self.schema(), strict=self._strict)
+        self._model.compile(sql, params)
         return _rows(self.client.raw(*carried(Statement(sql, params))))
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
@@ -115,7 +159,8 @@ class RemoteDatabase:
             return self._send(unit, write=False)
         self._forget_schema()
         try:
-            return self._send(unit, write=True)
+            with self._changing():
+                return self._send(unit, write=True)
         except StatementError as error:
             problem = error
         raise self._located(problem, unit)
@@ -137,12 +182,18 @@ class RemoteDatabase:
         """Give the error with the statement that it is about, where an empty ledger tells."""
         if error.index is not None:
             return error
-        with suppress(HooxError), closing(_Model(self.schema(), strict=self._strict)) as model:
-            found = model.failure(unit)
-            if found is not None and _words(found) == _words(error):
-                return StatementError(
-                    error.message, sql=found.sql, offset=found.offset, index=found.index, remedy=error.remedy
-                )
+        with suppress(HooxError), closing(EmptyLedger(self.schema(), strict=self._strict)) as model:
+            try:
+                model.run(unit)
+            except StatementError as found:
+                if _words(found) == _words(error):
+                    return StatementError(
+                        error.message,
+                        sql=found.sql,
+                        offset=found.offset,
+                        index=found.index,
+                        remedy=error.remedy,
+                    )
         return error
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
@@ -154,7 +205,7 @@ class RemoteDatabase:
         counts: dict[str, int] = {}
         held: list[Statement] = []
         size = longest = 0
-        with scratch_folder() as folder:
+        with self._changing(), scratch_folder() as folder:
             script = folder / "insert.sql"
             with script.open("w", encoding="utf-8", newline="\n") as file:
                 for table, columns, rows in batches:
@@ -238,10 +289,10 @@ class RemoteDatabase:
 
     def _exports_exactly(self, schema: Sequence[SchemaObject]) -> bool:
         """Tell whether D1's own export would say every cell as it is."""
-        with closing(_Model(schema, strict=False)) as model:
-            if model.defies_export():
+        with closing(EmptyLedger(schema, strict=False)) as model:
+            if _defies_export(model):
                 return False
-            questions = model.inexact_queries(schema)
+            questions = inexact_queries(model.connection, schema)
         return not any(row[0] for result in self._each(questions) for row in result.rows)
 
     def _each(self, queries: Sequence[str]) -> Iterator[Result]:
@@ -286,6 +337,10 @@ class RemoteDatabase:
         result = self.client.raw(SCHEMA_QUERY)
         return [SchemaObject(*(str(cell) for cell in row)) for row in result.rows]
 
+    def list_tables(self) -> list[CountedTable]:
+        """All tables with their numbers of rows, by name; two requests, one more for every further 80."""
+        return count_tables(lambda query: self.batch([Statement(query)], write=False)[0])
+
     def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
         """Make the ledger what a SQLite file is, through D1's import; whatever fails is taken back.
 
@@ -294,6 +349,7 @@ class RemoteDatabase:
         """
         self._forget_schema()
         with (
+            self._changing(),
             scratch_folder() as folder,
             closing(LocalDatabase(copy, strict=False)) as source,
             source.snapshot() as snapshot,
@@ -438,7 +494,8 @@ class RemoteDatabase:
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to a bookmark, by Time Travel."""
         self._forget_schema()
-        self._travel(mark)
+        with self._changing():
+            self._travel(mark)
 
     def close(self) -> None:
         """Close the connection."""
@@ -482,61 +539,13 @@ def open_remote(settings: Settings) -> RemoteDatabase:
     return RemoteDatabase(client, settings.database_name or settings.database_id, strict=settings.strict)
 
 
-class _Model:
-    """An empty ledger with the remote one's schema, on which reading statements are compiled."""
-
-    def __init__(self, schema: Iterable[SchemaObject], *, strict: bool) -> None:
-        self._stack = ExitStack()
-        folder = self._stack.enter_context(scratch_folder())
-        self._ledger = LocalDatabase(folder / "model.sqlite", create=True, strict=strict)
-        connection = self._ledger.connection
-        supply_functions(connection)
-        ranks = ("table", "index", "view", "trigger")
-        for item in sorted(schema, key=lambda item: ranks.index(item.type)):
-            # A virtual table has made its shadow tables already. What this SQLite cannot make is missing.
-            with suppress(sqlite3.Error):
-                connection.execute(item.sql)
-
-    def check(self, statement: str, params: Sequence[Value]) -> None:
-        """Compile a statement; raises `Refused` where it would change anything, else as an engine does."""
-        refusal = shape_refusal(statement)
-        if refusal is not None:
-            raise StatementError(refusal, sql=statement)
-        # EXPLAIN compiles and does not run. Its own statements run in no time.
-        prefix = "" if sql.first_word(statement) == "EXPLAIN" else _EXPLAIN
-        try:
-            list(self._ledger.query(prefix + statement, params))
-        except StatementError as error:
-            offset = None if error.offset is None else max(0, error.offset - len(prefix))
-            found = StatementError(error.message, sql=statement, offset=offset, remedy=error.remedy)
-        else:
-            return
-        raise found
-
-    def failure(self, unit: Iterable[Statement]) -> StatementError | None:
-        """Run a unit, and give the error of the statement that fails in it."""
-        try:
-            self._ledger.batch(unit)
-        except StatementError as error:
-            return error
-        return None
-
-    def defies_export(self) -> bool:
-        """Whether a table is made by a module, which D1 does not export, or a name is of several lines."""
-        query = (
-            "SELECT 1 FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main'"
-            " AND (t.type = 'virtual' OR instr(t.name || c.name, char(10))) LIMIT 1"
-        )
-        return self._ledger.connection.execute(query).fetchone() is not None
-
-    def inexact_queries(self, schema: Iterable[SchemaObject]) -> list[str]:
-        """Queries that count the cells which D1's export would change."""
-        return inexact_queries(self._ledger.connection, schema)
-
-    def close(self) -> None:
-        """Remove it."""
-        self._ledger.close()
-        self._stack.close()
+def _defies_export(model: EmptyLedger) -> bool:
+    """Whether a table is made by a module, which D1 does not export, or a name is of several lines."""
+    query = (
+        "SELECT 1 FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main'"
+        " AND (t.type = 'virtual' OR instr(t.name || c.name, char(10))) LIMIT 1"
+    )
+    return model.connection.execute(query).fetchone() is not None
 
 
 class _Wire:

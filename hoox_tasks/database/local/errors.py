@@ -1,0 +1,168 @@
+"""SQLite's errors said as ours: which file or statement, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from hoox_tasks import sql
+from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.rules.authorizer import Authorizer
+from hoox_tasks.rules.messages import explain_error, find_remedy
+
+_ABOUT_THE_FILE: Final[dict[int, tuple[type[HooxError], str, str]]] = {
+    sqlite3.SQLITE_NOTADB: (
+        Refused,
+        "{path} is not a SQLite database.",
+        "Name another file with --path, or restore a backup.",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        Refused,
+        "{path} is damaged.",
+        "Name another file with --path, or restore a backup.",
+    ),
+    sqlite3.SQLITE_FULL: (
+        Refused,
+        "There is no room left on the disk for {path}.",
+        "Make room; what was to be written was undone.",
+    ),
+    sqlite3.SQLITE_READONLY: (Refused, "The ledger {path} can only be read.", "Check its permissions."),
+    sqlite3.SQLITE_CANTOPEN: (
+        Refused,
+        "The ledger {path} cannot be opened: {text}.",
+        "Check its permissions.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        HooxError,
+        "The disk failed while {path} was read or written: {text}.",
+        "Check the disk, then the ledger with `inv db.verify`.",
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
+        Refused,
+        "The ledger {path} is locked in a way that SQLite does not understand: {text}.",
+        "Check that it is not on a network drive.",
+    ),
+}
+"""What each of SQLite's result codes that is about the file, not the statement, means to its user
+(https://sqlite.org/rescode.html): the kind of error, what is wrong, what to do."""
+
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@contextmanager
+def translated(
+    path: Path | None,
+    statement: str = "",
+    *,
+    authorizer: Authorizer | None = None,
+    index: int | None = None,
+) -> Iterator[None]:
+    """Turn the errors of `sqlite3` inside a block into ours.
+
+    `path` is the ledger's file, None for one in memory. `statement` is what is run, and `index` its place in
+    its unit. `authorizer` is the gate in front of it, which knows why it refused something.
+    """
+    started = time.monotonic()
+    try:
+        yield
+    except (sqlite3.Warning, OverflowError, UnicodeEncodeError) as error:
+        raise _not_run(error) from error
+    except (sqlite3.Error, MemoryError) as error:
+        waited = time.monotonic() - started
+        code = primary_code(error)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from error
+        if path is not None and code in _LOCKED:
+            raise _locked(path, waited) from error
+        if path is not None and code in _ABOUT_THE_FILE:
+            kind, problem, remedy = _ABOUT_THE_FILE[code]
+            raise kind(problem.format(path=path, text=error), remedy) from error
+        if "one statement at a time" in str(error):
+            raise _not_run(error) from error
+        raise _failed(error, statement, authorizer, index) from error
+
+
+def primary_code(error: BaseException | None) -> int | None:
+    """Return SQLite's primary result code of an error; None for one that is not SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def unopened(path: Path, reason: str) -> Refused:
+    """The error for a ledger's file that cannot be opened."""
+    kind, problem, remedy = _ABOUT_THE_FILE[sqlite3.SQLITE_CANTOPEN]
+    assert issubclass(kind, Refused)
+    return kind(problem.format(path=path, text=reason), remedy)
+
+
+def _failed(
+    error: sqlite3.Error | MemoryError, statement: str, authorizer: Authorizer | None, index: int | None
+) -> HooxError:
+    text = str(error)
+    denied = authorizer.denied if authorizer else None
+    message = explain_error(error, authorizer) if authorizer else text
+    if denied is not None and denied.read_only and message == denied.words:
+        return Refused(
+            f"The query was refused, because {message}.", "Give --write to let it change the ledger."
+        )
+    return StatementError(
+        message,
+        sql=statement,
+        offset=sql.locate_error(statement, text),
+        index=index,
+        remedy=find_remedy(error) if isinstance(error, sqlite3.Error) else "",
+    )
+
+
+def _not_run(error: Exception) -> Refused:
+    if isinstance(error, OverflowError):
+        return Refused(
+            "A number is too large for SQLite, whose whole numbers have 64 bits.", "Write it as a text."
+        )
+    if isinstance(error, UnicodeEncodeError):
+        return Refused(
+            f"The statement or a value of it is no valid text (at character {error.start + 1}).",
+            "Write what is not text as a blob: X'...'.",
+        )
+    return Refused(f"The statement cannot be run: {error}", "Run one statement at a time.")
+
+
+def _locked(path: Path, waited: float) -> Refused:
+    holders = _lock_holders(path)
+    who = f"by {', '.join(holders)}" if holders else "by another process"
+    return Refused(
+        f"The ledger {path} is locked {who}; waited {waited:.1f} s for it.",
+        "Try again when that has ended, or wait longer with hoox.busy_timeout.",
+    )
+
+
+def _lock_holders(path: Path) -> list[str]:
+    """Name the other processes that hold a lock on the ledger, where the system tells (Linux)."""
+    try:
+        inodes = {
+            file.stat().st_ino for file in (path, Path(f"{path}-shm"), Path(f"{path}-wal")) if file.exists()
+        }
+        locks = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return []
+    found: list[str] = []
+    for line in locks:
+        # For example: "3: POSIX  ADVISORY  WRITE 4242 fe:01:1835024 120 120"
+        fields = line.replace("->", "").split()
+        if len(fields) >= 6 and fields[3] == "WRITE" and int(fields[5].split(":")[2]) in inodes:
+            name = _process(int(fields[4]))
+            if int(fields[4]) != os.getpid() and name not in found:
+                found.append(name)
+    return found
+
+
+def _process(pid: int) -> str:
+    command = ""
+    with suppress(OSError):
+        command = Path(f"/proc/{pid}/comm").read_text().strip()
+    return f"process {pid}" + (f" ({command})" if command else "")
