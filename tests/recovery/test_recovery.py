@@ -8,7 +8,6 @@ import random
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from hoox_tasks import migrations
 from hoox_tasks.config import settings
@@ -28,6 +26,7 @@ from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import Change, find_changes, undo_to
 from hoox_tasks.release import rehearsal
+from tests.support.programs import program
 from tests.support.remote import Counting, connect
 from tests.support.sqlite_files import ask, contents, execute, opened
 from tests.support.strategies import MadeLedger, examples, ledgers
@@ -77,10 +76,11 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             with opened(path) as connection:
                 after.build(connection)
             second = state(path)
-            back = undo_to(database, folder, point)
+            with points.recording(database, folder, "undo") as recorder:
+                undo_to(database, folder, point)
             assert state(path) == first
-            if back is not None:
-                undo_to(database, folder, back)
+            if recorder.point is not None:
+                undo_to(database, folder, recorder.point)
                 assert state(path) == second
 
 
@@ -93,38 +93,6 @@ def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Pat
     assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
     execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
     assert find_changes(ledger, point) == [Change("t", 0, 2), Change("u", 0, None)]
-
-
-@given(st.integers(1, 4), st.integers(1, 6))
-def test_only_so_many_points_are_kept(keep: int, taken: int) -> None:
-    """The newest points stay, with their files, and the others go with theirs."""
-    with tempfile.TemporaryDirectory() as name:
-        path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
-        execute(path, "CREATE TABLE t (x)")
-        with closing(LocalDatabase(path)) as database:
-            made = [take(database, folder, str(number)) for number in range(taken)]
-            points.prune(database, folder, keep)
-            left = [one.cause for one in points.history(database, folder)]
-        assert left == [one.cause for one in reversed(made[-keep:])]
-        assert len(list(folder.iterdir())) == 2 * min(keep, taken)
-
-
-def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
-    """Two ledgers of one workspace have histories of their own; an unknown point is refused."""
-    point = take(ledger, folder)
-    with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as other:
-        assert points.history(other, folder) == []
-        with pytest.raises(Refused, match="There is no recovery point of"):
-            points.find(other, folder, point.id)
-    with pytest.raises(Refused, match="There is no recovery point 1"):
-        points.find(ledger, folder, "1")
-
-
-def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path) -> None:
-    """An empty ledger has nothing to lose."""
-    with closing(LocalDatabase(tmp_path / "empty.sqlite", create=True)) as empty:
-        assert points.take(empty, folder, "a test") is None
-    assert not folder.exists()
 
 
 def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> None:
@@ -148,7 +116,8 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
         assert point is not None
         assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
         remote.query("DELETE FROM t", write=True)
-        back = undo_to(remote, folder, point)
+        back = points.take(remote, folder, "undo")
+        undo_to(remote, folder, point)
         assert list(remote.query("SELECT x FROM t")) == [(1,)]
         assert back is not None
         undo_to(remote, folder, back)
@@ -157,28 +126,6 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
 
 # ------------------------------------------------------------------------------------------- kill -9
 
-_DO = {
-    "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None, migrations_table='d1_migrations')",
-    "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
-    "undo": (
-        "database = LocalDatabase(path); saved = folder / 'points'\n"
-        "undo_to(database, saved, points.history(database, saved)[-1])"
-    ),
-    "migrate": "Migrations.read(folder / 'migrations').apply(LocalDatabase(path))",
-}
-_PRELUDE = (
-    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups\nfrom hoox_tasks.migrations import Migrations\n"
-    "from hoox_tasks.recovery import points\nfrom hoox_tasks.recovery.undo import undo_to\n"
-    "from hoox_tasks.backups import verification\n"
-    "from hoox_tasks.database.local.database import LocalDatabase\n"
-    "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
-    "print('begun', flush=True)\n"
-    "def changing(self, transaction=LocalDatabase.transaction, **how):\n"
-    "    print('changing', flush=True)\n"
-    "    return transaction(self, **how)\n"
-    "LocalDatabase.transaction = changing\n"
-)
-_POSTLUDE = "\nprint('ended', flush=True)"
 _ROWS = "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
 
 
@@ -205,7 +152,7 @@ def state(path: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("what", list(_DO))
+@pytest.mark.parametrize("what", ["export", "restore", "undo", "migrate"])
 def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> None:
     """Whenever a task is killed, the ledger is the one before or the one after, whole, and opens at once."""
     from hoox_tasks import backups
@@ -234,7 +181,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
                 assert points.take(database, folder / "points", "a test")
                 execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
         process = subprocess.Popen(
-            [sys.executable, "-c", _PRELUDE + _DO[what] + _POSTLUDE, path, folder],
+            [*program("at_work"), path, folder, what],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -242,31 +189,29 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
         assert process.stdout.readline() == b"ready\n"
         return process
 
-    def run(after: float | None, since: bytes = b"begun") -> tuple[float, bool]:
-        """Let it go until it says `since`, and kill it so many seconds later.
+    def run(after: float | None, since: bytes = b"begun") -> tuple[dict[bytes, float], bool]:
+        """Let it go until it says `since`, and kill it so many seconds later, or never.
 
-        Gives the seconds from there, and whether it was still at work.
+        Returns the seconds from each word that it said to its end, and whether it was still at work.
         """
         process = prepare()
         assert process.stdin is not None
         assert process.stdout is not None
+        said: dict[bytes, float] = {}
         with process.stdin, process.stdout:
             process.stdin.write(b"\n")
             process.stdin.flush()
-            while process.stdout.readline() != since + b"\n":
-                assert process.poll() is None
-            started = time.perf_counter()
-            if after is not None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(after)
-                process.kill()
-            ended = b"ended\n" in iter(process.stdout.readline, b"")
-            seconds = time.perf_counter() - started
+            for line in iter(process.stdout.readline, b""):
+                said[line.strip()] = time.perf_counter()
+                if after is not None and line.strip() == since:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(after)
+                    process.kill()
+            end = time.perf_counter()
             process.wait(SECONDS)
-        if after is None:
-            assert ended
-            assert process.returncode == 0
-        return seconds, not ended
+        assert since in said
+        assert after is not None or (b"ended" in said and process.returncode == 0)
+        return {word: end - moment for word, moment in said.items()}, b"ended" not in said
 
     process = prepare()
     before = state(path)
@@ -275,7 +220,8 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     # Half of the kills fall into all of the task, half into its transaction.
     moments = [b"begun", b"begun" if what == "export" else b"changing"]
     # The fastest of a few: other work on the machine must not put all kills behind the end.
-    lengths = {since: min(run(None, since)[0] for _ in range(3)) for since in moments}
+    whole = [run(None)[0] for _ in range(3)]
+    lengths = {since: min(seconds[since] for seconds in whole) for since in moments}
     after = state(path)
     assert (after == before) is (what == "export")
     draw = random.Random(what)
@@ -311,44 +257,6 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     assert at_work >= KILLS / 2
     assert "old" in outcomes
     assert "new" in outcomes or KILLS < 100
-
-
-def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
-    """Halves of points, exports and scratch files that lie there for a day go; younger ones may be in use."""
-    from hoox_tasks import backups, files
-
-    point = take(ledger, folder)
-    half = [
-        folder / "20260101-000000.sqlite",
-        folder / ".20260101-000000.1.part",
-        folder / ".20260101-000000.1.part-journal",
-        tmp_path / ".db-backup-2026-01-01-000000.sql.1.part",
-        tmp_path / ".out.sql.1.part",
-        tmp_path / ".hoox-scratch-old" / "scratch.sqlite",
-    ]
-    kept = [tmp_path / ".notes.1.part", tmp_path / "notes.sqlite", tmp_path / ".hoox", tmp_path / "hoox-a"]
-    half[-1].parent.mkdir()
-    for path in (*half, *kept):
-        path.write_bytes(b"half")
-
-    def all_tasks() -> None:
-        with files.scratch_folder(tmp_path):
-            backups.export(ledger, tmp_path / "out.sql", migrations_table="d1_migrations")
-        take(ledger, folder)
-        points.prune(ledger, folder, keep=10)
-
-    all_tasks()
-    assert all(path.exists() for path in (*half, *kept))
-    assert [one.path.name for one in backups.find(tmp_path)] == ["out.sql"]
-    assert points.history(ledger, folder)[-1] == point
-    for path in (*half, *kept, half[-1].parent, folder / point.mark, folder / f"{point.id}.json"):
-        os.utime(path, (0, 0))
-    all_tasks()
-    assert [path for path in half if path.exists()] == []
-    assert not half[-1].parent.exists()
-    assert all(path.exists() for path in kept)
-    assert points.history(ledger, folder)[-1] == point
-    assert (folder / point.mark).exists()
 
 
 # ------------------------------------------------------------------------------- check and rehearsal
