@@ -100,7 +100,7 @@ def tokens(sql: str) -> Iterator[Token]:
 
 def comments(sql: str) -> Iterator[tuple[int, str]]:
     """Yield the comments of `sql`, each with the offset at which it begins."""
-    for match in _TOKEN.finditer(sql):
+    for match in _token().finditer(sql):
         if match.lastgroup == "blank" and match.group().startswith(("--", "/*")):
             yield match.start(), match.group()
 

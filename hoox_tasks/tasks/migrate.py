@@ -34,22 +34,17 @@ def apply_pending(
     allow_out_of_order: bool = False,
     consent: migrations.Consent | None = None,
 ) -> tuple[list[migrations.Applied], migrations.Status]:
-    """Apply what is pending and tell each one; those before a failing one are told as well."""
+    """Apply what is pending, and tell each migration as soon as it is in the ledger."""
     current = command.migrations.status(database)
     if command.migrations.plan(current, to=to, allow_out_of_order=allow_out_of_order):
         command.keep_way_back(database, "db.migrate")
-    try:
-        applied, status = command.migrations.apply(
-            database,
-            to=to,
-            allow_out_of_order=allow_out_of_order,
-            consent=consent or read_consent(command),
-        )
-    except migrations.MigrationFailed as error:
-        _tell(command, error.applied)
-        raise
-    _tell(command, applied)
-    return applied, status
+    return command.migrations.apply(
+        database,
+        to=to,
+        allow_out_of_order=allow_out_of_order,
+        consent=consent or read_consent(command),
+        on_applied=lambda applied: _tell(command, [applied]),
+    )
 
 
 def read_consent(
@@ -142,7 +137,7 @@ def apply(
         command.done(
             f"{did} {database.label}",
             database=database.label,
-            applied=[asdict(one) for one in applied],
+            applied=[asdict(migration) for migration in applied],
             version=status.version,
         )
 
@@ -175,12 +170,12 @@ def _rehearsed(
     if not command.json and found.applied:
         rows = [
             (
-                one.table,
-                "-" if one.before is None else one.before,
-                "-" if one.after is None else one.after,
-                "; ".join(one.schema) or "-",
+                effect.table,
+                "-" if effect.before is None else effect.before,
+                "-" if effect.after is None else effect.after,
+                "; ".join(effect.schema) or "-",
             )
-            for one in found.effects
+            for effect in found.effects
         ]
         print_table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
     if check or not found.applied:
@@ -188,8 +183,8 @@ def _rehearsed(
         command.done(
             f"Rehearsed {done} on a copy of {database.label}; the copy is sound",
             database=database.label,
-            rehearsed=[asdict(one) for one in found.applied],
-            tables=[asdict(one) for one in found.effects],
+            rehearsed=[asdict(applied) for applied in found.applied],
+            tables=[asdict(effect) for effect in found.effects],
         )
         return False
     terminal.confirm(
