@@ -27,6 +27,7 @@ from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 DATABASE = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
+BASE = "https://d1.test/client/v4"
 TOKEN = "s3cr3t-T0ken_of-the-ledger"
 
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
@@ -69,7 +70,7 @@ class Script:
             ACCOUNT,
             TOKEN,
             database_id=database,
-            base_url="https://d1.test/client/v4",
+            base_url=BASE,
             transport=httpx.MockTransport(self),
             sleep=self.waits.append,
         )
@@ -550,7 +551,12 @@ def test_the_way_there_is_named(script: Script, failure: Exception, words: str, 
 )
 def test_settings_that_cannot_be_right_are_refused(change: dict[str, Any], words: str) -> None:
     """Nothing is sent with a token, account, database or address that cannot be right."""
-    settings: dict[str, Any] = {"account_id": ACCOUNT, "token": TOKEN, "database_id": DATABASE} | change
+    settings: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "token": TOKEN,
+        "database_id": DATABASE,
+        "base_url": BASE,
+    } | change
     with pytest.raises(Refused, match=words) as caught:
         D1Client(settings.pop("account_id"), settings.pop("token"), **settings)
     assert TOKEN not in str(caught.value)
