@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.errors import Refused
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
-if TYPE_CHECKING:
-    from hoox_tasks.backups.restoring import Checked
-    from hoox_tasks.backups.rotation import Backup
+with lazy_imports():
+    from hoox_tasks import backups
 
 
 @ledger_task(
@@ -50,8 +49,6 @@ def export(
     JSON: database, path, bytes, verified, one_moment, tables {table: rows},
     removed [path], seconds.
     """
-    from hoox_tasks import backups
-
     if not data and not schema:
         raise Refused("--no-data and --no-schema together leave nothing.", "Give one of them.")
     keep = None if keep is None else _at_least_one("keep", keep)
@@ -125,8 +122,6 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
     JSON: file, rows, version (the last migration's name), manifest (whether
     there is one), equal_to, violations (rows that refer to nothing), seconds.
     """
-    from hoox_tasks import backups
-
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
@@ -171,8 +166,6 @@ def list_backups(
     JSON: an array of {path, taken, bytes, source, version, verified,
     one_moment}; with --prune: removed [path], seconds.
     """
-    from hoox_tasks import backups
-
     folder = command.settings.backups_dir
     if not prune and (keep is not None or days is not None):
         raise Refused("--keep and --days only say what --prune removes.", "Give --prune as well.")
@@ -238,8 +231,6 @@ def restore(
     JSON: database, file, rows, version, recovery_point (for `inv db.undo`),
     seconds.
     """
-    from hoox_tasks import backups
-
     path = Path(file).expanduser().absolute()
     names = [name.strip() for name in (tables or "").split(",") if name.strip()]
     if into is not None and names:
@@ -275,7 +266,7 @@ def restore(
             )
 
 
-def _refuse_part(file: str, backup: Checked, names: list[str]) -> None:
+def _refuse_part(file: str, backup: backups.Checked, names: list[str]) -> None:
     """Raise `Refused` where a backup of a part would take the place of more than it holds."""
     if backup.manifest is None or backup.manifest.whole:
         return
@@ -293,8 +284,6 @@ def _refuse_part(file: str, backup: Checked, names: list[str]) -> None:
 
 
 def _prune(command: Command, folder: Path, *, keep: int | None = None, days: int | None = None) -> list[str]:
-    from hoox_tasks import backups
-
     surplus = backups.surplus(backups.find(folder), keep=keep, days=days)
     if not command.dry:
         backups.remove(surplus)
@@ -303,7 +292,7 @@ def _prune(command: Command, folder: Path, *, keep: int | None = None, days: int
     return [str(one.path) for one in surplus]
 
 
-def _proof(backup: Backup) -> str:
+def _proof(backup: backups.Backup) -> str:
     if backup.manifest and not backup.manifest.one_moment:
         return "not one moment"
     if backup.verified:

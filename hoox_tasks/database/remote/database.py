@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.counts import count_tables
+from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import (
     SCHEMA_QUERY,
     Batch,
@@ -27,7 +28,6 @@ from hoox_tasks.database.interface import (
 )
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.database.remote.changes import Guard, OneStatement, RowsToInsert, Unit
-from hoox_tasks.database.remote.empty_copy import EmptyCopy
 from hoox_tasks.database.remote.guard import explain_guard
 from hoox_tasks.database.remote.moment import RemoteMoment
 from hoox_tasks.database.remote.replace import Replacement
@@ -61,9 +61,10 @@ class RemoteDatabase:
         self.before_first_change: Callable[[Moment], None] | None = None
         self._name = name
         self._strict = strict
-        self._empty_copy: EmptyCopy | None = None
+        self._empty: EmptyLedger | None = None
         self._moment: RemoteMoment | None = None
         self._changes = 0
+        self._sent = False
 
     @property
     def name(self) -> str:
@@ -102,9 +103,9 @@ class RemoteDatabase:
         statement = Statement(sql, params)
         if write:
             return self._change(OneStatement(self.client, statement).send)
-        if self._empty_copy is None:
-            self._empty_copy = EmptyCopy(self.schema(), strict=self._strict)
-        self._empty_copy.check(sql, params)
+        if self._empty is None:
+            self._empty = EmptyLedger(self.schema(), strict=self._strict)
+        self._empty.compile(sql, params)
         return rows_of(self.client.raw(*carried(statement)))
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
@@ -128,12 +129,18 @@ class RemoteDatabase:
         """Give the error with the statement that it is about, where an empty ledger tells."""
         if error.index is not None:
             return error
-        with suppress(HooxError), closing(EmptyCopy(self.schema(), strict=self._strict)) as empty:
-            found = empty.failure(unit)
-            if found is not None and _words(found) == _words(error):
-                return StatementError(
-                    error.message, sql=found.sql, offset=found.offset, index=found.index, remedy=error.remedy
-                )
+        with suppress(HooxError), closing(EmptyLedger(self.schema(), strict=self._strict)) as empty:
+            try:
+                empty.run(unit)
+            except StatementError as found:
+                if _words(found) == _words(error):
+                    return StatementError(
+                        error.message,
+                        sql=found.sql,
+                        offset=found.offset,
+                        index=found.index,
+                        remedy=error.remedy,
+                    )
         return error
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
@@ -228,14 +235,16 @@ class RemoteDatabase:
 
     def _counted(self, make: Callable[[Guard], tuple[T, bool]], guard: Guard) -> T:
         """Send a change, and count it unless it surely changed nothing."""
-        changed = True
+        self._sent = True
         try:
             result, changed = make(guard)
-        except HooxError as error:
-            changed = isinstance(error, RemoteError) and error.ambiguous
+        except BaseException as error:
+            certain = isinstance(error, HooxError) and not (
+                isinstance(error, RemoteError) and error.ambiguous
+            )
+            self._changes += self._sent and not certain
             raise
-        finally:
-            self._changes += changed
+        self._changes += changed
         return result
 
     # -- the whole ledger -------------------------------------------------------------------------
@@ -248,9 +257,13 @@ class RemoteDatabase:
         `tables` others may write to other tables meanwhile.
         """
 
+        def begin() -> None:
+            self._sent = True
+
         def make(_: Guard) -> tuple[None, bool]:
             assert self._moment is not None
-            Replacement(self, self.client, self._moment, tables).run(copy)
+            self._sent = False
+            Replacement(self, self.client, self._moment, tables, begin).run(copy)
             return None, True
 
         self._change(make, guarded=True)
@@ -358,9 +371,9 @@ class RemoteDatabase:
         self.client.close()
 
     def _forget_schema(self) -> None:
-        if self._empty_copy is not None:
-            self._empty_copy.close()
-            self._empty_copy = None
+        if self._empty is not None:
+            self._empty.close()
+            self._empty = None
 
 
 def open_remote(settings: Settings) -> RemoteDatabase:

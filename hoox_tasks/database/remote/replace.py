@@ -8,7 +8,7 @@ answer that was lost leaves a doubt, and the ledger is looked at to settle it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +41,12 @@ class Replacement:
     """One import that makes a ledger, or some of its tables, what a SQLite file is."""
 
     def __init__(
-        self, database: Database, client: D1Client, moment: RemoteMoment, tables: Collection[str]
+        self,
+        database: Database,
+        client: D1Client,
+        moment: RemoteMoment,
+        tables: Collection[str],
+        begun: Callable[[], None],
     ) -> None:
         self._database = database
         self._client = client
@@ -50,6 +55,7 @@ class Replacement:
         self._before = moment.answers
         self._after: list[Answer] = []
         self._deadline = 0
+        self._tell_begun = begun
         self._begun = False
 
     def run(self, copy: Path) -> None:
@@ -83,6 +89,7 @@ class Replacement:
 
     def _begin(self) -> None:
         self._begun = True
+        self._tell_begun()
 
     # -- the script -------------------------------------------------------------------------------
 
