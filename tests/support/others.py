@@ -10,6 +10,7 @@ import httpx
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.server import Api
 from tests.support.d1_api import ACCOUNT, BASE, DATABASE
+from tests.support.worker import INSERT
 
 
 def client(app: Api, transport: httpx.BaseTransport | None = None, token: str = "right") -> D1Client:
@@ -101,10 +102,5 @@ class Worker:
     def trade(self) -> None:
         """Insert one trade."""
         identity = f"{self._name}-{len(self.acknowledged)}"
-        self._client.raw(
-            "INSERT INTO trades (id, exchange, symbol, action, quantity, price, timestamp, status)"
-            " VALUES (?, 'binance', 'BTCUSDT', 'LONG', 0.5, 60000.5, 1780000000, 'FILLED')",
-            [identity],
-            write=True,
-        )
+        self._client.raw(INSERT, [identity], write=True)
         self.acknowledged.append(identity)

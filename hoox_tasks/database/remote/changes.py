@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from hoox_tasks import sql
 from hoox_tasks.d1 import D1Client
@@ -14,6 +14,8 @@ from hoox_tasks.database.remote.inserts import bind_long_values, pack_inserts
 from hoox_tasks.database.remote.statements import SCRIPT_BYTES, carried, rows_of, send
 from hoox_tasks.errors import Refused, StatementError
 
+T_co = TypeVar("T_co", covariant=True)
+
 _BATCH_BYTES = 8_000_000
 """What goes as one request where a value has to be bound, because it is too long for a literal."""
 _ROWS_ONLY = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT", "VALUES"})
@@ -21,6 +23,17 @@ _ROWS_ONLY = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT
 
 Guard: TypeAlias = Sequence[Statement]
 """Statements that fail, and all behind them, where the ledger is not what it was."""
+
+
+class Change(Protocol[T_co]):
+    """A change of the ledger that can be sent behind a guard."""
+
+    @property
+    def statements(self) -> Sequence[Statement]:
+        """What it runs, or statements that take away from the same tables."""
+
+    def send(self, guard: Guard) -> tuple[T_co, bool]:
+        """Send it; returns what it gave, and whether it may have changed anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,11 @@ class OneStatement:
     client: D1Client
     statement: Statement
 
+    @property
+    def statements(self) -> Sequence[Statement]:
+        """The statement."""
+        return [self.statement]
+
     def send(self, guard: Guard) -> tuple[Rows, bool]:
         """Run it behind a guard; returns its rows, and whether it may have changed anything."""
         if guard or sql.is_trigger(self.statement.sql):
@@ -73,6 +91,8 @@ class RowsToInsert:
     client: D1Client
     script: Path
     counts: dict[str, int] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    """An INSERT into each table."""
     _held: list[Statement] = field(default_factory=list)
     _binds: bool = False
 
@@ -81,6 +101,9 @@ class RowsToInsert:
         size = longest = 0
         with self.script.open("w", encoding="utf-8", newline="\n") as file:
             for table, columns, rows in batches:
+                if table not in self.counts:
+                    insert_one = f"INSERT INTO {sql.quote_name(table)} DEFAULT VALUES"
+                    self.statements.append(Statement(insert_one))
                 for insert in pack_inserts(table, columns, rows, bind_long_values):
                     length = sum(len(str(text).encode()) for text in (insert.sql, *insert.params))
                     size += length

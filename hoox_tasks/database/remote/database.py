@@ -27,7 +27,8 @@ from hoox_tasks.database.interface import (
     Statement,
 )
 from hoox_tasks.database.lost_answers import confirm
-from hoox_tasks.database.remote.changes import Guard, OneStatement, RowsToInsert, Unit
+from hoox_tasks.database.remote.changes import Change, Guard, OneStatement, RowsToInsert, Unit
+from hoox_tasks.database.remote.endangered import find_endangered
 from hoox_tasks.database.remote.guard import explain_guard
 from hoox_tasks.database.remote.moment import RemoteMoment
 from hoox_tasks.database.remote.replace import Replacement
@@ -102,7 +103,7 @@ class RemoteDatabase:
         """
         statement = Statement(sql, params)
         if write:
-            return self._change(OneStatement(self.client, statement).send)
+            return self._change(OneStatement(self.client, statement))
         if self._empty is None:
             self._empty = EmptyLedger(self.schema(), strict=self._strict)
         self._empty.compile(sql, params)
@@ -120,7 +121,7 @@ class RemoteDatabase:
         if not write:
             return send(self.client, unit, write=False)
         try:
-            return self._change(Unit(self.client, unit).send)
+            return self._change(Unit(self.client, unit))
         except StatementError as error:
             problem = error
         raise self._located(problem, unit)
@@ -153,7 +154,7 @@ class RemoteDatabase:
             rows = RowsToInsert(self.client, folder / "insert.sql")
             rows.write(batches)
             if not rows.empty:
-                self._change(rows.send)
+                self._change(rows)
             return rows.counts
 
     def schema(self) -> list[SchemaObject]:
@@ -199,33 +200,50 @@ class RemoteDatabase:
             self._moment = None
             moment.end(self._changes > changes)
 
-    def _change(self, make: Callable[[Guard], tuple[T, bool]], *, guarded: bool = False) -> T:
-        """Make one change of the ledger: the one door through which all of them go.
+    def _change(self, change: Change[T]) -> T:
+        """Make a change of the ledger: the one door through which all of them go but those of the whole.
 
-        `make` sends it behind a guard; it returns what to return, and whether anything was changed.
-        `guarded` has it made of a moment even where nobody asked for one.
+        Where somebody is to save the moment before the first, it is made of that moment, or not at all.
         """
         self._forget_schema()
         if self._moment is not None:
-            return self._change_moment(self._moment, make)
-        if not guarded and (self.before_first_change is None or self._changes):
-            return self._counted(make, ())
+            return self._make(self._moment, change.send, self._moment.guard())
+        if self.before_first_change is None or self._changes:
+            return self._counted(change.send, ())
+
+        def make(moment: RemoteMoment, patient: bool) -> T:
+            endangered = None
+            if not patient:
+                # Somebody writes all the time: only what would be taken away from counts now.
+                endangered = find_endangered(change.statements, moment.objects, moment.found)
+            return self._make(moment, change.send, moment.guard(endangered))
+
+        return self._tried(make)
+
+    def _tried(self, make: Callable[[RemoteMoment, bool], T]) -> T:
+        """Make a change of the moment that is held, or of a new one, again where others are ahead of it.
+
+        `make` is told whether there will be other attempts like this one.
+        """
+        if self._moment is not None:
+            return make(self._moment, True)
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self.client.pause(random.uniform(0.1, 0.3) * 2 ** min(attempt, 4))
             try:
                 with self.holding() as moment:
-                    return self._change_moment(moment, make)
+                    return make(moment, attempt < _ATTEMPTS // 2)
             except ChangedMeanwhile as error:
                 overtaken = error
         raise overtaken
 
-    def _change_moment(self, moment: RemoteMoment, make: Callable[[Guard], tuple[T, bool]]) -> T:
+    def _make(self, moment: RemoteMoment, send: Callable[[Guard], tuple[T, bool]], guard: Guard) -> T:
+        """Send a change of a moment, once whoever wants to has saved it."""
         if self.before_first_change is not None and not self._changes and not moment.announced:
             self.before_first_change(moment)
             moment.announced = True
         try:
-            result = self._counted(make, moment.guard())
+            result = self._counted(send, guard)
         except StatementError as error:
             problem = explain_guard(error, self._name)
         else:
@@ -233,11 +251,11 @@ class RemoteDatabase:
             return result
         raise problem
 
-    def _counted(self, make: Callable[[Guard], tuple[T, bool]], guard: Guard) -> T:
+    def _counted(self, send: Callable[[Guard], tuple[T, bool]], guard: Guard) -> T:
         """Send a change, and count it unless it surely changed nothing."""
         self._sent = True
         try:
-            result, changed = make(guard)
+            result, changed = send(guard)
         except BaseException as error:
             certain = isinstance(error, HooxError) and not (
                 isinstance(error, RemoteError) and error.ambiguous
@@ -260,13 +278,16 @@ class RemoteDatabase:
         def begin() -> None:
             self._sent = True
 
-        def make(_: Guard) -> tuple[None, bool]:
-            assert self._moment is not None
-            self._sent = False
-            Replacement(self, self.client, self._moment, tables, begin).run(copy)
-            return None, True
+        def make(moment: RemoteMoment, _: bool) -> None:
+            def send(guard: Guard) -> tuple[None, bool]:
+                self._sent = False
+                Replacement(self, self.client, moment, tables, begin).run(copy, guard)
+                return None, True
 
-        self._change(make, guarded=True)
+            self._make(moment, send, moment.guard(tables or None))
+
+        self._forget_schema()
+        self._tried(make)
 
     def beside(self, name: str) -> RemoteDatabase:
         """Make a new, empty database on the same account; whether a lost answer made it, its name tells."""
@@ -329,12 +350,12 @@ class RemoteDatabase:
         The moment before it is the one that Time Travel names, and no earlier one.
         """
 
-        def make(_: Guard) -> tuple[str, bool]:
+        def send(_: Guard) -> tuple[str, bool]:
             return travel(self.client, mark, self._is_unchanged).previous_bookmark, True
 
         self._forget_schema()
         with self.holding() as moment:
-            previous = self._change_moment(moment, make)
+            previous = self._make(moment, send, ())
             if previous and previous != moment.bookmark:
                 moment.bookmark = previous
                 if self.before_first_change is not None and moment.announced:

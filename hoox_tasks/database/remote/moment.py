@@ -44,14 +44,17 @@ class RemoteMoment:
         """What the ledger answered about its schema and its rows."""
         return [*ask_schema(self.objects, SCHEMA_QUERY), *self._content.answers]
 
-    def guard(self, tables: Collection[str] = ()) -> list[Statement]:
+    def guard(self, tables: Collection[str] | None = None) -> list[Statement]:
         """Write the statements that fail where the ledger is not any more what it was at this moment.
 
-        With `tables` only the rows of those count. After the first change of one's own there is no guard.
+        With `tables` only the rows of those count, and the schema. After the first change of one's own there
+        is no guard.
         """
         if self.spent:
             return []
-        wanted = [answer for answer in self.answers if not tables or answer.about in {*tables, "the schema"}]
+        wanted = [
+            answer for answer in self.answers if tables is None or answer.about in {*tables, "the schema"}
+        ]
         return check_guards(answer.guard("changed") for answer in wanted)
 
     def save(self, folder: Path, name: str) -> str:

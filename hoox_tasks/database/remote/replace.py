@@ -58,8 +58,8 @@ class Replacement:
         self._tell_begun = begun
         self._begun = False
 
-    def run(self, copy: Path) -> None:
-        """Write the script and have it imported.
+    def run(self, copy: Path, guard: Sequence[Statement]) -> None:
+        """Write the script and have it imported behind a guard.
 
         Raises `StatementError` where D1 refused it, also by its guards, and `RemoteError`, ambiguous where
         it may have happened or may still happen.
@@ -72,8 +72,7 @@ class Replacement:
                 self._write(source, file)
             self._deadline = self._moment.seconds + _PATIENCE + script.stat().st_size // _BYTES_A_SECOND
             late = Statement(fail_when(f"unixepoch() > {self._deadline}", "late", ""))
-            guards = [late, *self._moment.guard(self._tables)]
-            head = sql.join(guard.sql for guard in guards).encode()
+            head = sql.join(statement.sql for statement in (late, *guard)).encode()
             try:
                 self._client.import_file(script, head=head, begun=self._begin)
             except RemoteError as error:
