@@ -340,10 +340,6 @@ class RemoteDatabase:
                 raise
             return
 
-    def recovery_point(self, folder: Path, name: str) -> str:
-        """Give the Time Travel bookmark of this moment; nothing needs to be kept here."""
-        return self.client.bookmark()
-
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to a bookmark, by Time Travel.
 
@@ -374,6 +370,8 @@ class RemoteDatabase:
         """Have the exact moment before a journey saved, which only the journey tells; forget the other."""
         assert self.before_first_change is not None
         exact = moment.twin()
+        moment.end(False)
+        moment.take_listeners(exact)
         try:
             self.before_first_change(exact)
         except HooxError as error:
@@ -381,8 +379,6 @@ class RemoteDatabase:
                 f"{self._name} was brought back, but the moment before could not be saved: {error.problem}",
                 f"It is Time Travel's bookmark {moment.bookmark}.",
             ) from error
-        moment.end(False)
-        moment.take_listeners(exact)
 
     # -- the connection ---------------------------------------------------------------------------
 
