@@ -225,7 +225,8 @@ def workspace(tmp_path: Path, seeded: Path, monkeypatch: pytest.MonkeyPatch) -> 
             return remote if settings.remote else original(settings, create=create)
 
         monkeypatch.setattr(opening, "open_database", opened)
-        monkeypatch.setattr("hoox_tasks.tasks.command.open_database", opened, raising=False)
+        for module in ("command", "release"):
+            monkeypatch.setattr(f"hoox_tasks.tasks.{module}.open_database", opened)
 
     return use
 
@@ -255,10 +256,10 @@ def test_pull(
             failed = run_task("pull", "json")
         assert local.state() == (before if failed else after)
         assert place.state() == after
-        hidden = [path for path in Path().rglob(".*") if path.is_file()]
-        assert hidden == []
+        hidden = [path.name for path in Path().rglob(".*") if path.is_file()]
+        assert [name for name in hidden if not re.fullmatch(r"\.gitignore|\.\d+\.number", name)] == []
         outcomes.append("failed" if failed else "pulled")
-    assert len(list(snapshots.iterdir())) == 2 * min(outcomes.count("pulled"), 10)
+    assert len(list(snapshots.glob("*.json"))) == outcomes.count("pulled")
     tell("pull", outcomes)
     assert "pulled" in outcomes
 
@@ -392,8 +393,9 @@ def test_a_restore_fails_at_every_request(
                     else:
                         assert place.state() == old
                         outcomes.add("may still happen" if MAY_STILL in error.problem else "old")
-    assert ("may still happen" in outcomes) is (not after and length < 3)
-    assert ("neither" in outcomes) is (length > (1 if attack is interrupt else 2))
+    survived = 1 if attack is interrupt else 2
+    assert ("may still happen" in outcomes) is (not after and length <= survived)
+    assert ("neither" in outcomes) is (length > survived)
     assert ("interrupted" in outcomes) is (attack is interrupt)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from hoox_tasks import backups, ledger, migrations, seeding
 from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.migrations import Migration, Migrations
 from tests.support.d1_api import TRIGGER
@@ -112,6 +113,22 @@ def test_changing(remote: RemoteDatabase, wire: Counting, ours: list[Migration],
     wire.asked.clear()
     ledger.reset(remote, Migrations(ours))
     assert wire.asked == ["raw"] * 3
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE trades", "CREATE TABLE more (a)"])
+def test_a_moment_is_three_requests(
+    remote: RemoteDatabase, wire: Counting, ours: list[Migration], statement: str
+) -> None:
+    """To look at the ledger before its first change, and to save that moment, costs three requests more."""
+    Migrations(ours).apply(remote)
+    with closing(connect(wire)) as database:
+        database.before_first_change = lambda moment: None
+        wire.asked.clear()
+        database.batch([Statement(statement)])
+        assert wire.asked == ["raw", "raw", "bookmark", "raw"]
+        wire.asked.clear()
+        database.batch([Statement("DELETE FROM balances")])
+        assert wire.asked == ["raw"]
 
 
 def test_restoring_asks_little(

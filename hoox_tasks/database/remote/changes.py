@@ -46,14 +46,15 @@ class Unit:
     def send(self, guard: Guard) -> tuple[list[Rows], bool]:
         """Run them behind a guard; returns their rows, and whether they may have changed anything."""
         try:
-            results = send(self.client, [*guard, *self.statements], write=True)[len(guard) :]
+            results, imported = send(self.client, [*guard, *self.statements])
         except StatementError as error:
             if error.index is not None:
                 error.index -= len(guard)
                 error.index = error.index if error.index >= 0 else None
             raise
-        changed = any(map(_may_have_changed, self.statements, results))
-        return results, changed
+        results = results[len(guard) :]
+        # An import does not say what its statements changed.
+        return results, imported or any(map(_may_have_changed, self.statements, results))
 
 
 @dataclass(frozen=True, slots=True)

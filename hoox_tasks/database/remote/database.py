@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,15 +25,16 @@ from hoox_tasks.database.interface import (
     SchemaObject,
     Snapshot,
     Statement,
+    Table,
 )
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.database.remote.changes import Change, Guard, OneStatement, RowsToInsert, Unit
 from hoox_tasks.database.remote.endangered import find_endangered
 from hoox_tasks.database.remote.guard import explain_guard
-from hoox_tasks.database.remote.moment import RemoteMoment
+from hoox_tasks.database.remote.moment import Choose, RemoteMoment
 from hoox_tasks.database.remote.replace import Replacement
 from hoox_tasks.database.remote.snapshot import copy_ledger
-from hoox_tasks.database.remote.statements import carried, rows_of, send
+from hoox_tasks.database.remote.statements import carried, read, rows_of
 from hoox_tasks.database.remote.time_travel import travel
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.files import scratch_folder
@@ -119,7 +120,7 @@ class RemoteDatabase:
         if not unit:
             return []
         if not write:
-            return send(self.client, unit, write=False)
+            return read(self.client, unit)
         try:
             return self._change(Unit(self.client, unit))
         except StatementError as error:
@@ -184,15 +185,19 @@ class RemoteDatabase:
             snapshot.one_moment = copy.bookmark is not None
             yield snapshot
 
-    @contextmanager
-    def holding(self) -> Iterator[RemoteMoment]:
-        """Hold a moment for a block: three requests; its first change is guarded, and raises
-        `ChangedMeanwhile` where somebody else was ahead of it.
+    def holding(self) -> AbstractContextManager[Moment]:
+        """Hold a moment for a block; others are not kept from writing. It costs three requests.
+
+        The first change in the block is guarded: raises `ChangedMeanwhile` where somebody was ahead of it.
         """
+        return self._held(None)
+
+    @contextmanager
+    def _held(self, choose: Choose | None) -> Iterator[RemoteMoment]:
         if self._moment is not None:
             yield self._moment
             return
-        moment = self._moment = RemoteMoment(self, self.client)
+        moment = self._moment = RemoteMoment(self, self.client, choose)
         changes = self._changes
         try:
             yield moment
@@ -211,16 +216,17 @@ class RemoteDatabase:
         if self.before_first_change is None or self._changes:
             return self._counted(change.send, ())
 
+        def choose(schema: Sequence[SchemaObject], tables: Sequence[Table]) -> Collection[str]:
+            return find_endangered(change.statements, schema, tables)
+
         def make(moment: RemoteMoment, patient: bool) -> T:
-            endangered = None
-            if not patient:
-                # Somebody writes all the time: only what would be taken away from counts now.
-                endangered = find_endangered(change.statements, moment.objects, moment.found)
-            return self._make(moment, change.send, moment.guard(endangered))
+            # Where somebody writes all the time, only what would be taken away from counts in the end.
+            guard = moment.guard() if patient else moment.guard(moment.weighed)
+            return self._make(moment, change.send, guard)
 
-        return self._tried(make)
+        return self._tried(make, choose)
 
-    def _tried(self, make: Callable[[RemoteMoment, bool], T]) -> T:
+    def _tried(self, make: Callable[[RemoteMoment, bool], T], choose: Choose | None) -> T:
         """Make a change of the moment that is held, or of a new one, again where others are ahead of it.
 
         `make` is told whether there will be other attempts like this one.
@@ -231,7 +237,7 @@ class RemoteDatabase:
             if attempt:
                 self.client.pause(random.uniform(0.1, 0.3) * 2 ** min(attempt, 4))
             try:
-                with self.holding() as moment:
+                with self._held(choose) as moment:
                     return make(moment, attempt < _ATTEMPTS // 2)
             except ChangedMeanwhile as error:
                 overtaken = error
@@ -284,10 +290,15 @@ class RemoteDatabase:
                 Replacement(self, self.client, moment, tables, begin).run(copy, guard)
                 return None, True
 
-            self._make(moment, send, moment.guard(tables or None))
+            self._make(moment, send, moment.guard(moment.weighed if tables else None))
+
+        chosen = {name.lower() for name in tables}
+
+        def choose(_: Sequence[SchemaObject], found: Sequence[Table]) -> Collection[str]:
+            return [table.name for table in found if not chosen or table.name.lower() in chosen]
 
         self._forget_schema()
-        self._tried(make)
+        self._tried(make, choose)
 
     def beside(self, name: str) -> RemoteDatabase:
         """Make a new, empty database on the same account; whether a lost answer made it, its name tells."""
@@ -345,31 +356,24 @@ class RemoteDatabase:
 
         The moment before it is the one that Time Travel names, and no earlier one.
         """
-
-        def send(_: Guard) -> tuple[str, bool]:
-            return travel(self.client, mark, self._is_unchanged).previous_bookmark, True
-
         self._forget_schema()
-        with self.holding() as moment:
+        with self._held(lambda *_: ()) as moment:
+
+            def send(_: Guard) -> tuple[str, bool]:
+                return travel(self.client, mark, moment.bookmark).previous_bookmark, True
+
             previous = self._make(moment, send, ())
             if previous and previous != moment.bookmark:
                 moment.bookmark = previous
                 if self.before_first_change is not None and moment.announced:
                     self._announce_again(moment)
 
-    def _is_unchanged(self) -> bool:
-        """Whether the ledger is still what it was at the moment that is held."""
-        assert self._moment is not None
-        with suppress(StatementError):
-            unit = [Statement(answer.sql) for answer in self._moment.answers]
-            found = [tuple(rows) for rows in self.batch(unit, write=False)]
-            return found == [answer.rows for answer in self._moment.answers]
-        return False
-
     def _announce_again(self, moment: RemoteMoment) -> None:
         """Have the exact moment before a journey saved, which only the journey tells; forget the other."""
         assert self.before_first_change is not None
         exact = moment.twin()
+        moment.end(False)
+        moment.take_listeners(exact)
         try:
             self.before_first_change(exact)
         except HooxError as error:
@@ -377,8 +381,6 @@ class RemoteDatabase:
                 f"{self._name} was brought back, but the moment before could not be saved: {error.problem}",
                 f"It is Time Travel's bookmark {moment.bookmark}.",
             ) from error
-        moment.end(False)
-        moment.take_listeners(exact)
 
     # -- the connection ---------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ seen at that moment: its guard runs before it, in the same transaction, and undo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -49,22 +49,27 @@ class Answer:
 
 
 class Recorder:
-    """Passes reading units on to a ledger, and remembers the questions and the answers."""
+    """Passes reading units on to a ledger, and remembers the questions and the answers.
 
-    def __init__(self, database: Database) -> None:
+    `others` are asked together with the first unit.
+    """
+
+    def __init__(self, database: Database, others: Sequence[Statement]) -> None:
         self._database = database
+        self._others = others
         self.answers: list[Answer] = []
         self.requests = 0
 
     def batch(self, statements: Iterable[Statement], *, write: bool = False) -> list[Rows]:
         """Run a reading unit."""
-        unit = list(statements)
+        asked = list(statements)
+        unit = asked + list(self._others if not self.requests else ())
         results = self._database.batch(unit, write=write)
         self.requests += 1
         for statement, result in zip(unit, results, strict=True):
             result.rows = rows = list(result)
             self.answers.append(Answer("", statement.sql, len(result.columns), tuple(rows)))
-        return results
+        return results[: len(asked)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +81,27 @@ class Content:
     paged: bool
 
 
-def ask_content(database: Database, tables: Sequence[Table]) -> Content:
-    """Ask a ledger for the checksums of tables and how many rows each has; one request where none is large.
+def ask_content(
+    database: Database, tables: Sequence[Table], weighed: Collection[str] | None = None
+) -> Content:
+    """Ask a ledger how many rows tables have, and for the checksums of those `weighed` (None: of all).
 
-    Of a virtual table only the rows are counted; what is behind it are tables of their own.
+    One request where none is large. Of a virtual table only the rows are counted; what is behind it are
+    tables of their own.
     """
-    recorder = Recorder(database)
-    plain = [table for table in tables if table.kind == "table"]
+    own = [table for table in tables if table.kind != "shadow"]
+    plain = [table for table in own if table.kind == "table" and (weighed is None or table.name in weighed)]
+    counted = [table for table in own if table not in plain]
+    others = [Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted]
+    recorder = Recorder(database, others)
     found = checksums(cast(Database, recorder), plain) if plain else {}
+    if not recorder.requests and others:
+        recorder.batch([])
     counts = {name: checksum.rows for name, checksum in found.items()}
-    paged = recorder.requests > 1
-    virtual = [table for table in tables if table.kind == "virtual"]
-    if virtual:
-        queries = [Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in virtual]
-        for table, result in zip(virtual, recorder.batch(queries), strict=True):
-            counts[table.name] = int(str(next(iter(result.rows))[0]))
-    return Content(tuple(_named(answer, tables) for answer in recorder.answers), counts, paged)
+    answers = [_named(answer, tables) for answer in recorder.answers]
+    questions = {question.sql for question in others}
+    counts |= {answer.about: int(str(answer.rows[0][0])) for answer in answers if answer.sql in questions}
+    return Content(tuple(answers), counts, recorder.requests > 1)
 
 
 def _named(answer: Answer, tables: Sequence[Table]) -> Answer:

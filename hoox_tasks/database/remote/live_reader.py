@@ -7,7 +7,7 @@ from itertools import islice
 
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.interface import Statement
-from hoox_tasks.database.remote.statements import carried, send
+from hoox_tasks.database.remote.statements import carried, read
 from hoox_tasks.errors import StatementError
 from hoox_tasks.values import Row, Value
 
@@ -34,7 +34,7 @@ class LiveReader:
 
     def _together(self, unit: list[Statement]) -> list[list[Row] | None]:
         try:
-            results = send(self._client, unit, write=False)
+            results = read(self._client, unit)
         except StatementError as error:
             if "SQLITE_TOOBIG" not in error.message:
                 raise

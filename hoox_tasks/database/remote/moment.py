@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database.interface import SCHEMA_QUERY, Database, Snapshot, Statement
+from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement, Table
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote.guard import Answer, ask_content, ask_schema, check_guards
 from hoox_tasks.database.remote.live_reader import LiveReader
@@ -16,6 +17,9 @@ from hoox_tasks.database.remote.snapshot import copy_ledger
 from hoox_tasks.database.schema import read_tables_and_schema
 from hoox_tasks.errors import ChangedMeanwhile
 from hoox_tasks.values import Progress
+
+Choose: TypeAlias = Callable[[Sequence[SchemaObject], Sequence[Table]], Collection[str]]
+"""Names tables of a ledger, which is described by its objects and tables."""
 
 
 class RemoteMoment:
@@ -25,14 +29,19 @@ class RemoteMoment:
     so that a change never takes away a row which is not behind the bookmark.
     """
 
-    def __init__(self, database: Database, client: D1Client) -> None:
+    def __init__(self, database: Database, client: D1Client, choose: Choose | None = None) -> None:
+        """Look at the ledger; `choose` names the tables of which every row counts, without it all do.
+
+        Of the others the rows are only counted: to weigh each of them costs time, and rows read.
+        """
         self._database = database
         self._client = client
         clock = Statement("SELECT unixepoch()")
         self.found, self.objects, ((now,),) = read_tables_and_schema(LiveReader(client), clock)
         self.seconds = int(str(now[0]))
         """D1's own time, in Unix seconds."""
-        self._content = ask_content(database, self.found)
+        self.weighed = None if choose is None else choose(self.objects, self.found)
+        self._content = ask_content(database, self.found, self.weighed)
         self.tables: Mapping[str, int] = self._content.counts
         self.bookmark = client.bookmark()
         self.announced = False
@@ -71,7 +80,7 @@ class RemoteMoment:
                 yield snapshot
 
     def _compare(self, ledger: LocalDatabase) -> None:
-        if ledger.schema() != self.objects or ask_content(ledger, self.found) != self._content:
+        if ledger.schema() != self.objects or ask_content(ledger, self.found, self.weighed) != self._content:
             raise ChangedMeanwhile(
                 f"{self._database.name} was changed while it was read.",
                 "Run it again, when nobody writes to it if it happens again.",

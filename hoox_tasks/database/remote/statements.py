@@ -14,21 +14,27 @@ SCRIPT_BYTES = 1_000_000
 """What goes as one request's SQL; more is imported. D1 names no limit, and answers within 30 seconds."""
 
 
-def send(client: D1Client, unit: Sequence[Statement], *, write: bool) -> list[Rows]:
+def read(client: D1Client, unit: Sequence[Statement]) -> list[Rows]:
+    """Run reading statements in one request, all at one moment."""
+    return send(client, unit, write=False)[0]
+
+
+def send(client: D1Client, unit: Sequence[Statement], *, write: bool = True) -> tuple[list[Rows], bool]:
     """Run statements as one unit: in one request, or through D1's import, which answers no rows.
 
-    The import takes what D1's own splitter would break, and what is large.
+    The import takes what D1's own splitter would break, and what is large. Returns the results, and whether
+    it was that.
     """
     try:
         texts = [check_statement(inlined(statement), index) for index, statement in enumerate(unit)]
     except (Refused, CannotInline):  # Values too long for a literal, or numbered marks.
         pairs = [carried(statement) for statement in unit]
-        return [rows_of(result) for result in client.raw_batch(pairs, write=write)]
+        return [rows_of(result) for result in client.raw_batch(pairs, write=write)], False
     script = sql.join(texts)
     if write and (any(map(sql.is_trigger, texts)) or len(script) > SCRIPT_BYTES):
         client.import_file(script.encode())
-        return [Rows((), ()) for _ in unit]
-    return [rows_of(result) for result in client.raw_script(script, write=write)]
+        return [Rows((), ()) for _ in unit], True
+    return [rows_of(result) for result in client.raw_script(script, write=write)], False
 
 
 def carried(statement: Statement) -> tuple[str, Sequence[Value]]:
