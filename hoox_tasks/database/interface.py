@@ -282,12 +282,6 @@ class Database(Protocol):
     def remove(self) -> None:
         """Delete the ledger itself, and close it."""
 
-    def recovery_point(self, folder: Path, name: str) -> str:
-        """Keep this moment of the ledger; returns the mark by which `recover` finds it.
-
-        A local ledger is copied to a file `name` in `folder`; D1 keeps its own moments.
-        """
-
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to the moment of a mark, all or nothing."""
 

@@ -109,10 +109,15 @@ class Release:
     @contextmanager
     def _back_up(self, folder: Path) -> Iterator[LocalDatabase]:
         """Keep a verified backup, and give the copy that was loaded from it."""
-        path = backups.default_path(folder, compressed=True)
         exported = backups.export(
-            self._database, path, compressed=True, migrations_table=self._migrations.table
+            self._database,
+            backups.default_path(folder, compressed=True),
+            reserve=True,
+            compressed=True,
+            migrations_table=self._migrations.table,
         )
+        path = exported.path
+        assert path is not None
         if not self._dry:
             backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
             self._note(backup=backup)

@@ -271,8 +271,9 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         written = None
         if backup:
             path = backups.default_path(command.settings.backups_dir)
-            written = backups.export(database, path, migrations_table=migrations.table)
-            command.say(f"Exported {terminal.count(written.total, 'row')} to {command.shown(path)}")
+            written = backups.export(database, path, reserve=True, migrations_table=migrations.table)
+            saved = command.shown(written.path or path)
+            command.say(f"Exported {terminal.count(written.total, 'row')} to {saved}")
         command.keep_way_back(database, "db.reset")
         status = ledger.reset(database, migrations)
         command.done(

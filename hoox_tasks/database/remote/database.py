@@ -487,10 +487,6 @@ class RemoteDatabase:
         finally:
             self.close()
 
-    def recovery_point(self, folder: Path, name: str) -> str:
-        """Give the Time Travel bookmark of this moment; nothing needs to be kept here."""
-        return self.client.bookmark()
-
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to a bookmark, by Time Travel."""
         self._forget_schema()
