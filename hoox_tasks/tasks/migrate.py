@@ -34,23 +34,21 @@ def apply_pending(
     allow_data_loss: bool = False,
 ) -> tuple[list[migrations.Applied], migrations.Status]:
     """Apply what is pending and tell each one; those before a failing one are told as well."""
-    current = command.migrations.status(database)
-    if command.migrations.plan(current, to=to, allow_out_of_order=allow_out_of_order):
-        command.keep_way_back(database, "db.migrate")
     try:
         applied, status = command.migrations.apply(
             database, to=to, allow_out_of_order=allow_out_of_order, allow_data_loss=allow_data_loss
         )
-    except migrations.MigrationFailed as error:
-        _tell(command, error.applied)
+    except BaseException as error:
+        _tell(command, error.applied if isinstance(error, migrations.MigrationFailed) else [])
         raise
     _tell(command, applied)
     return applied, status
 
 
 def _tell(command: Command, applied: list[migrations.Applied]) -> None:
-    for one in applied:
-        command.say(f"Applied {one.name} ({terminal.duration(one.seconds)})")
+    for migration in applied:
+        command.say(f"Applied {migration.name} ({terminal.duration(migration.seconds)})")
+        command.did(f"applied {migration.name}")
 
 
 @ledger_task(
@@ -63,6 +61,7 @@ def _tell(command: Command, applied: list[migrations.Applied]) -> None:
         "confirm": "With --rehearse, go on without asking when all went well.",
     },
     default=True,
+    called="db.migrate",
 )
 def apply(
     command: Command,
@@ -188,7 +187,7 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
     )
 
 
-@ledger_task({"check": "Exit with 1 when anything is pending or wrong."})
+@ledger_task({"check": "Exit with 1 when anything is pending or wrong."}, called="db.migrate.status")
 def status(command: Command, check: bool = False) -> None:
     """List all migrations: applied (and when), pending, or what is wrong.
 
@@ -235,6 +234,7 @@ def status(command: Command, check: bool = False) -> None:
         "message": "What the migration does; becomes the file's name.",
     },
     positional=("message",),
+    called="db.migrate.new",
     without=("remote", "preview", "path"),
 )
 def new(command: Command, message: str) -> None:
@@ -272,6 +272,7 @@ def new(command: Command, message: str) -> None:
         "forget": "Take a recorded name whose file is gone out of the history.",
     },
     positional=("name",),
+    called="db.migrate.mark",
 )
 def mark(command: Command, name: str, forget: bool = False) -> None:
     """Record a migration as applied without running it.

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
@@ -72,7 +71,6 @@ def release(
                 folder,
                 smoke=smoke or (),
                 restore=_restore(command, artifact),
-                keep_way_back=lambda: _way_back(command, database, artifact),
                 tell=terminal.note if command.json else command.say,
                 dry=command.dry,
                 allow_out_of_order=allow_out_of_order,
@@ -82,7 +80,11 @@ def release(
             try:
                 course.run()
             finally:
-                receipt = replace(course.receipt, artifact=artifact)
+                receipt = replace(
+                    course.receipt,
+                    artifact=artifact,
+                    way_back=(*_recovery(command, database, artifact), *course.receipt.way_back),
+                )
     except BaseException as raised:
         error = raised
         raise
@@ -104,15 +106,14 @@ def _restore(command: Command, artifact: str) -> Callable[[Path], list[str]]:
     def commands(path: Path) -> list[str]:
         # The folder of a runner is gone with it; who restores has the artifact's file beside him.
         file = path.name if artifact else command.shown(path)
-        return [shlex.join(["inv", "db.restore", file, *command.flags])]
+        return [terminal.worded(shlex.join(["inv", "db.restore", file, *command.flags]))]
 
     return commands
 
 
-def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
-    """Take a recovery point, and write the command that goes back to it, from here or from anywhere."""
-    command.keep_way_back(database, "db.release")
-    point = command.way_back
+def _recovery(command: Command, database: Database, artifact: str) -> list[str]:
+    """Write the command that goes back to the recovery point of this release, from here or from anywhere."""
+    point = command.point
     if point is None:
         return []
     if not artifact:
@@ -139,7 +140,7 @@ def _tell(
         except OSError as problem:
             terminal.note(f"The summary {summary} cannot be written: {problem.strerror}.")
     if command.json:
-        print_document({**asdict(receipt), "seconds": round(command.seconds, 6)})
+        command.print({**asdict(receipt), "seconds": round(command.seconds, 6)})
         return
     if error is not None:
         applied = ", ".join(one.name for one in receipt.applied) or "nothing"
@@ -151,10 +152,10 @@ def _tell(
         command.say(f"Backup: {command.shown(Path(receipt.backup.path))}{kept}.")
     for line in receipt.way_back:
         command.say(f"The way back, which loses what was written since: {line}")
-    command.way_back = None  # It has been told.
     if error is None:
         did = {"rehearsed": "Rehearsed a release of", "nothing pending": "Nothing to release on"}
-        command.done(f"{did.get(receipt.outcome, 'Released')} {receipt.database}")
+        seconds = terminal.duration(command.seconds)
+        command.say(f"{did.get(receipt.outcome, 'Released')} {receipt.database} ({seconds}).")
 
 
 @ledger_task({"confirm": "Do it without asking where it could not be undone."}, without=("remote",))
@@ -189,14 +190,13 @@ def pull(command: Command, confirm: bool = False) -> None:
         with (
             checked as backup,
             closing(open_database(here, create=True)) as database,
+            command.guarded(database),
         ):
-            command.keep_way_back(database, "db.pull")
-            if command.way_back is None and database.schema():
+            if not here.keep_snapshots and database.schema():
                 terminal.confirm(
                     database.name, f"This replaces {database.label} for good.", confirmed=confirm
                 )
             backing_up.restore(database, backup)
-            command.prune_ways_back(database)
             rows = backup.scratch.rows
             command.done(
                 f"Filled {database.label} with {terminal.count(rows, 'row')} of {source.label}",
