@@ -23,6 +23,7 @@ from hoox_tasks.values import Value
 
 with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
+    from hoox_tasks.database import empty_ledger
 
 
 @ledger_task(
@@ -88,7 +89,7 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
 
 def _refuse_unfit(command: Command, tables: list[str]) -> None:
     """Raise before anything is made, where the migrations do not run or do not make some tables."""
-    with closing(migrations.Model([], strict=command.settings.strict)) as empty:
+    with closing(empty_ledger.EmptyLedger(strict=command.settings.strict)) as empty:
         command.migrations.run_on(empty)
         missing = sorted(set(tables) - set(empty.tables()))
     if missing:
