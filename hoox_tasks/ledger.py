@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hoox_tasks import seeding, sql
-from hoox_tasks.database.drop_order import children_first
+from hoox_tasks.database.drop_order import children_first, drop_statements
+from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Batch, Database, Rows, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
-from hoox_tasks.migrations import CHECKSUMS, Migrations, Model, Status
+from hoox_tasks.migrations import CHECKSUMS, Migrations, Status
 from hoox_tasks.values import Progress
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def describe(schema: Iterable[SchemaObject], migrations_table: str) -> str:
     that only serve the tools, and those inside of virtual tables, are left out.
     """
     objects = list(schema)
-    with closing(Model(objects, strict=False)) as model:
+    with closing(EmptyLedger(objects, strict=False)) as model:
         hidden = {migrations_table, CHECKSUMS} | model.of_kind("shadow")
     objects = [item for item in objects if item.table not in hidden and item.name not in hidden]
     ranks = ("table", "index", "trigger", "view")
@@ -100,20 +101,11 @@ def reset(database: Database, migrations: Migrations) -> Status:
 
 def drop_all(schema: Sequence[SchemaObject], *, strict: bool = True) -> list[str]:
     """Write the statements that drop every object of a schema, whatever refers to what."""
-    with closing(Model(schema, strict=strict)) as model:
+    with closing(EmptyLedger(schema, strict=strict)) as model:
         tables = children_first(model.parents(), model.cascades())
         virtual = model.of_kind("virtual")
-    statements = ["PRAGMA defer_foreign_keys = ON"]
-    for kind in ("trigger", "view"):
-        statements += [
-            f"DROP {kind.upper()} IF EXISTS {sql.quote_name(item.name)}"
-            for item in schema
-            if item.type == kind
-        ]
-    # A virtual table takes its shadow tables along.
-    statements += [f"DROP TABLE IF EXISTS {sql.quote_name(name)}" for name in virtual]
-    statements += [f"DROP TABLE IF EXISTS {sql.quote_name(name)}" for name in tables if name not in virtual]
-    return statements
+        missing = [item.name for item in model.missing if item.type == "table"]
+    return ["PRAGMA defer_foreign_keys = ON", *drop_statements(schema, [*tables, *missing], virtual)]
 
 
 def audit(database: Database, migrations_table: str) -> int:

@@ -135,28 +135,14 @@ def test_every_input_is_in_the_documents() -> None:
 
 
 MERMAID = {"private": True, "dependencies": {"mermaid": "11.12.0", "jsdom": "26.1.0"}}
-PARSE = """
-import fs from 'node:fs';
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
-const [folder] = process.argv.slice(2);
-const { window } = new (createRequire(folder + '/')('jsdom').JSDOM)('');
-Object.assign(globalThis, { window, document: window.document });
-const { default: mermaid } = await import(pathToFileURL(folder + '/node_modules/mermaid/dist/mermaid.core.mjs'));
-for (const text of JSON.parse(fs.readFileSync(0, 'utf8')))
-  console.log(await mermaid.parse(text).then((found) => found.diagramType, (error) => error.message.split('\\n')[0]));
-process.exit(0);
-"""
 
 
-def test_the_diagrams_are_diagrams(tmp_path: Path) -> None:
+def test_the_diagrams_are_diagrams() -> None:
     """Mermaid itself, which GitHub draws with, can read every diagram of the documents, and no broken one."""
     packages = npm.install(MERMAID)
     shown = [block.text for text in TEXTS.values() for block in blocks(text) if block.language == "mermaid"]
-    script = tmp_path / "parse.mjs"
-    script.write_text(PARSE)
     done = subprocess.run(
-        ["node", script, packages],
+        ["node", ROOT / "tests/support/mermaid.mjs", packages],
         input=json.dumps([*shown, "flowchart TD\n a[open --> b"]),
         capture_output=True,
         text=True,

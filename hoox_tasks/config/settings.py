@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hoox_tasks.config.wrangler import (
-    DEFAULT_MIGRATIONS_TABLE,
-    Binding,
-    WranglerConfig,
-    find_config,
-    read_config,
-)
 from hoox_tasks.errors import Refused
+from hoox_tasks.lazy import lazy_imports
+
+with lazy_imports():
+    from hoox_tasks.config import wrangler
+
+if TYPE_CHECKING:
+    from hoox_tasks.config.wrangler import Binding, WranglerConfig
 
 DEFAULTS: dict[str, Any] = {
     "path": None,
@@ -28,7 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "migrations": None,
     "fixtures": None,
     "backups": None,
-    "strict": True,
+    # As text: Invoke itself would take every text of a variable for true, "false" and "off" as well.
+    "strict": "true",
     "busy_timeout": "5",
     "keep_snapshots": "10",
     "account_id": None,
@@ -43,11 +43,26 @@ environment. `migrations`, `fixtures`, `backups`: folders. `strict`: hold local 
 ledger keeps. `account_id`, `database_id`, `base_url`: the D1 database where no wrangler config names it.
 """
 
+PATHS = ("path", "migrations", "fixtures", "backups")
+"""The settings that name a file or folder. A relative one counts from the workspace's folder."""
+
+CONFIG_NAMES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
+"""In wrangler's order: a `wrangler.json` in a parent folder wins over a `wrangler.toml` beside you."""
+
+WORKSPACE_NAMES = ("tasks.py", "tasks/__init__.py", "invoke.yaml", "invoke.yml", "invoke.json", "invoke.py")
+"""What stands in the folder of a workspace that has no wrangler config: Invoke's own files."""
+
 API = "https://api.cloudflare.com/client/v4"
+DEFAULT_MIGRATIONS_TABLE = "d1_migrations"
+
+_WORDS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+# Named tuples, not dataclasses, which take ten times as long to be made, and every command makes them.
+class Target(NamedTuple):
     """The flags that say which ledger is meant."""
 
     path: str | None = None
@@ -66,8 +81,7 @@ class _Secret(str):
         return "'…'"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All that a command needs to know about its workspace; paths are absolute.
 
     `path` is the local ledger's file, `name` what people call the ledger. `migrations_pattern` is a glob
@@ -101,6 +115,23 @@ def bundled(folder: str) -> Path:
     return installed if installed.is_dir() else package.parent / folder
 
 
+def find_config(start: Path) -> Path | None:
+    """Find the wrangler config that holds for the folder `start`, the way wrangler looks upwards."""
+    for name in CONFIG_NAMES:
+        for folder in (start, *start.parents):
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def find_workspace(start: Path) -> Path:
+    """Find the folder of the workspace that `start` lies in, as Invoke looks for it; else `start` itself."""
+    for folder in (start, *start.parents):
+        if any((folder / name).is_file() for name in WORKSPACE_NAMES):
+            return folder
+    return start
+
+
 def load_settings(
     target: Target,
     configured: Mapping[str, Any] | None = None,
@@ -114,21 +145,74 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
-    values = {**DEFAULTS, **(configured or {})}
-    unknown = sorted(set(values) - set(DEFAULTS))
+    values = _known(configured or {})
+    config = _read_config(cwd, target.env or values["env"], environ)
+    binding = _choose_binding(config, target, values)
+    root = config.root if config else find_workspace(cwd)
+    path = _ledger_path(root, cwd, target, values, config, binding)
+    migrations_dir, pattern = _migrations(root, binding, values["migrations"])
+    return Settings(
+        root=root,
+        remote=target.remote,
+        path=path,
+        name=binding.name if binding and not (target.path or values["path"]) else path.name,
+        migrations_dir=migrations_dir,
+        migrations_pattern=pattern,
+        migrations_table=(binding.migrations_table if binding else "") or DEFAULT_MIGRATIONS_TABLE,
+        fixtures_dirs=_fixtures(root, values["fixtures"]),
+        backups_dir=_resolved("backups", root, values["backups"] or "backups"),
+        snapshots_dir=root / ".hoox" / "snapshots",
+        strict=_boolean("strict", values["strict"]),
+        busy_timeout=_number("busy_timeout", values["busy_timeout"]),
+        keep_snapshots=int(_number("keep_snapshots", values["keep_snapshots"])),
+        # Wrangler lets the config's account win over the variable.
+        account_id=(config.account_id if config else "")
+        or values["account_id"]
+        or environ.get("CLOUDFLARE_ACCOUNT_ID")
+        or environ.get("CF_ACCOUNT_ID", ""),
+        database_id=_database_id(target, values, binding),
+        database_name=_database_name(target, values, config, binding),
+        base_url=(values["base_url"] or environ.get("CLOUDFLARE_API_BASE_URL") or API).rstrip("/"),
+        token=_Secret(environ.get("CLOUDFLARE_API_TOKEN") or environ.get("CF_API_TOKEN", "")),
+    )
+
+
+def _known(configured: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the defaults below what is configured; raises `Refused` for a setting that there is not."""
+    unknown = sorted(set(configured) - set(DEFAULTS))
     if unknown:
         raise Refused(f"There is no setting hoox.{unknown[0]}.", f"The settings are: {', '.join(DEFAULTS)}.")
+    return {**DEFAULTS, **configured}
 
-    config_path = find_config(cwd)
-    config = read_config(config_path, target.env or values["env"], environ=environ) if config_path else None
-    if config is None and (target.env or values["env"]):
+
+def _read_config(cwd: Path, environment: str | None, environ: Mapping[str, str]) -> WranglerConfig | None:
+    path = find_config(cwd)
+    if path:
+        return wrangler.read_config(path, environment, environ=environ)
+    if environment:
         raise Refused(
-            f"There is no wrangler config here that could have an environment {target.env or values['env']}.",
+            f"There is no wrangler config here that could have an environment {environment}.",
             "Run this beside wrangler.jsonc, or leave --env and hoox.env out.",
+        )
+    return None
+
+
+def _choose_binding(
+    config: WranglerConfig | None, target: Target, values: Mapping[str, Any]
+) -> Binding | None:
+    """Choose the D1 database that is meant; raises `Refused` where flags and settings disagree."""
+    if target.remote and target.path:
+        raise Refused(
+            f"--path {target.path} is a file, and --remote means the database on Cloudflare D1.",
+            "Give one of them.",
         )
     wanted = target.database or values["database"]
     explicit_path = target.path or values["path"]
-    binding = _binding(config, wanted, needed=target.remote or not explicit_path)
+    binding = None
+    if config and (wanted or len(config.bindings) == 1):
+        binding = config.choose(wanted)
+    elif config and config.bindings and (target.remote or not explicit_path):
+        binding = config.choose(None)  # Which refuses to choose among several.
     if wanted and binding is None and not target.remote:
         raise Refused(
             f"There is no wrangler config here that could say where database {wanted} is.",
@@ -139,96 +223,93 @@ def load_settings(
             "--preview needs --remote and a preview_database_id in the wrangler config.",
             "Add the id, or leave the flag out.",
         )
-
-    root = config.root if config else _workspace(cwd)
-    path = _local_path(root, config, binding, explicit_path, cwd)
-    migrations_dir, pattern = _migrations(root, binding, values["migrations"])
-    own_fixtures = root / (values["fixtures"] or "fixtures")
-    if values["fixtures"] and not own_fixtures.is_dir():
-        raise Refused(f"There is no fixtures folder {own_fixtures}.", "Make it, or correct hoox.fixtures.")
-    # A flag names another database than the configured id does.
-    configured_id = "" if target.database else values["database_id"]
-    database_id = configured_id or (binding.database_id if binding else "")
-    if target.preview and binding:
-        database_id = binding.preview_database_id
-    database_name = (binding.database_name if binding else "") or (wanted or "")
-    if config and binding and not database_id and not database_name and config.worker_name:
-        # What wrangler calls a database that it provisions by itself.
-        database_name = f"{config.worker_name}-{binding.binding.lower().replace('_', '-')}"
-    return Settings(
-        root=root,
-        remote=target.remote,
-        path=path,
-        name=binding.name if binding and not explicit_path else path.name,
-        migrations_dir=migrations_dir,
-        migrations_pattern=pattern,
-        migrations_table=binding.migrations_table if binding else DEFAULT_MIGRATIONS_TABLE,
-        fixtures_dirs=tuple(folder for folder in (own_fixtures, bundled("fixtures")) if folder.is_dir()),
-        backups_dir=root / (values["backups"] or "backups"),
-        snapshots_dir=root / ".hoox" / "snapshots",
-        strict=bool(values["strict"]),
-        busy_timeout=_number("busy_timeout", values["busy_timeout"]),
-        keep_snapshots=int(_number("keep_snapshots", values["keep_snapshots"])),
-        # Wrangler lets the config's account win over the variable.
-        account_id=(config.account_id if config else "")
-        or values["account_id"]
-        or environ.get("CLOUDFLARE_ACCOUNT_ID")
-        or environ.get("CF_ACCOUNT_ID", ""),
-        database_id=database_id or "",
-        database_name=database_name,
-        base_url=(values["base_url"] or environ.get("CLOUDFLARE_API_BASE_URL") or API).rstrip("/"),
-        token=_Secret(environ.get("CLOUDFLARE_API_TOKEN") or environ.get("CF_API_TOKEN", "")),
-    )
+    return binding
 
 
-def _binding(config: WranglerConfig | None, wanted: str | None, *, needed: bool) -> Binding | None:
-    if config is None:
-        return None
-    if not config.bindings and not wanted:
-        return None
-    if not needed and not wanted and len(config.bindings) > 1:
-        return None
-    return config.choose(wanted)
-
-
-def _workspace(cwd: Path) -> Path:
-    """Give the folder that holds `tasks.py`: Invoke finds it from any folder below."""
-    for folder in (cwd, *cwd.parents):
-        if (folder / "tasks.py").is_file() or (folder / "tasks" / "__init__.py").is_file():
-            return folder
-    return cwd
-
-
-def _local_path(
-    root: Path, config: WranglerConfig | None, binding: Binding | None, explicit: str | None, cwd: Path
+def _ledger_path(
+    root: Path,
+    cwd: Path,
+    target: Target,
+    values: Mapping[str, Any],
+    config: WranglerConfig | None,
+    binding: Binding | None,
 ) -> Path:
-    if explicit:
-        return (cwd / Path(explicit).expanduser()).resolve()
+    if target.path:
+        return _resolved("path", cwd, target.path).resolve()
+    if values["path"]:
+        return _resolved("path", root, values["path"]).resolve()
     if config and binding:
         return config.local_ledger(binding)
     return root / ".hoox" / "local.sqlite"
 
 
 def _migrations(root: Path, binding: Binding | None, configured: str | None) -> tuple[Path, str]:
+    """Give the folder of the migrations and the pattern of their files in it."""
     explicit = configured or (binding.migrations_dir if binding else "")
-    folder = root / (explicit or "migrations")
-    pattern = "*.sql"
-    if binding and binding.migrations_pattern and not configured:
-        prefix = _normal(binding.migrations_dir)
-        whole = _normal(binding.migrations_pattern)
-        if not prefix or not (whole.startswith(f"{prefix}/") or prefix == "."):
-            raise Refused(
-                f"migrations_pattern {binding.migrations_pattern} does not begin with migrations_dir.",
-                "Wrangler wants the folder in both.",
-            )
-        pattern = whole if prefix == "." else whole.removeprefix(f"{prefix}/")
+    folder = _resolved("migrations", root, explicit or "migrations")
     if not explicit and not folder.is_dir():
         folder = bundled("migrations")
+    pattern = "*.sql"
+    if binding and binding.migrations_pattern and not configured:
+        pattern = _pattern_in_folder(binding)
     return folder.resolve(), pattern
+
+
+def _pattern_in_folder(binding: Binding) -> str:
+    """Give what is left of wrangler's pattern below its folder of migrations."""
+    prefix = _normal(binding.migrations_dir)
+    whole = _normal(binding.migrations_pattern)
+    if not prefix or not (whole.startswith(f"{prefix}/") or prefix == "."):
+        raise Refused(
+            f"migrations_pattern {binding.migrations_pattern} does not begin with migrations_dir.",
+            "Wrangler wants the folder in both.",
+        )
+    return whole if prefix == "." else whole.removeprefix(f"{prefix}/")
 
 
 def _normal(path: str) -> str:
     return os.path.normpath(path.replace("\\", "/")).replace("\\", "/") if path else ""
+
+
+def _fixtures(root: Path, configured: str | None) -> tuple[Path, ...]:
+    """Give the folders of scenarios: the workspace's own before ours."""
+    own = _resolved("fixtures", root, configured or "fixtures")
+    if configured and not own.is_dir():
+        raise Refused(f"There is no fixtures folder {own}.", "Make it, or correct hoox.fixtures.")
+    return tuple(folder for folder in (own, bundled("fixtures")) if folder.is_dir())
+
+
+def _database_id(target: Target, values: Mapping[str, Any], binding: Binding | None) -> str:
+    if binding and target.preview:
+        return binding.preview_database_id
+    # A flag names another database than the configured id does.
+    configured = "" if target.database else values["database_id"]
+    return configured or (binding.database_id if binding else "")
+
+
+def _database_name(
+    target: Target, values: Mapping[str, Any], config: WranglerConfig | None, binding: Binding | None
+) -> str:
+    name = (binding.database_name if binding else "") or target.database or values["database"] or ""
+    if not name and config and config.worker_name and binding and not _database_id(target, values, binding):
+        # What wrangler calls a database that it provisions by itself.
+        return f"{config.worker_name}-{binding.binding.lower().replace('_', '-')}"
+    return name
+
+
+def _resolved(name: str, base: Path, value: Any) -> Path:
+    """Give a setting as an absolute path; a relative one counts from `base`."""
+    try:
+        return base / Path(value).expanduser()
+    except (TypeError, RuntimeError):
+        raise Refused(f"hoox.{name} is {value!r}.", "Give it a path.") from None
+
+
+def _boolean(name: str, value: Any) -> bool:
+    found = _WORDS.get(str(value).strip().lower())
+    if found is None:
+        raise Refused(f"hoox.{name} is {value!r}.", "Give it true or false.")
+    return found
 
 
 def _number(name: str, value: Any) -> float:

@@ -14,10 +14,6 @@ from typing import Any
 
 from hoox_tasks.errors import Refused
 
-CONFIG_NAMES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
-"""In wrangler's order: a `wrangler.json` in a parent folder wins over a `wrangler.toml` beside you."""
-
-DEFAULT_MIGRATIONS_TABLE = "d1_migrations"
 _LOCAL_FOLDER = ("v3", "d1", "miniflare-D1DatabaseObject")
 
 
@@ -105,15 +101,6 @@ def object_id(local_id: str) -> str:
     first = hmac.digest(key, local_id.encode(), "sha256")[:16]
     second = hmac.digest(key, first, "sha256")[:16]
     return (first + second).hex()
-
-
-def find_config(start: Path) -> Path | None:
-    """Find the wrangler config that holds for the folder `start`, the way wrangler looks upwards."""
-    for name in CONFIG_NAMES:
-        for folder in (start, *start.parents):
-            if (folder / name).is_file():
-                return folder / name
-    return None
 
 
 def read_config(
@@ -210,6 +197,6 @@ def _binding(path: Path, entry: Mapping[str, Any]) -> Binding:
         database_id=text("database_id"),
         preview_database_id=text("preview_database_id"),
         migrations_dir=text("migrations_dir"),
-        migrations_table=text("migrations_table") or DEFAULT_MIGRATIONS_TABLE,
+        migrations_table=text("migrations_table"),
         migrations_pattern=text("migrations_pattern"),
     )

@@ -11,9 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hoox_tasks.console.formats import printable
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Write out what would steer a terminal instead of being shown on it: ESC becomes \\x1b.
+
+    With `lines`, line ends stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\u3000" or (lines and char == "\n") else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 def note(text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from hoox_tasks import sql
@@ -58,6 +59,12 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
+
+    def blocks(self, size: int) -> Iterator[list[Row]]:
+        """Yield the rows in lists of `size`, the last one shorter."""
+        rows = iter(self.rows)
+        while block := list(islice(rows, size)):
+            yield block
 
 
 SCHEMA_QUERY = (

@@ -14,7 +14,7 @@ from hoox_tasks.migrations.drift import Difference
 from hoox_tasks.migrations.files import Migration, copy, create, discover, find, order
 from hoox_tasks.migrations.history import CHECKSUMS, Entry, State, Status, history_tables
 from hoox_tasks.migrations.migrations import Migrations
-from hoox_tasks.migrations.model import Model, build_schema, read_schema
+from hoox_tasks.migrations.model import Model
 
 __all__ = [
     "CHECKSUMS",
@@ -27,13 +27,11 @@ __all__ = [
     "Model",
     "State",
     "Status",
-    "build_schema",
     "copy",
     "create",
     "discover",
     "find",
     "history_tables",
     "order",
-    "read_schema",
     "try_on",
 ]

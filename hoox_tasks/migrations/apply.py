@@ -179,7 +179,7 @@ def _unit(
 ) -> _Unit:
     """Write a migration, its guards and its rows in the history as the statements of one transaction."""
     history = sql.quote_name(table)
-    model.run(sql.Piece(statement.sql, 0, 1) for statement in history_tables(table))
+    model.run(history_tables(table))
     before = model.tables()
     keys = model.keys
     keys_checkable = model.checks_keys
@@ -211,7 +211,7 @@ def try_on(model: Model, migration: Migration, applied: Sequence[Applied] = ()) 
     """Run a migration on a model; raises `MigrationFailed` where a statement of it does not run."""
     pieces = migration.pieces
     try:
-        model.run(pieces)
+        model.run_pieces(pieces)
     except StatementError as error:
         raise _failure(
             migration, [(Statement(piece.sql), piece) for piece in pieces], error, applied

@@ -52,7 +52,7 @@ def find_drift(
     recorded = dict(current.history)
     applied = [migration for migration in migrations if migration.name in recorded]
     with closing(Model([], strict=strict)) as model:
-        model.run(sql.Piece(statement.sql, 0, 1) for statement in history_tables(history))
+        model.run(history_tables(history))
         for migration in applied or migrations:
             try_on(model, migration)
         expected = _by_name(model.after, history)

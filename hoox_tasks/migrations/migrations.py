@@ -7,9 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoox_tasks import sql
-from hoox_tasks.config.settings import Settings
-from hoox_tasks.config.wrangler import DEFAULT_MIGRATIONS_TABLE
+from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE, Settings
 from hoox_tasks.database.interface import Database, Statement
 from hoox_tasks.migrations import apply as applying
 from hoox_tasks.migrations import drift as drifting
@@ -129,6 +127,6 @@ class Migrations:
 
     def run_on(self, model: Model) -> None:
         """Run all of them, with their history, on an empty ledger; raises `MigrationFailed`."""
-        model.run(sql.Piece(statement.sql, 0, 1) for statement in history.history_tables(self.table))
+        model.run(history.history_tables(self.table))
         for migration in self.files:
             applying.try_on(model, migration)

@@ -10,7 +10,9 @@ Margin is isolated: a position is backed by its cost divided by the leverage, an
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
+from math import gcd
 
 from hoox_tasks.seeding.order_ids import OrderIds
 from hoox_tasks.seeding.scenario import Exchange, Market, Scenario
@@ -27,16 +29,32 @@ def rounded(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
+class _Quantities(dict[int, tuple[float, str]]):
+    """Quantities by lots, as numbers and as texts; the last ones are remembered, because texts cost time."""
+
+    def __init__(self, lot: tuple[int, int]) -> None:
+        self._lot = lot
+
+    def __missing__(self, lots: int) -> tuple[float, str]:
+        if len(self) > 5_000:
+            self.clear()
+        numerator, denominator = self._lot
+        quantity = lots * numerator / denominator
+        found = self[lots] = quantity, str(quantity)
+        return found
+
+
 class Contract:
-    """A market's grid as whole numbers: `value` is what one lot is worth at one tick, in units."""
+    """A market's grid on an exchange as whole numbers: `value` is a lot's worth at one tick, in units."""
 
-    __slots__ = ("lot", "symbol", "tick", "value")
+    __slots__ = ("lot", "quantities", "symbol", "tick", "value")
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, lot: Decimal) -> None:
         self.symbol = market.symbol
         self.tick = market.tick.as_integer_ratio()
-        self.lot = market.lot.as_integer_ratio()
-        self.value = int(market.tick * market.lot * UNITS)
+        self.lot = lot.as_integer_ratio()
+        self.value = int(market.tick * lot * UNITS)
+        self.quantities = _Quantities(self.lot)
 
     def price(self, ticks: int) -> float:
         """The double nearest to a price on the grid: dividing whole numbers rounds only once."""
@@ -52,7 +70,7 @@ class Contract:
 class Position:
     """An open position: `lots` that cost `cost / parts` units, bought (LONG) or sold (SHORT)."""
 
-    __slots__ = ("cost", "fills", "id", "liquidation", "lots", "margin", "parts", "side", "signal_id")
+    __slots__ = ("cost", "id", "liquidation", "lots", "margin", "parts", "side")
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -61,9 +79,7 @@ class Position:
         self.parts = 1
         self.margin = 0
         self.liquidation = 0
-        self.fills = 0
         self.id = ""
-        self.signal_id = ""
 
     def unrealized(self, worth: int) -> int:
         """Profit in units if all of it were closed for `worth` units; negative for a loss."""
@@ -88,6 +104,7 @@ class Account:
         "_maker",
         "_short_stop",
         "_taker",
+        "contracts",
         "name",
         "order_id",
         "positions",
@@ -95,13 +112,16 @@ class Account:
         "wallet",
     )
 
-    def __init__(self, exchange: Exchange, scenario: Scenario, order_id: OrderIds) -> None:
+    def __init__(self, exchange: Exchange, scenario: Scenario, order_id: OrderIds, wallet: int) -> None:
         terms = scenario.account
         self.name = exchange.name
-        self.wallet = int(terms.equity * UNITS)
+        self.wallet = wallet
         self.used = 0
         self.order_id = order_id
         self.positions: list[Position | None] = [None] * len(scenario.markets)
+        self.contracts = [
+            Contract(market, exchange.lots.get(market.symbol, market.lot)) for market in scenario.markets
+        ]
         self._leverage = terms.leverage
         self._maker = exchange.maker_fee.as_integer_ratio()
         self._taker = exchange.taker_fee.as_integer_ratio()
@@ -121,24 +141,28 @@ class Account:
     def affordable(self, lot_worth: int) -> int:
         """How many lots of `lot_worth` units the free collateral can back, fee included."""
         # A few units stay back, because the margin and the fee are rounded apart.
-        return int(max(0, self.wallet - self.used - 4) * self._backed / lot_worth)
+        free = self.wallet - self.used - 4
+        return int(free * self._backed / lot_worth) if free > 0 else 0
 
     def increase(self, market: int, side: int, lots: int, worth: int, fee: int, value: int) -> Position:
         """Open a position, or add to it, for `worth` units; `value` is the contract's."""
         position = self.positions[market]
         if position is None:
             position = self.positions[market] = Position(side)
-        position.fills += 1
-        position.lots += lots
-        position.cost += worth * position.parts
-        whole = position.parts * position.lots * value
+        position.lots = held = position.lots + lots
+        parts = position.parts
+        position.cost += worth * parts
+        whole = parts * held * value
         if side == LONG:
             numerator, denominator = self._long_stop
             position.liquidation = -(-position.cost * numerator // (whole * denominator))
         else:
             numerator, denominator = self._short_stop
             position.liquidation = position.cost * numerator // (whole * denominator)
-        self._bind(position)
+        backing = parts * self._leverage
+        margin = (2 * position.cost + backing) // (2 * backing)
+        self.used += margin - position.margin
+        position.margin = margin
         self.wallet -= fee
         return position
 
@@ -159,14 +183,19 @@ class Account:
             profit = rounded(
                 (worth * position.parts * held - position.cost * lots) * position.side, position.parts * held
             )
-            position.cost *= held - lots
-            position.parts *= held
+            # In lowest terms, or else many partial closes would make numbers of hundreds of digits.
+            cost, parts = position.cost * (held - lots), position.parts * held
+            common = gcd(cost, parts)
+            position.cost, position.parts = cost // common, parts // common
             position.lots = held - lots
-            self._bind(position)
+            margin = rounded(position.cost, position.parts * self._leverage)
+            self.used += margin - position.margin
+            position.margin = margin
         self.wallet += profit - fee
         return profit
 
-    def _bind(self, position: Position) -> None:
-        margin = rounded(position.cost, position.parts * self._leverage)
-        self.used += margin - position.margin
-        position.margin = margin
+    def pay(self, amount: int) -> int:
+        """Take an amount in units off the free collateral, or add it below zero; returns what was taken."""
+        paid = min(amount, max(0, self.wallet - self.used))
+        self.wallet -= paid
+        return paid

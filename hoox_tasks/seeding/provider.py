@@ -16,8 +16,11 @@ from typing import NamedTuple
 
 from faker.providers import BaseProvider
 
+from hoox_tasks.seeding.alerts import ADDRESSES
+from hoox_tasks.seeding.execution import refusals
 from hoox_tasks.seeding.order_ids import order_ids
 from hoox_tasks.seeding.rows import Cell
+from hoox_tasks.seeding.strategies import FRAMES, STYLES
 
 
 class _Market(NamedTuple):
@@ -48,29 +51,27 @@ _EXCHANGES = (
 _LEVERAGE = 5
 _MAINTENANCE = 0.005
 
-_ERRORS = (
-    "insufficient margin",
-    "rate limit exceeded, retry after {seconds} s",
-    "exchange timed out after {seconds}000 ms",
-    "order price is out of the permitted range",
-    "symbol is in maintenance",
-    "signature for this request is not valid, trace {trace}",
-)
 _REJECTIONS = (
-    "duplicate of an alert {seconds} s ago",
-    "alert is older than {seconds} s",
-    "strategy {strategy} is paused",
-    "passphrase does not match",
+    "strategy {strategy} is paused since {seconds} min",
+    "passphrase of {strategy} does not match",
+    "{strategy} asked for a symbol that is not traded here",
+    "daily loss limit of {strategy} is reached",
+    "request {trace} from {host} is not on the list of allowed addresses",
+    "cooldown of {strategy} lasts {seconds} s more",
 )
 _CHATTER = (
-    ("DEBUG", "hoox-gateway", "request {trace} from {host} routed in {seconds} ms"),
-    ("DEBUG", "d1-worker", "batch {trace} written in {seconds} ms"),
-    ("INFO", "telegram-worker", "told {person} about {strategy}"),
-    ("INFO", "email-worker", "mailbox of {person} checked"),
-    ("INFO", "trade-worker", "strategy {strategy} loaded"),
-    ("WARN", "trade-worker", "exchange answered slowly: {seconds}00 ms"),
-    ("WARN", "hoox-gateway", "unknown sender {host}: {sentence}"),
-    ("ERROR", "telegram-worker", "message to {person} was not delivered: {sentence}"),
+    ("DEBUG", "hoox-gateway", "POST /webhook 200 in {seconds} ms from {address}, trace {trace}"),
+    ("DEBUG", "hoox-gateway", "POST /webhook 200 in 1{seconds} ms from {address}, trace {trace}"),
+    ("DEBUG", "d1-worker", "batch {trace} of 3 rows written in {seconds} ms"),
+    ("DEBUG", "d1-worker", "batch {trace} of 4 rows written in 1{seconds} ms"),
+    ("DEBUG", "trade-worker", "positions in step with the exchange, {seconds} ms"),
+    ("INFO", "telegram-worker", "sent to {person} in 2{seconds} ms"),
+    ("INFO", "trade-worker", "leverage and margin mode are as configured"),
+    ("INFO", "email-worker", "mailbox checked in {seconds}0 ms, trace {trace}"),
+    ("WARN", "trade-worker", "exchange answered after {seconds}00 ms, trace {trace}"),
+    ("WARN", "hoox-gateway", "unknown sender {host} was turned away"),
+    ("WARN", "trade-worker", "rate limit: {seconds} requests left in this minute"),
+    ("ERROR", "telegram-worker", "429 Too Many Requests: retry after {seconds} s"),
 )
 
 
@@ -96,13 +97,14 @@ class TradeProvider(BaseProvider):
         return order_ids(form, self.generator.random)(self._moment())
 
     def strategy(self) -> str:
-        """The name of a trading strategy, as in `quiet-river-15m`."""
-        span = self.random_element(("1m", "5m", "15m", "1h", "4h"))
-        return f"{self.generator.word()}-{self.generator.word()}-{span}"
+        """The name of a trading strategy with its bars, as in `Supertrend 4h`."""
+        style = STYLES[str(self.random_element(tuple(STYLES)))]
+        interval = str(self.random_element(style.intervals))
+        return f"{self.random_element(style.names)} {FRAMES[interval]}"
 
     def order_error(self) -> str:
-        """Why an exchange did not take an order."""
-        return self._filled(str(self.random_element(_ERRORS)))
+        """Why an exchange did not take an order, with its own code."""
+        return str(self.random_element(refusals(self.exchange(), bool(self.random_int(0, 1)))))
 
     def rejection(self) -> str:
         """Why no order followed from a signal."""
@@ -122,9 +124,11 @@ class TradeProvider(BaseProvider):
             "raw_data": json.dumps(
                 {
                     "strategy": self.strategy(),
-                    "user_agent": self.generator.user_agent(),
-                    "ticker": market.symbol,
-                    "action": kind,
+                    "ticker": f"{market.symbol}.P",
+                    "exchange": self.exchange().upper(),
+                    "interval": str(self.random_element(tuple(FRAMES))),
+                    "action": "buy" if kind in ("BUY", "LONG", "CLOSE_SHORT") else "sell",
+                    "contracts": self._quantity(market),
                     "price": self._price(market),
                 }
             ),
@@ -237,7 +241,7 @@ class TradeProvider(BaseProvider):
             "strategy": self.strategy,
             "host": self.generator.ipv4_public,
             "person": self.generator.name,
-            "sentence": self.generator.sentence,
+            "address": lambda: str(self.random_element(ADDRESSES)),
         }
         for word, said in words.items():
             if f"{{{word}}}" in text:

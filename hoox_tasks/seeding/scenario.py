@@ -6,14 +6,14 @@ Every number is kept as it was written (`Decimal`), so that a fee of 0.00055 is 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from hoox_tasks.errors import Refused
+from hoox_tasks.seeding.toml_table import Table
 
 ORDER_ID_FORMS = {
     "uuid": r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
@@ -28,13 +28,17 @@ SMALLEST_AMOUNT = Decimal("0.00000001")
 
 LARGEST = Decimal(10) ** 12
 
+STYLES = ("trend", "breakout", "reversion")
+"""How a strategy trades: along a move that lasts, out of a range, or against a move that went too far."""
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
     """A symbol that is traded: where its price starts, how it moves, and on which grid.
 
     `price` and `tick` are in the quote currency, `lot` is the smallest quantity, `volatility` the
-    standard deviation of a day's return.
+    standard deviation of a usual day's return, `follows` its correlation with what moves all markets,
+    from 0 to 1, and `spread` the difference of bid and ask in basis points.
     """
 
     symbol: str
@@ -42,16 +46,22 @@ class Market:
     volatility: Decimal
     tick: Decimal
     lot: Decimal
+    follows: Decimal
+    spread: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A place to trade: its fees, as parts of what a fill is worth, and how its order ids look."""
+    """A place to trade: its fees, as parts of what a fill is worth, and how its order ids look.
+
+    `lots` are the smallest quantities by symbol where they are not the market's.
+    """
 
     name: str
     taker_fee: Decimal
     maker_fee: Decimal
     order_id: str
+    lots: dict[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,8 @@ class Account:
     """The account that trades, the same on every exchange.
 
     `equity` is what it starts with in `asset`, `maintenance` the part of a position's cost that must
-    remain of its margin, or else it is liquidated.
+    remain of its margin, or else it is liquidated. `funding` is the usual part of a position's worth that
+    LONG pays to SHORT every eight hours.
     """
 
     asset: str
@@ -67,6 +78,7 @@ class Account:
     leverage: int
     maintenance: Decimal
     snapshots_per_day: Decimal
+    funding: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Signals:
     """How often alerts come, and of which kind.
 
     They come in groups of `burst` within the same second; `long` is the part of new positions that are
-    LONG, `rejected` the part of alerts that no order follows.
+    LONG (at 0.5 the strategies decide), `rejected` the part of alerts that no order follows.
     """
 
     per_day: Decimal
@@ -85,11 +97,33 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """How all prices move: `trend` is what they gain over the whole length, `jumps` how many a week."""
+
+    trend: Decimal
+    jumps: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """How positions are chosen, sized and left.
+
+    `risk` is the part of the wallet that is lost where the stop is reached, `edge` the part of positions
+    whose side is known to be right, `stops` the part of them that have a stop and targets at all.
+    """
+
+    risk: Decimal
+    edge: Decimal
+    stops: Decimal
+    styles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Orders:
     """What becomes of orders: parts of those that were sent, each from 0 to 1.
 
-    `size` is the part of the wallet that backs a new order; `errors` replaces the messages of failed
-    ones.
+    `size` is the largest part of the wallet that backs one position; `errors` replaces the messages of
+    failed ones.
     """
 
     size: Decimal
@@ -123,6 +157,15 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """An amount that comes to an exchange's wallet, or below zero leaves it, at the part `at` of the length."""
+
+    at: Decimal
+    exchange: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """What a made-up ledger is like. Two that are equal make equal rows."""
 
@@ -132,12 +175,15 @@ class Scenario:
     days: Decimal
     seed: int
     account: Account
+    prices: Prices
     signals: Signals
+    desk: Desk
     orders: Orders
     logs: Logs
     markets: tuple[Market, ...]
     exchanges: tuple[Exchange, ...]
     crashes: tuple[Crash, ...]
+    transfers: tuple[Transfer, ...]
 
 
 def find_scenarios(folders: Sequence[Path]) -> dict[str, Path]:
@@ -179,10 +225,10 @@ def _read(file: Path) -> Scenario:
         raise Refused(f"{file} is not TOML: {error}.", "Correct that line.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{file} cannot be read: {error}.", "A scenario is a TOML file in UTF-8.") from error
-    return _scenario(file.stem, _Table(file, "", data))
+    return _scenario(file.stem, Table(file, "", data))
 
 
-def _scenario(name: str, top: _Table) -> Scenario:
+def _scenario(name: str, top: Table) -> Scenario:
     scenario = Scenario(
         name=name,
         description=top.text("description"),
@@ -190,25 +236,29 @@ def _scenario(name: str, top: _Table) -> Scenario:
         days=top.number("days", Decimal(1), low=Decimal("0.001"), high=Decimal(3_653)),
         seed=top.integer("seed", 0, low=0, high=2**63 - 1),
         account=_account(top.table("account")),
+        prices=_prices(top.table("prices")),
         signals=_signals(top.table("signals")),
+        desk=_desk(top.table("desk")),
         orders=_orders(top.table("orders")),
         logs=_logs(top.table("logs")),
         markets=tuple(map(_market, top.tables("markets"))),
         exchanges=tuple(map(_exchange, top.tables("exchanges"))),
         crashes=tuple(map(_crash, top.tables("crashes"))),
+        transfers=tuple(map(_transfer, top.tables("transfers"))),
     )
     top.close()
     _check(scenario, top)
     return scenario
 
 
-def _account(table: _Table) -> Account:
+def _account(table: Table) -> Account:
     account = Account(
         asset=table.text("asset", "USDT"),
         equity=table.number("equity", Decimal(10_000), low=SMALLEST_AMOUNT, high=LARGEST),
         leverage=table.integer("leverage", 5, low=1, high=125),
         maintenance=table.number("maintenance", Decimal("0.005"), low=Decimal(0), high=Decimal(1)),
         snapshots_per_day=table.number("snapshots_per_day", Decimal(24), low=Decimal(0), high=Decimal(1440)),
+        funding=table.number("funding", Decimal("0.0001"), low=Decimal("-0.01"), high=Decimal("0.01")),
     )
     if account.equity % SMALLEST_AMOUNT:
         raise table.wrong("equity", "Give at most 8 decimals.")
@@ -218,7 +268,30 @@ def _account(table: _Table) -> Account:
     return account
 
 
-def _signals(table: _Table) -> Signals:
+def _prices(table: Table) -> Prices:
+    prices = Prices(
+        trend=table.number("trend", Decimal(0), low=Decimal("-0.95"), high=Decimal(20)),
+        jumps=table.number("jumps", Decimal(1), low=Decimal(0), high=Decimal(80)),
+    )
+    table.close()
+    return prices
+
+
+def _desk(table: Table) -> Desk:
+    desk = Desk(
+        risk=table.number("risk", Decimal("0.004"), low=Decimal("0.00001"), high=Decimal(1)),
+        edge=table.part("edge", "0.25"),
+        stops=table.part("stops", "1"),
+        styles=table.texts("styles", STYLES),
+    )
+    for style in desk.styles:
+        if style not in STYLES:
+            raise table.wrong("styles", f"Give some of: {', '.join(STYLES)}.")
+    table.close()
+    return desk
+
+
+def _signals(table: Table) -> Signals:
     signals = Signals(
         per_day=table.number("per_day", Decimal(0), low=Decimal(0), high=Decimal(86_400)),
         burst=table.integer("burst", 1, low=1, high=10_000),
@@ -230,9 +303,9 @@ def _signals(table: _Table) -> Signals:
     return signals
 
 
-def _orders(table: _Table) -> Orders:
+def _orders(table: Table) -> Orders:
     orders = Orders(
-        size=table.number("size", Decimal("0.05"), low=SMALLEST_AMOUNT, high=Decimal(1)),
+        size=table.number("size", Decimal("0.2"), low=SMALLEST_AMOUNT, high=Decimal(1)),
         maker=table.part("maker"),
         partial=table.part("partial"),
         failed=table.part("failed"),
@@ -247,7 +320,7 @@ def _orders(table: _Table) -> Orders:
     return orders
 
 
-def _logs(table: _Table) -> Logs:
+def _logs(table: Table) -> Logs:
     logs = Logs(
         per_signal=table.number("per_signal", Decimal(0), low=Decimal(0), high=Decimal(100)),
         messages=table.texts("messages", ()),
@@ -256,13 +329,15 @@ def _logs(table: _Table) -> Logs:
     return logs
 
 
-def _market(table: _Table) -> Market:
+def _market(table: Table) -> Market:
     market = Market(
         symbol=table.text("symbol"),
         price=table.number("price", low=SMALLEST_AMOUNT, high=LARGEST),
         volatility=table.number("volatility", low=Decimal(0), high=Decimal(1)),
         tick=table.number("tick", low=SMALLEST_AMOUNT, high=LARGEST),
         lot=table.number("lot", low=SMALLEST_AMOUNT, high=LARGEST),
+        follows=table.part("follows", "0.85"),
+        spread=table.number("spread", Decimal("1.5"), low=Decimal(0), high=Decimal(500)),
     )
     if market.price % market.tick:
         raise table.wrong("price", f"Give a multiple of the tick, {market.tick}.")
@@ -274,18 +349,19 @@ def _market(table: _Table) -> Market:
     return market
 
 
-def _exchange(table: _Table) -> Exchange:
+def _exchange(table: Table) -> Exchange:
     exchange = Exchange(
         name=table.text("name"),
         taker_fee=table.number("taker_fee", low=Decimal(0), high=Decimal("0.1")),
         maker_fee=table.number("maker_fee", low=Decimal(0), high=Decimal("0.1")),
         order_id=table.text("order_id", allowed=tuple(ORDER_ID_FORMS)),
+        lots=table.numbers("lots", low=SMALLEST_AMOUNT, high=LARGEST),
     )
     table.close()
     return exchange
 
 
-def _crash(table: _Table) -> Crash:
+def _crash(table: Table) -> Crash:
     crash = Crash(
         at=table.part("at"),
         lasts=table.number("lasts", low=Decimal("0.000001"), high=Decimal(1)),
@@ -295,118 +371,63 @@ def _crash(table: _Table) -> Crash:
     return crash
 
 
-def _check(scenario: Scenario, top: _Table) -> None:
-    for key, names in (
-        ("markets", [market.symbol for market in scenario.markets]),
-        ("exchanges", [exchange.name for exchange in scenario.exchanges]),
-    ):
+def _transfer(table: Table) -> Transfer:
+    transfer = Transfer(
+        at=table.part("at"),
+        exchange=table.text("exchange"),
+        amount=table.number("amount", low=-LARGEST, high=LARGEST),
+    )
+    if not transfer.amount or transfer.amount % SMALLEST_AMOUNT:
+        raise table.wrong("amount", "Give an amount other than 0, with at most 8 decimals.")
+    table.close()
+    return transfer
+
+
+def _check(scenario: Scenario, top: Table) -> None:
+    """Refuse what only shows when tables are held against each other."""
+    symbols = [market.symbol for market in scenario.markets]
+    exchanges = [exchange.name for exchange in scenario.exchanges]
+    for key, names in (("markets", symbols), ("exchanges", exchanges)):
         if scenario.signals.per_day and not names:
             raise Refused(f"{top.file}: {key} is missing.", f"Signals need at least one [[{key}]].")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise Refused(f"{top.file}: {key} has {twice!r} twice.", "Give each its own name.")
-    for index, exchange in enumerate(scenario.exchanges, 1):
-        # What is left of the margin at a liquidation has to pay for the fill that closes it.
-        if 2 * max(exchange.taker_fee, exchange.maker_fee) > scenario.account.maintenance:
+    for index, transfer in enumerate(scenario.transfers, 1):
+        if transfer.exchange not in exchanges:
             raise Refused(
-                f"{top.file}: exchanges[{index}].taker_fee is more than half of account.maintenance.",
-                f"Give at most {scenario.account.maintenance / 2} as a fee, or a larger maintenance.",
+                f"{top.file}: transfers[{index}].exchange is {transfer.exchange!r}, which is no exchange here.",
+                f"Give one of: {', '.join(exchanges)}.",
             )
-
-
-class _Table:
-    """One table of a file: takes its keys one by one, and refuses those that nobody asked for."""
-
-    def __init__(self, file: Path, where: str, data: dict[str, Any]) -> None:
-        self.file = file
-        self._where = where
-        self._data = data
-        self._asked: list[str] = []
-
-    def wrong(self, key: str, allowed: str) -> Refused:
-        """The error for a value that is not allowed."""
-        return Refused(f"{self.file}: {self._where}{key} is {_shown(self._data.get(key))}.", allowed)
-
-    def number(self, key: str, default: Decimal | None = None, *, low: Decimal, high: Decimal) -> Decimal:
-        allowed = f"Give a number from {low:f} to {high:f}."
-        value = self._take(key, default, allowed)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = Decimal(value)
-        if not isinstance(value, Decimal) or not value.is_finite() or not low <= value <= high:
-            raise self.wrong(key, allowed)
-        return value
-
-    def part(self, key: str, default: str = "0") -> Decimal:
-        return self.number(key, Decimal(default), low=Decimal(0), high=Decimal(1))
-
-    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
-        allowed = f"Give a whole number from {low} to {high}."
-        value = self._take(key, default, allowed)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self.wrong(key, allowed)
-        return value
-
-    def text(self, key: str, default: str | None = None, *, allowed: Sequence[str] = ()) -> str:
-        remedy = f"Give one of: {', '.join(allowed)}." if allowed else "Give a text that is not empty."
-        value = self._take(key, default, remedy)
-        if not isinstance(value, str) or not value.strip() or (allowed and value not in allowed):
-            raise self.wrong(key, remedy)
-        return value
-
-    def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        allowed = "Give a list of at least one text."
-        value = self._take(key, list(default), allowed)
-        if (
-            not isinstance(value, list)
-            or not all(isinstance(text, str) for text in value)
-            or (key in self._data and not value)
-        ):
-            raise self.wrong(key, allowed)
-        return tuple(value)
-
-    def moment(self, key: str, default: datetime) -> datetime:
-        allowed = "Give a date and time, as in 2026-01-01T00:00:00Z, from 1970 to 2089."
-        value = self._take(key, default, allowed)
-        if isinstance(value, date) and not isinstance(value, datetime):
-            value = datetime(value.year, value.month, value.day)
-        if not isinstance(value, datetime):
-            raise self.wrong(key, allowed)
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        if not 1970 <= moment.year < 2090 or moment.timestamp() < 0:
-            raise self.wrong(key, allowed)
-        return moment
-
-    def table(self, key: str) -> _Table:
-        value = self._take(key, {}, "")
-        if not isinstance(value, dict):
-            raise self.wrong(key, f"Give a table, [{key}].")
-        return _Table(self.file, f"{self._where}{key}.", value)
-
-    def tables(self, key: str) -> Iterator[_Table]:
-        value = self._take(key, [], "")
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.wrong(key, f"Give tables, [[{key}]].")
-        for index, item in enumerate(value, 1):
-            yield _Table(self.file, f"{self._where}{key}[{index}].", item)
-
-    def close(self) -> None:
-        """Refuse the first key that has not been asked for."""
-        for key in self._data:
-            if key not in self._asked:
-                near = difflib.get_close_matches(key, self._asked, n=1)
+    account = scenario.account
+    for index, exchange in enumerate(scenario.exchanges, 1):
+        where = f"{top.file}: exchanges[{index}]"
+        # What is left of the margin at a liquidation has to pay for the fill that closes it.
+        if 2 * max(exchange.taker_fee, exchange.maker_fee) > account.maintenance:
+            raise Refused(
+                f"{where}.taker_fee is more than half of account.maintenance.",
+                f"Give at most {account.maintenance / 2} as a fee, or a larger maintenance.",
+            )
+        for symbol in exchange.lots:
+            if symbol not in symbols:
                 raise Refused(
-                    f"{self.file}: {self._where}{key} is not a key that a scenario has.",
-                    (f"Did you mean {near[0]}? " if near else "") + f"Allowed: {', '.join(self._asked)}.",
+                    f"{where}.lots has {symbol!r}, which is no market here.",
+                    f"Give some of: {', '.join(symbols)}.",
                 )
-
-    def _take(self, key: str, default: Any, allowed: str) -> Any:
-        self._asked.append(key)
-        value = self._data.get(key, default)
-        if value is None:
-            raise Refused(f"{self.file}: {self._where}{key} is missing.", allowed)
-        return value
-
-
-def _shown(value: object) -> str:
-    text = str(value) if isinstance(value, Decimal | datetime | date) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        for market in scenario.markets:
+            lot = exchange.lots.get(market.symbol, market.lot)
+            if market.tick * lot % SMALLEST_AMOUNT:
+                raise Refused(
+                    f"{where}.lots.{market.symbol} is {lot}.",
+                    "Give a larger one: tick times lot must be a multiple of 0.00000001.",
+                )
+            # A price may double before the first order; the fee comes on top of the margin.
+            most = account.equity * scenario.orders.size * account.leverage
+            if scenario.signals.per_day and most < 2 * market.price * lot:
+                least = 2 * market.price * lot / scenario.orders.size / account.leverage
+                raise Refused(
+                    f"{top.file}: account.equity is {account.equity}, too little for one lot of"
+                    f" {market.symbol} on {exchange.name}.",
+                    f"Give at least {least.quantize(Decimal('0.01'))}, or a larger orders.size or"
+                    " account.leverage.",
+                )

@@ -6,17 +6,16 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.errors import Refused
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
-if TYPE_CHECKING:
-    from hoox_tasks.backups.restoring import Checked
-    from hoox_tasks.backups.rotation import Backup
+with lazy_imports():
+    from hoox_tasks import backups
 
 
 @ledger_task(
@@ -51,8 +50,6 @@ def export(
     JSON: database, path, bytes, verified, one_moment, tables {table: rows},
     removed [path], seconds.
     """
-    from hoox_tasks import backups
-
     if not data and not schema:
         raise Refused("--no-data and --no-schema together leave nothing.", "Give one of them.")
     keep = None if keep is None else _at_least_one("keep", keep)
@@ -133,8 +130,6 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
     there is one), equal_to (cell by cell), same_checksums_as, one_moment (null
     without a manifest), violations (rows that refer to nothing), seconds.
     """
-    from hoox_tasks import backups
-
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
@@ -186,8 +181,6 @@ def list_backups(
     JSON: an array of {path, taken, bytes, source, version, verified,
     one_moment}; with --prune: removed [path], seconds.
     """
-    from hoox_tasks import backups
-
     folder = command.settings.backups_dir
     if not prune and (keep is not None or days is not None):
         raise Refused("--keep and --days only say what --prune removes.", "Give --prune as well.")
@@ -257,8 +250,6 @@ def restore(
     violations (rows that refer to nothing), recovery_point (for `inv db.undo`),
     seconds.
     """
-    from hoox_tasks import backups
-
     path = Path(file).expanduser().absolute()
     names = [name.strip() for name in (tables or "").split(",") if name.strip()]
     if into is not None and names:
@@ -302,7 +293,7 @@ def restore(
             )
 
 
-def _refuse_part(file: str, backup: Checked, names: list[str]) -> None:
+def _refuse_part(file: str, backup: backups.Checked, names: list[str]) -> None:
     """Raise `Refused` where a backup of a part would take the place of more than it holds."""
     if backup.manifest is None or backup.manifest.whole:
         return
@@ -328,8 +319,6 @@ def _prune(
     days: int | None = None,
     spare: Sequence[Path] = (),
 ) -> list[str]:
-    from hoox_tasks import backups
-
     surplus = backups.surplus(backups.find(folder), identity=identity, keep=keep, days=days, spare=spare)
     if not command.dry:
         backups.remove(surplus)
@@ -338,7 +327,7 @@ def _prune(
     return [str(backup.path) for backup in surplus]
 
 
-def _proof(backup: Backup) -> str:
+def _proof(backup: backups.Backup) -> str:
     if backup.manifest and not backup.manifest.one_moment:
         return "not one moment"
     if backup.verified:

@@ -7,13 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from invoke.context import Context
 
-from hoox_tasks.config.settings import Settings, Target, load_settings
+from hoox_tasks.config.settings import PATHS, Settings, Target, load_settings
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.interface import Database
@@ -22,11 +21,9 @@ from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 
 with lazy_imports():
+    from hoox_tasks import migrations
+    from hoox_tasks.config import section
     from hoox_tasks.recovery import points
-
-if TYPE_CHECKING:
-    from hoox_tasks.migrations import Migrations
-    from hoox_tasks.recovery.points import RecoveryPoint
 
 
 class Command:
@@ -37,8 +34,11 @@ class Command:
         self.dry = bool(context.config.run.dry)
         self._target = target
         self._configured = dict(context.config.get("hoox", {}))
+        if any(self._configured.get(name) for name in PATHS):
+            self._configured = section.resolve_paths(context.config, self._configured)
         self._settings: Settings | None = None
-        self.way_back: RecoveryPoint | None = None
+        self._migrations: migrations.Migrations | None = None
+        self.way_back: points.RecoveryPoint | None = None
         self._way_back_kept = False
         self._started = time.perf_counter()
 
@@ -50,15 +50,15 @@ class Command:
         return self._settings
 
     @property
-    def migrations(self) -> Migrations:
+    def migrations(self) -> migrations.Migrations:
         """The migrations of the workspace; raises `Refused` where their files cannot be read."""
-        from hoox_tasks.migrations import Migrations
-
-        return Migrations.of(self.settings)
+        if self._migrations is None:
+            self._migrations = migrations.Migrations.of(self.settings)
+        return self._migrations
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""
-        return load_settings(replace(self._target, **flags), self._configured)
+        return load_settings(self._target._replace(**flags), self._configured)
 
     @contextmanager
     def ledger(self, *, create: bool = False) -> Iterator[Database]:
@@ -79,7 +79,7 @@ class Command:
     def flags(self) -> list[str]:
         """The flags that chose this ledger, for a command that means the same one."""
         words = []
-        for flag, value in asdict(self._target).items():
+        for flag, value in self._target._asdict().items():
             words += [f"--{flag}"] if value is True else [f"--{flag}", value] if value else []
         return words
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 from invoke.exceptions import Exit
 
-from hoox_tasks.console.formats import printable
+from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError, RemoteError
 
 _INTERRUPTED = 130
@@ -113,7 +113,7 @@ def _reported(message: str) -> str:
         token = os.environ.get(name, "")
         if len(token) >= _SECRET:
             message = message.replace(token, "…")
-    return printable(message, lines=True)
+    return terminal.printable(message, lines=True)
 
 
 def _debug(error: Exception) -> None:

@@ -10,16 +10,18 @@ from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import FORMATS, print_document, print_table, printable, render
+from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.seed import seed_at_first
 from hoox_tasks.values import Value
 
-# Operations are imported by the tasks that use them: every task pays for what stands up here.
+with lazy_imports():
+    from hoox_tasks import backups, ledger
 
 
 @ledger_task(
@@ -40,8 +42,6 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
     (the last migration's name), recovery_point (where a ledger that was there
     is migrated), seconds. With --dry: pending [name].
     """
-    from hoox_tasks import ledger
-
     if command.dry and not command.settings.remote and not command.settings.path.exists():
         pending = [migration.name for migration in command.migrations.files]
         for name in pending:
@@ -83,8 +83,6 @@ def list_(command: Command, all: bool = False) -> None:
     JSON: database, tables [{name, rows (null where nobody may count them),
     internal}].
     """
-    from hoox_tasks import ledger
-
     with command.ledger() as database:
         tables = ledger.list_tables(database, command.settings.migrations_table, internal=all)
         if command.json:
@@ -242,14 +240,12 @@ def schema(command: Command) -> None:
 
     JSON: database, sql.
     """
-    from hoox_tasks import ledger
-
     with command.ledger() as database:
         text = ledger.describe(database.schema(), command.settings.migrations_table)
         if command.json:
             print_document({"database": database.label, "sql": text})
         else:
-            sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
+            sys.stdout.write(terminal.printable(text, lines=True) if sys.stdout.isatty() else text)
 
 
 @ledger_task(
@@ -266,8 +262,6 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
     JSON: database, version (the last migration's name), backup (its path or
     null), recovery_point (for `inv db.undo`), seconds.
     """
-    from hoox_tasks import backups, ledger
-
     with command.ledger() as database:
         migrations = command.migrations
         if command.dry:

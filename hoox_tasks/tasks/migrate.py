@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
-if TYPE_CHECKING:
-    from hoox_tasks.migrations import Applied, Entry, Status
+with lazy_imports():
+    from hoox_tasks import migrations
+    from hoox_tasks.release import rehearsal
 
 
-def entry_document(entry: Entry) -> dict[str, str]:
+def entry_document(entry: migrations.Entry) -> dict[str, str]:
     """Give a status entry as a JSON document has it."""
     return {**asdict(entry), "state": entry.state.value}
 
@@ -31,25 +32,23 @@ def apply_pending(
     to: str | None = None,
     allow_out_of_order: bool = False,
     allow_data_loss: bool = False,
-) -> tuple[list[Applied], Status]:
+) -> tuple[list[migrations.Applied], migrations.Status]:
     """Apply what is pending and tell each one; those before a failing one are told as well."""
-    from hoox_tasks.migrations import MigrationFailed
-
-    migrations = command.migrations
-    if migrations.plan(migrations.status(database), to=to, allow_out_of_order=allow_out_of_order):
+    current = command.migrations.status(database)
+    if command.migrations.plan(current, to=to, allow_out_of_order=allow_out_of_order):
         command.keep_way_back(database, "db.migrate")
     try:
-        applied, status = migrations.apply(
+        applied, status = command.migrations.apply(
             database, to=to, allow_out_of_order=allow_out_of_order, allow_data_loss=allow_data_loss
         )
-    except MigrationFailed as error:
+    except migrations.MigrationFailed as error:
         _tell(command, error.applied)
         raise
     _tell(command, applied)
     return applied, status
 
 
-def _tell(command: Command, applied: list[Applied]) -> None:
+def _tell(command: Command, applied: list[migrations.Applied]) -> None:
     for one in applied:
         command.say(f"Applied {one.name} ({terminal.duration(one.seconds)})")
 
@@ -131,8 +130,6 @@ def _rehearsed(
     confirm: bool,
 ) -> bool:
     """Try the migrations on a copy and show what they do; tells whether to go on with the ledger itself."""
-    from hoox_tasks.release import rehearsal
-
     try:
         with terminal.progress("Rehearsing") as progress:
             found = rehearsal.rehearse(
@@ -176,9 +173,8 @@ def _rehearsed(
 
 def plan(command: Command, database: Database, *, to: str | None, allow_out_of_order: bool) -> None:
     """Print what applying would do."""
-    migrations = command.migrations
-    status = migrations.status(database)
-    pending = migrations.plan(status, to=to, allow_out_of_order=allow_out_of_order)
+    status = command.migrations.status(database)
+    pending = command.migrations.plan(status, to=to, allow_out_of_order=allow_out_of_order)
     for migration in pending:
         command.say(f"Would apply {migration.name} ({terminal.count(len(migration.pieces), 'statement')})")
     did = (
@@ -203,11 +199,9 @@ def status(command: Command, check: bool = False) -> None:
     advice}]. A state is applied, pending, edited, renamed, missing (recorded,
     but its file is gone) or out of order.
     """
-    from hoox_tasks.migrations import State
-
     with command.ledger() as database:
         current = command.migrations.status(database)
-        good = all(entry.state is State.APPLIED for entry in current.entries)
+        good = all(entry.state is migrations.State.APPLIED for entry in current.entries)
         if command.json:
             print_document(
                 {
@@ -227,8 +221,8 @@ def status(command: Command, check: bool = False) -> None:
                 if entry.advice:
                     terminal.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
         if check and not good:
-            wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
-            pending = all(entry.state is State.PENDING for entry in wrong)
+            wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
+            pending = all(entry.state is migrations.State.PENDING for entry in wrong)
             raise HooxError(
                 f"{database.label} is not up to date: "
                 f"{', '.join(f'{entry.name} is {entry.state.value}' for entry in wrong)}.",
@@ -250,8 +244,6 @@ def new(command: Command, message: str) -> None:
     the workspace had no folder of its own), seconds. With --dry: path of the
     folder.
     """
-    from hoox_tasks import migrations
-
     settings = command.settings
     folder = settings.migrations_dir
     copied: list[Path] = []
@@ -290,13 +282,12 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
     JSON: database, done (what was done, as a sentence), seconds.
     """
     with command.ledger() as database:
-        migrations = command.migrations
         if command.dry:
-            found = migrations.find(name).name if not forget else name
+            found = command.migrations.find(name).name if not forget else name
             done = f"Would {'forget' if forget else 'record'} {found}"
             command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
             return
-        did = migrations.mark(database, name, forget=forget)
+        did = command.migrations.mark(database, name, forget=forget)
         command.done(f"{did.rstrip('.')} on {database.label}", database=database.label, done=did)
 
 
@@ -310,13 +301,10 @@ def check(command: Command) -> None:
     JSON: database, version, agrees, migrations [{name, state, applied_at, advice}], differences
     [{type, name, what, expected, actual}].
     """
-    from hoox_tasks.migrations import State
-
     with command.ledger() as database:
-        migrations = command.migrations
-        current = migrations.status(database)
-        drift = migrations.drift(current)
-        wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
+        current = command.migrations.status(database)
+        drift = command.migrations.drift(current)
+        wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
         if command.json:
             print_document(
                 {
@@ -334,8 +322,8 @@ def check(command: Command) -> None:
                 command.say(str(one))
         if wrong or drift:
             things = terminal.count(len(wrong) + len(drift), "difference")
-            pending = any(entry.state is State.PENDING for entry in wrong)
-            rest = len(wrong) + len(drift) > sum(entry.state is State.PENDING for entry in wrong)
+            pending = any(entry.state is migrations.State.PENDING for entry in wrong)
+            rest = len(wrong) + len(drift) > sum(entry.state is migrations.State.PENDING for entry in wrong)
             remedies = ["Apply what is pending with `inv db.migrate`."] * pending
             remedies += ["Write a migration that brings files and ledger together."] * rest
             raise HooxError(f"{database.label} is not what its migrations say: {things}.", " ".join(remedies))

@@ -7,8 +7,13 @@ from dataclasses import asdict
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
+
+with lazy_imports():
+    from hoox_tasks.recovery import points
+    from hoox_tasks.recovery import undo as undoing
 
 
 @ledger_task(
@@ -25,14 +30,11 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
 
     JSON: database, to, changes [{table, now, then}], recovery_point, seconds.
     """
-    from hoox_tasks.recovery import points
-    from hoox_tasks.recovery.undo import find_changes, undo_to
-
     settings = command.settings
     with command.ledger() as database:
         point = points.find(database, settings.snapshots_dir, to)
         points.check(settings.snapshots_dir, point)
-        changes = find_changes(database, point)
+        changes = undoing.find_changes(database, point)
         since = f"{point.created_at} (before {point.cause})"
         if command.dry:
             command.done(f"Would bring {database.label} back to {since}; planned", to=point.id)
@@ -51,7 +53,7 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
             confirmed=confirm,
         )
         command.keep_way_back(database, f"undo to {point.id}")
-        undo_to(database, settings.snapshots_dir, point)
+        undoing.undo_to(database, settings.snapshots_dir, point)
         command.done(
             f"Brought {database.label} back to {since}",
             database=database.label,
@@ -71,8 +73,6 @@ def history(command: Command) -> None:
     JSON: database, points [{id, created_at, cause, ledger, mark, tables
     {table: rows}, sha256}].
     """
-    from hoox_tasks.recovery import points
-
     with command.ledger() as database:
         found = points.history(database, command.settings.snapshots_dir)
         if command.json:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document
+from hoox_tasks.database.interface import Database
+from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.release.summary import annotation, markdown
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
-if TYPE_CHECKING:
-    from hoox_tasks.database.interface import Database
-    from hoox_tasks.release.receipt import Receipt
+with lazy_imports():
+    from hoox_tasks import backups as backing_up
+    from hoox_tasks import files, migrations
+    from hoox_tasks.release import receipt as receipts
+    from hoox_tasks.release import run as releasing
+    from hoox_tasks.release import summary as summaries
 
 
 @ledger_task(
@@ -55,16 +60,13 @@ def release(
     [command], steps [{name, seconds}], failed_in, problem, detail, remedy,
     seconds.
     """
-    from hoox_tasks.release.receipt import Receipt
-    from hoox_tasks.release.run import Release
-
-    receipt = Receipt("the ledger", "failed", failed_in="plan")
+    receipt = receipts.Receipt("the ledger", "failed", failed_in="plan")
     error: BaseException | None = None
     try:
         settings = command.settings
         folder = Path(backups).expanduser().absolute() if backups else settings.backups_dir
         with command.ledger() as database:
-            course = Release(
+            course = releasing.Release(
                 database,
                 command.migrations,
                 folder,
@@ -88,7 +90,7 @@ def release(
         _tell(command, _with(receipt, error), error, summary or os.environ.get("GITHUB_STEP_SUMMARY"))
 
 
-def _with(receipt: Receipt, error: BaseException | None) -> Receipt:
+def _with(receipt: receipts.Receipt, error: BaseException | None) -> receipts.Receipt:
     if error is None:
         return receipt
     if isinstance(error, HooxError):
@@ -122,16 +124,18 @@ def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
     return [shlex.join(words)] if command.settings.remote else []
 
 
-def _tell(command: Command, receipt: Receipt, error: BaseException | None, summary: str | None) -> None:
+def _tell(
+    command: Command, receipt: receipts.Receipt, error: BaseException | None, summary: str | None
+) -> None:
     """Give the receipt to everybody who reads it: people, programs, GitHub."""
 
     if os.environ.get("GITHUB_ACTIONS") == "true" and isinstance(error, HooxError):
         workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
-        terminal.note(annotation(error, workspace))
+        terminal.note(summaries.annotation(error, workspace))
     if summary:
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(markdown(receipt))
+                file.write(summaries.markdown(receipt))
         except OSError as problem:
             terminal.note(f"The summary {summary} cannot be written: {problem.strerror}.")
     if command.json:
@@ -164,31 +168,24 @@ def pull(command: Command, confirm: bool = False) -> None:
     JSON: database, source, rows, version (the last migration's name),
     recovery_point (absent where there was nothing to keep), seconds.
     """
-    from contextlib import closing
-
-    from hoox_tasks import backups
-    from hoox_tasks.database.opening import open_database
-    from hoox_tasks.files import scratch_folder
-    from hoox_tasks.migrations import Migrations
-
-    there = command.settings_of(remote=True)
+    there = command.settings_of(remote=True, path=None)
     here = command.settings_of(preview=False)
-    with scratch_folder() as folder, closing(open_database(there)) as source:
+    with files.scratch_folder() as folder, closing(open_database(there)) as source:
         terminal.note(f"From {source.address}:")
         if command.dry:
             label = command.shown(here.path)
             command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
             return
         path = folder / "pulled.sql"
-        migrations = Migrations.of(here)
-        if not {item.name for item in source.schema()} - migrations.own_tables:
+        ours = migrations.Migrations.of(here)
+        if not {item.name for item in source.schema()} - ours.own_tables:
             raise Refused(
                 f"{source.label} is empty: it has no tables to pull.",
                 "Name another with --database or --env, or fill it with `inv db.migrate --remote`.",
             )
         with terminal.progress("Exporting") as progress:
-            backups.export(source, path, migrations_table=migrations.table, progress=progress)
-        checked = backups.checked(path, migrations, label=source.label)
+            backing_up.export(source, path, migrations_table=ours.table, progress=progress)
+        checked = backing_up.checked(path, ours, label=source.label)
         with (
             checked as backup,
             closing(open_database(here, create=True)) as database,
@@ -198,7 +195,7 @@ def pull(command: Command, confirm: bool = False) -> None:
                 terminal.confirm(
                     database.name, f"This replaces {database.label} for good.", confirmed=confirm
                 )
-            backups.restore(database, backup)
+            backing_up.restore(database, backup)
             command.prune_ways_back(database)
             rows = backup.scratch.rows
             command.done(

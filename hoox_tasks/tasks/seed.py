@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
+
+with lazy_imports():
+    from hoox_tasks import ledger, seeding
+    from hoox_tasks.config import moments
 
 _AT_FIRST = "demo"
 
@@ -22,8 +26,6 @@ def seed_at_first(
 
     A remote ledger gets made-up rows only where a scenario is named and confirmed.
     """
-    from hoox_tasks import ledger, seeding
-
     if command.settings.remote and scenario is None:
         return {}
     if ledger.holds_trades(database):
@@ -61,10 +63,8 @@ def seed(
 
     JSON: database, scenario, tables {table: rows}, seconds.
     """
-    from hoox_tasks import ledger, seeding
-
     loaded = seeding.load_scenario(scenario, command.settings.fixtures_dirs)
-    moment, factor = _moment(start), _factor(scale)
+    moment, factor = moments.parse_moment(start) if start else None, _factor(scale)
     with command.ledger() as database:
         if ledger.holds_trades(database):
             raise Refused(
@@ -100,8 +100,6 @@ def scenarios(command: Command) -> None:
 
     JSON: an array of {name, description, tables {table: rows}}.
     """
-    from hoox_tasks import seeding
-
     folders = command.settings.fixtures_dirs
     found = [seeding.load_scenario(name, folders) for name in seeding.find_scenarios(folders)]
     rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
@@ -115,16 +113,6 @@ def scenarios(command: Command) -> None:
         [(one.name, sum(counts.values()), counts["trades"], one.description) for one, counts in rows],
         sys.stdout,
     )
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(f"{text} is no time.", "Write it as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _factor(text: str) -> float:

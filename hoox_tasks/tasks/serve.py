@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from contextlib import closing
 
 from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
+
+with lazy_imports():
+    from hoox_tasks import server
 
 
 @ledger_task(
@@ -32,7 +35,7 @@ def serve(
 
     Point a client at it with CLOUDFLARE_API_BASE_URL. Ctrl-C ends it.
     """
-    from hoox_tasks import server
+    import uuid
 
     settings = command.settings
     if not settings.path.exists():

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from hoox_tasks import files
 from hoox_tasks.console import terminal
-from hoox_tasks.errors import Refused
-from hoox_tasks.migrations import CHECKSUMS
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
-from hoox_tasks.views import extras
+
+with lazy_imports():
+    from hoox_tasks import files, migrations
+    from hoox_tasks.config import moments
+    from hoox_tasks.views import browse as browser
+    from hoox_tasks.views import dictionary, extras
+    from hoox_tasks.views import report as reports
+    from hoox_tasks.views import shell as shells
 
 
 @ledger_task({"write": "Let the SQL change the ledger, a transaction for each statement."}, without=("json",))
@@ -24,8 +27,6 @@ def shell(command: Command, write: bool = False) -> None:
     Only reading is let through unless --write is given. From a pipe,
     statements are read up to the first that fails.
     """
-    from hoox_tasks.views.shell import Shell
-
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
@@ -35,7 +36,9 @@ def shell(command: Command, write: bool = False) -> None:
             statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
             ledger_tasks.run(database, statements, [], "table", write=write)
 
-        opened = Shell(database, execute, command.settings.migrations_table, mode=" (write)" if write else "")
+        opened = shells.Shell(
+            database, execute, command.settings.migrations_table, mode=" (write)" if write else ""
+        )
         if interactive:
             opened.prompt()
         else:
@@ -53,26 +56,23 @@ def browse(command: Command, port: int = 8001) -> None:
     first, and removed at the end. Ctrl-C ends it.
     """
     extras.require("db.browse", "browse", "datasette")
-    from hoox_tasks.views import browse as browser
-    from hoox_tasks.views.dictionary import read_dictionary
-
     settings = command.settings
-    dictionary = read_dictionary(settings.migrations_dir)
+    described = dictionary.read_dictionary(settings.migrations_dir)
 
     def ready(address: str) -> None:
         command.say(f"Browse it at {address}; Ctrl-C ends it.")
         sys.stdout.flush()
 
-    with tempfile.TemporaryDirectory(prefix="hoox-") as folder:
+    with files.scratch_folder() as folder:
         with command.ledger() as database:
-            pages = browser.metadata(database, dictionary, {settings.migrations_table, CHECKSUMS})
+            pages = browser.metadata(database, described, {settings.migrations_table, migrations.CHECKSUMS})
             path = settings.path
             if settings.remote:
-                path = Path(folder) / "ledger.sqlite"
+                path = folder / "ledger.sqlite"
                 with terminal.progress("Copying") as progress:
                     rows = browser.copy(database, path, progress=progress)
                 command.say(f"Copied {terminal.count(rows, 'row')} of {database.label}, all there.")
-        browser.serve(path, pages, dictionary, port=port, immutable=settings.remote, ready=ready)
+        browser.serve(path, pages, described, port=port, immutable=settings.remote, ready=ready)
 
 
 @ledger_task(
@@ -87,17 +87,15 @@ def report(command: Command, output: str = "report.html", since: str | None = No
     It holds everything it needs and asks no network. Times are UTC.
     """
     extras.require("db.report", "report", "matplotlib", "jinja2")
-    from hoox_tasks.views.report import read_figures, write_page
-
     path = Path(output).expanduser().absolute()
-    begin = _since(since)
+    begin = int(moments.parse_moment(since).timestamp()) if since else None
     with command.ledger() as database:
         if command.dry:
             command.done(f"Would write a report of {database.label} to {path}; planned")
             return
-        figures = read_figures(database, since=begin)
+        figures = reports.read_figures(database, since=begin)
         with files.written_whole(path) as file:
-            file.write(write_page(figures).encode("utf-8", "replace"))
+            file.write(reports.write_page(figures).encode("utf-8", "replace"))
         size = path.stat().st_size
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         command.done(
@@ -107,13 +105,3 @@ def report(command: Command, output: str = "report.html", since: str | None = No
             bytes=size,
             trades=figures.totals.trades,
         )
-
-
-def _since(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(f"{text} is no time.", "Write it as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS.") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -219,7 +219,7 @@ def hoox_queries(request: pytest.FixtureRequest) -> QueryRecorder:
 
 def _recipe(config: pytest.Config, migrations_dir: Path, fixtures_dir: Path, **choices: Any) -> Recipe:
     """Put a recipe together; a migrations folder other than the workspace's has wrangler's defaults."""
-    from hoox_tasks.config.wrangler import DEFAULT_MIGRATIONS_TABLE
+    from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE
     from hoox_tasks.testing.templates import Recipe
 
     folder = config.rootpath / migrations_dir

@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from hoox_tasks import ledger, sql
+from hoox_tasks.database.empty_ledger import EmptyLedger
+from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migration, Migrations, Model, history_tables, try_on
@@ -77,7 +79,7 @@ def test_numbering(hoox_recipe: Recipe, hoox_migrations: Migrations) -> None:
 def test_rules(hoox_migrations: Migrations) -> None:
     """Every migration keeps D1's rules: it would run there."""
     with closing(Model([])) as model:
-        model.run(sql.Piece(each.sql, 0, 1) for each in history_tables(hoox_migrations.table))
+        model.run(history_tables(hoox_migrations.table))
         for migration in hoox_migrations.files:
             try:
                 try_on(model, migration)
@@ -124,14 +126,15 @@ def test_schema_file(
     if not hoox_schema_file.is_file():
         pytest.skip(f"there is no {hoox_schema_file}")
     path = hoox_db_factory.file(tmp_path / "ledger.sqlite", scenario=None)
-    with closing(LocalDatabase(path)) as made, closing(Model([])) as stated:
+    with closing(LocalDatabase(path)) as made, closing(EmptyLedger()) as stated:
         history = hoox_recipe.migrations_table
         try:
-            stated.run(sql.split(hoox_schema_file.read_text("utf-8-sig")))
+            pieces = sql.split(hoox_schema_file.read_text("utf-8-sig"))
+            stated.run(Statement(piece.sql) for piece in pieces)
         except HooxError as error:
             problem = f"{hoox_schema_file} cannot be run: {error}"
             raise pytest.fail.Exception(problem, pytrace=False) from None
-        texts = [ledger.describe(schema, history) for schema in (stated.after, made.schema())]
+        texts = [ledger.describe(schema, history) for schema in (stated.schema(), made.schema())]
     if texts[0] != texts[1]:
         stated_lines, made_lines = (text.splitlines() for text in texts)
         lines = difflib.unified_diff(

@@ -25,6 +25,7 @@ from hoox_tasks.migrations import Migrations
 from hoox_tasks.server import Api, create_app
 from tests.support import npm
 from tests.support.d1_api import ACCOUNT, BASE, DATABASE, listening
+from tests.support.programs import program
 from tests.support.workspace import Workspace
 
 HISTORY = "d1_migrations"
@@ -127,14 +128,6 @@ def place(tmp_path: Path, base_url: str) -> tuple[Workspace, dict[str, str]]:
     return workspace, env
 
 
-MEASURED = (
-    "import atexit, pathlib, sys; from invoke.main import program;"
-    "tell = lambda: print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0],"
-    " file=sys.stderr); atexit.register(tell); program.run(['inv', *sys.argv[1:]])"
-)
-"""Runs `inv`, and tells the peak of its own memory in KiB at the end of standard error."""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_a_large_result_takes_little_memory(large: Path, tmp_path: Path) -> None:
     """100,000 rows of 16 columns pass through in less than 60 MB more than one row takes."""
@@ -150,7 +143,7 @@ def test_a_large_result_takes_little_memory(large: Path, tmp_path: Path) -> None
             begin = time.perf_counter()
             with (tmp_path / "out.csv").open("wb") as file:
                 done = subprocess.run(
-                    [sys.executable, "-c", MEASURED, *query],
+                    [*program("inv_peak"), *query],
                     cwd=workspace.root,
                     env=env,
                     stdout=file,

@@ -8,11 +8,11 @@ byte code, so the working copy is as well before anything is timed (Invoke itsel
 from __future__ import annotations
 
 import compileall
+import os
 import shutil
 import sqlite3
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import hoox_tasks
+from tests.support.programs import program
 from tests.support.workspace import INV, Workspace
 
 START_RATIO = 1.6
@@ -128,20 +129,15 @@ def test_export(benchmark: Any, workspace: Workspace) -> None:
 
 def peak(workspace: Workspace, command: list[str]) -> int:
     """Give the largest resident size, in bytes, of any one process of a command."""
-    code = (
-        "import resource, subprocess, sys\n"
-        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", code, *command],
+        [*program("peak_of"), os.devnull, *command],
         cwd=workspace.root,
         env=workspace.environment(),
         capture_output=True,
         text=True,
         check=True,
     )
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    return int(done.stdout)
 
 
 def test_query(benchmark: Any, workspace: Workspace) -> None:

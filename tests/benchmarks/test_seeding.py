@@ -16,6 +16,7 @@ import pytest
 
 from hoox_tasks.seeding import Batch, generate, load_scenario
 from tests.support import ROOT
+from tests.support.programs import program
 
 SCENARIO = load_scenario("busy", [ROOT / "fixtures"])
 ROUNDS = 5
@@ -68,16 +69,8 @@ def test_making_rows_costs_less_than_inserting_them_twice() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_memory_does_not_grow_with_the_ledger() -> None:
     """A ledger of 1.2 million trades is made in less than 150 MB, of which Python and Faker are a part."""
-    # Not getrusage: a child's peak there is at least what its parent held when it was started.
-    program = (
-        "import pathlib, sys; from hoox_tasks.seeding import *;"
-        "trades = sum(len(b.rows) for b in generate("
-        "load_scenario('busy', [pathlib.Path(sys.argv[1])]), scale=10) if b.table == 'trades');"
-        "peak = pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0];"
-        "print(trades, peak)"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(ROOT / "fixtures")], capture_output=True, text=True, check=True
+        [*program("seeding_peak"), str(ROOT / "fixtures")], capture_output=True, text=True, check=True
     )
     trades, kilobytes = map(int, done.stdout.split())
     print(f"\n{trades} trades, {kilobytes / 1000:.0f} MB")

@@ -164,3 +164,77 @@ def test_a_flag_names_another_database_than_the_configured_id(tmp_path: Path) ->
     assert alone.database_id == configured["database_id"]
     named = load_settings(Target(remote=True, database="other"), configured, cwd=tmp_path, environ={})
     assert (named.database_id, named.database_name) == ("", "other")
+
+
+@pytest.mark.parametrize("word", ["false", "no", "off", "0", "False", " OFF ", False, 0])
+def test_what_means_off_is_off(tmp_path: Path, word: object) -> None:
+    """A setting that is on or off takes the words that people use for it, in any case."""
+    assert load(tmp_path, None, {"strict": word}).strict is False
+
+
+@pytest.mark.parametrize("word", ["true", "yes", "on", "1", "TRUE", True, 1])
+def test_what_means_on_is_on(tmp_path: Path, word: object) -> None:
+    """And the same words' opposites."""
+    assert load(tmp_path, None, {"strict": word}).strict is True
+
+
+@pytest.mark.parametrize("word", ["", "maybe", None, 2])
+def test_what_means_neither_on_nor_off_is_refused(tmp_path: Path, word: object) -> None:
+    """An unknown word is never taken for one of the two."""
+    with pytest.raises(Refused, match=r"hoox\.strict is .*Give it true or false"):
+        load(tmp_path, None, {"strict": word})
+
+
+def test_a_variable_switches_strictness_off(tmp_path: Path) -> None:
+    """INVOKE_HOOX_STRICT=false reaches the tasks: a statement runs that D1 would refuse."""
+    workspace = Workspace(tmp_path / "work", tmp_path / "home")
+    workspace.ok("db.apply", "--no-seed")
+    statement = "SELECT 1 FROM sqlite_master, pragma_page_count"
+    assert "not authorized" in workspace.refused("db.query", statement)
+    workspace.ok("db.query", statement, env={"INVOKE_HOOX_STRICT": "false"})
+
+
+def test_the_home_is_written_as_a_tilde_in_every_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~/x` is a folder in the home, and never one that is called `~`."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "f").mkdir(parents=True)
+    settings = load(
+        tmp_path, None, {"path": "~/l.sqlite", "backups": "~/b", "migrations": "~/m", "fixtures": "~/f"}
+    )
+    home = tmp_path / "home"
+    assert (settings.path, settings.backups_dir) == (home / "l.sqlite", home / "b")
+    assert (settings.migrations_dir, settings.fixtures_dirs[0]) == (home / "m", home / "f")
+    assert load(tmp_path, Target(path="~/flag.sqlite")).path == home / "flag.sqlite"
+    with pytest.raises(Refused, match=r"hoox\.backups is '~nobody-of-this-name/x'"):
+        load(tmp_path, None, {"backups": "~nobody-of-this-name/x"})
+
+
+def test_a_file_and_the_remote_database_are_never_meant_at_once(tmp_path: Path) -> None:
+    """--remote with --path is refused: it would wipe the database of whoever means the file."""
+    wrangler(tmp_path, DATABASE)
+    with pytest.raises(Refused, match=r"--path scratch\.sqlite is a file, and --remote means"):
+        load(tmp_path, Target(remote=True, path="scratch.sqlite"))
+    assert load(tmp_path, Target(remote=True), {"path": "configured.sqlite"}).remote
+
+
+def test_a_relative_path_counts_from_the_file_that_names_it(tmp_path: Path) -> None:
+    """From a folder below, `hoox.path` of invoke.yaml is the same ledger, and a variable means the same."""
+    workspace = Workspace(tmp_path / "work", tmp_path / "home")
+    below = workspace.root / "src"
+    below.mkdir()
+    (workspace.root / "invoke.yaml").write_text("hoox:\n  path: ledgers/main.sqlite\n")
+    for env in ({}, {"INVOKE_HOOX_PATH": "ledgers/main.sqlite"}):
+        document = workspace.ok("db.apply", "--no-seed", "--json", cwd=below, env=env).json
+        assert document["database"] == str(workspace.root / "ledgers" / "main.sqlite")
+    assert list(tmp_path.rglob("main.sqlite")) == [workspace.root / "ledgers" / "main.sqlite"]
+
+
+def test_a_users_own_configuration_counts_from_its_own_folder(tmp_path: Path) -> None:
+    """`backups: dumps` in ~/.invoke.yaml is a folder of the home, whatever the workspace."""
+    workspace = Workspace(tmp_path / "work", tmp_path / "home")
+    (workspace.home / ".invoke.yaml").write_text("hoox:\n  backups: dumps\n")
+    workspace.ok("db.apply", "--no-seed")
+    path = Path(workspace.ok("db.export", "--json").json["path"])
+    assert path.parent == workspace.home / "dumps"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hoox_tasks.config.wrangler import Binding, find_config, object_id, read_config
+from hoox_tasks.config.settings import find_config
+from hoox_tasks.config.wrangler import Binding, object_id, read_config
 from hoox_tasks.errors import Refused
 
 ONE = '[{"binding": "DB", "database_name": "ledger", "database_id": "id"}]'
@@ -84,7 +85,7 @@ def test_all_three_kinds_of_file_are_read(tmp_path: Path, name: str, text: str) 
     """JSON, JSON with comments and trailing commas and a byte order mark, and TOML."""
     (binding,) = read_config(written(tmp_path, text, name), environ={}).bindings
     assert (binding.name, binding.binding, binding.database_id) == ("ledger", "DB", "id")
-    assert binding.migrations_table == "d1_migrations"
+    assert binding.migrations_table == "", "what is left out is empty"
 
 
 def test_environments_do_not_inherit_databases(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import FORMATS, _json_value, render, unique
+from hoox_tasks.console.documents import _json_value, unique
+from hoox_tasks.console.formats import FORMATS, render
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row

@@ -550,7 +550,13 @@ def test_the_way_there_is_named(script: Script, failure: Exception, words: str, 
 )
 def test_settings_that_cannot_be_right_are_refused(change: dict[str, Any], words: str) -> None:
     """Nothing is sent with a token, account, database or address that cannot be right."""
-    settings: dict[str, Any] = {"account_id": ACCOUNT, "token": TOKEN, "database_id": DATABASE} | change
+    settings: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "token": TOKEN,
+        "database_id": DATABASE,
+        "base_url": "https://d1.test/client/v4",
+    }
+    settings |= change
     with pytest.raises(Refused, match=words) as caught:
         D1Client(settings.pop("account_id"), settings.pop("token"), **settings)
     assert TOKEN not in str(caught.value)
@@ -585,7 +591,9 @@ def test_a_token_for_tests_does_not_garble_messages(script: Script) -> None:
     script.answers = [refusal(400, 7500, "no such table: company: SQLITE_ERROR")]
     transport = httpx.MockTransport(script)
     with (
-        D1Client(ACCOUNT, "any", database_id=DATABASE, base_url=BASE, transport=transport) as client,
+        D1Client(
+            ACCOUNT, "any", database_id=DATABASE, base_url="https://d1.test/client/v4", transport=transport
+        ) as client,
         pytest.raises(StatementError, match="company"),
     ):
         client.raw("SELECT * FROM company")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from itertools import permutations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,26 @@ def test_a_ring_can_be_dropped(keys: list[list[tuple[int, bool]]]) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         ours = dropped(connection, children_first(parents, cascades))
         assert ours or not any(dropped(connection, order) for order in permutations(names))
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [lambda place: place - 1, lambda place: 0, lambda place: (place - 1) % 1100, lambda place: place // 2],
+)
+def test_many_tables_are_put_in_order(parent: Callable[[int], int]) -> None:
+    """1,100 tables in a chain, a star, a ring or a tree are put in an order in which SQLite drops them."""
+    names = [f"t{place}" for place in range(1100)]
+    parents = {
+        name: {names[parent(place)]} if parent(place) >= 0 else set[str]() for place, name in enumerate(names)
+    }
+    order = children_first(parents, parents)
+    assert sorted(order) == sorted(names)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for name, referred in parents.items():
+            columns = ["id PRIMARY KEY", *(f"up REFERENCES {each}" for each in referred)]
+            connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+        connection.execute("PRAGMA foreign_keys = ON")
+        assert dropped(connection, order)
 
 
 def dropped(connection: sqlite3.Connection, order: Iterable[str]) -> bool:

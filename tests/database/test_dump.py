@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -27,6 +26,7 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row
 from tests.support import newer
+from tests.support.programs import program
 from tests.support.sqlite_files import ask, contents, dumped, execute, load_with_shell, opened, run_newer
 from tests.support.strategies import MadeLedger, doubles, examples, ledgers
 
@@ -369,10 +369,10 @@ def test_two_readers_write_what_one_does(path: Path, monkeypatch: pytest.MonkeyP
     assert alone.count(b"\nINSERT INTO trades VALUES(") == 30_000
 
 
-def in_process(code: str, *arguments: object) -> str:
-    """Run Python code in a process of its own; gives what it prints."""
+def in_process(name: str, *arguments: object) -> str:
+    """Run a program in a process of its own; returns what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [*program(name), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -381,16 +381,6 @@ def in_process(code: str, *arguments: object) -> str:
     return done.stdout
 
 
-# The peak of this process alone is in /proc; getrusage() tells that of the process which started it, too.
-PEAK = """
-import re, resource, sys
-from pathlib import Path
-from hoox_tasks.database import dump
-from hoox_tasks.database.local.database import LocalDatabase
-dump.dump(LocalDatabase(Path(sys.argv[1])), lambda text: None)
-print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 KIB = 1024
 LIMIT = 80 * 1024 * 1024
 needs_proc = pytest.mark.skipif(
@@ -403,7 +393,7 @@ def test_memory_stays_flat(path: Path) -> None:
     """Dumping 200,000 rows takes less than 80 MB in each of the two processes."""
     large(path, 200_000)
     assert path.stat().st_size > LIMIT / 3
-    assert all(int(peak) * KIB < LIMIT for peak in in_process(PEAK, path).split())
+    assert all(int(peak) * KIB < LIMIT for peak in in_process("dump_ledger", path).split())
 
 
 @needs_proc
@@ -417,7 +407,7 @@ def test_memory_stays_flat_with_large_cells(path: Path) -> None:
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)"
             " INSERT INTO logs (details) SELECT printf('%.*c', 1000000, 'x') || i FROM n;"
         )
-    assert all(int(peak) * KIB < LIMIT for peak in in_process(PEAK, path).split())
+    assert all(int(peak) * KIB < LIMIT for peak in in_process("dump_ledger", path).split())
     round_trip(path)
 
 
@@ -443,16 +433,7 @@ def test_nothing_left_by_a_killed_export(tmp_path: Path) -> None:
     """An export that is killed in its midst leaves no file under its name."""
     path, target = tmp_path / "ledger.sqlite", tmp_path / "out" / "backup.sql"
     large(path, 20_000)
-    code = (
-        "import os, signal, sys; from pathlib import Path; from hoox_tasks import files; from hoox_tasks.database import dump\n"
-        "from hoox_tasks.database.local.database import LocalDatabase\n"
-        "with files.written_whole(Path(sys.argv[2])) as file:\n"
-        "    def write(text):\n"
-        "        file.write(text)\n"
-        "        if file.tell() > 500_000: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    dump.dump(LocalDatabase(Path(sys.argv[1])), write)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, path, target], timeout=SECONDS)
+    done = subprocess.run([*program("killed_export"), path, target], timeout=SECONDS)
     assert done.returncode == -signal.SIGKILL
     assert not target.exists()
     assert len(list(target.parent.iterdir())) == 1  # What was written bears another name.

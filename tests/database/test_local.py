@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused, StatementError
+from tests.support.programs import program
 from tests.support.sqlite_files import ask, dumped, execute
 
 SECONDS = 60
@@ -29,19 +31,10 @@ def database(tmp_path: Path) -> Iterator[LocalDatabase]:
         yield opened
 
 
-HOLD = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN IMMEDIATE")
-print("held", flush=True)
-sys.stdin.readline()
-"""
-
-
 def test_a_locked_ledger_names_its_holder(database: LocalDatabase) -> None:
     """A ledger that another process keeps locked is refused with that process and the time waited."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, database.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*program("hold_lock"), database.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         assert holder.stdout is not None
@@ -87,27 +80,6 @@ def test_a_damaged_file_is_refused(database: LocalDatabase) -> None:
         list(damaged.query("SELECT * FROM t"))
 
 
-READ_ONLY = """
-import concurrent.futures.thread, os, sys
-from pathlib import Path
-from hoox_tasks.database import dump
-from hoox_tasks.database.interface import Statement
-from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.errors import Refused
-from hoox_tasks.migrations import Migrations
-if os.getuid() == 0:
-    os.setuid(65534)  # Root may write whatever the permissions are.
-database = LocalDatabase(Path(sys.argv[1]))
-print(list(database.query("SELECT x FROM t ORDER BY x")))
-print(Migrations([]).status(database).entries)
-print(dump.dump(database, lambda text: None))
-try:
-    database.batch([Statement("DELETE FROM t")])
-except Refused as error:
-    print(error)
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
 def test_a_ledger_that_can_only_be_read() -> None:
     """A file that can only be read can be asked, looked at and dumped; a change is refused."""
@@ -118,9 +90,7 @@ def test_a_ledger_that_can_only_be_read() -> None:
         path = folder / "ledger.sqlite"
         execute(path, "CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)")
         path.chmod(0o444)
-        done = subprocess.run(
-            [sys.executable, "-c", READ_ONLY, path], capture_output=True, text=True, timeout=SECONDS
-        )
+        done = subprocess.run([*program("read_only"), path], capture_output=True, text=True, timeout=SECONDS)
     assert done.stderr == ""
     assert done.stdout.splitlines()[:3] == ["[(1,), (2,)]", "()", "{'t': 2}"]
     assert "can only be read" in done.stdout
@@ -150,6 +120,42 @@ def test_words_in_messages_are_not_mistaken(database: LocalDatabase) -> None:
     )
     with pytest.raises(StatementError, match="CHECK constraint failed"):
         database.batch([Statement("INSERT INTO u VALUES (0)")])
+
+
+@pytest.mark.parametrize("message", ["it would overdraw the account", "not authorized", "interrupted"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_trigger_has_its_own_words(database: LocalDatabase, message: str, strict: bool) -> None:
+    """What a user's trigger says is told as it is, and never taken for a refusal of ours."""
+    execute(
+        database.path,
+        f"CREATE TRIGGER no BEFORE DELETE ON t BEGIN SELECT RAISE(ABORT, '{message}'); END",
+    )
+    with closing(LocalDatabase(database.path, strict=strict)) as other:
+        with pytest.raises(StatementError) as failure:
+            other.query("DELETE FROM t", write=True)
+        assert failure.value.message.startswith(message)
+        assert "--write" not in str(failure.value)
+        with pytest.raises(Refused, match="Give --write"):
+            list(other.query("DELETE FROM t"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "params", "words"),
+    [
+        ("SELECT '\udcff'", [], "no valid text"),
+        ("SELECT ?", ["\udcff"], "no valid text"),
+        ("SELECT ?", [2**63], "64 bits"),
+        ("SELECT 1; SELECT 2", [], "one statement at a time"),
+        ("SELECT 1\0", [], "null character"),
+    ],
+)
+def test_what_python_does_not_hand_to_sqlite_is_told(
+    database: LocalDatabase, statement: str, params: list[Any], words: str
+) -> None:
+    """A text that is none, a number too large and two statements at once end in a sentence about just that."""
+    for write in (False, True):
+        with pytest.raises((Refused, StatementError), match=words):
+            list(database.query(statement, params, write=write))
 
 
 def test_a_unit_happens_whole_or_not_at_all(database: LocalDatabase) -> None:
@@ -226,25 +232,11 @@ def test_too_large_a_statement_is_told(database: LocalDatabase) -> None:
         list(database.query(f"SELECT count(*) FROM (VALUES {rows})"))
 
 
-STREAM = """
-import re, sys
-from pathlib import Path
-from hoox_tasks.database.local.database import LocalDatabase
-database = LocalDatabase(Path(sys.argv[1]))
-many = (
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
-    " SELECT i, 'row ' || i FROM n"
-)
-print(sum(1 for row in database.query(many)))
-print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-"""
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Only Linux tells a peak of memory")
 def test_a_query_streams(database: LocalDatabase) -> None:
     """A million rows of a query take less than 100 MB of memory."""
     done = subprocess.run(
-        [sys.executable, "-c", STREAM, database.path], capture_output=True, text=True, timeout=SECONDS
+        [*program("stream_query"), database.path], capture_output=True, text=True, timeout=SECONDS
     )
     assert done.stderr == ""
     count, peak = map(int, done.stdout.split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -21,16 +22,10 @@ from hoox_tasks import backups
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import undo_to
+from tests.support import ROOT
 from tests.support.npm import quiet_environment
 
 SECONDS = 60
-WORKER = """
-export default { async fetch(request, env) {
-  const sql = await request.text();
-  try { return Response.json(await env.DB.prepare(sql).raw()); }
-  catch (error) { return Response.json({ error: String(error) }); }
-} };
-"""
 CONFIG = {
     "name": "shared",
     "main": "worker.js",
@@ -42,7 +37,7 @@ CONFIG = {
 @contextmanager
 def running_worker(packages: Path, folder: Path) -> Iterator[str]:
     """Start `wrangler dev` in a folder and give its address."""
-    (folder / "worker.js").write_text(WORKER)
+    shutil.copy(ROOT / "tests/support/worker.js", folder)
     (folder / "wrangler.json").write_text(json.dumps(CONFIG))
     command = ["node", str(packages / "node_modules/wrangler/bin/wrangler.js"), "dev", "--port", "0"]
     process = subprocess.Popen(

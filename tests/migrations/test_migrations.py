@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -21,6 +20,7 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations import MigrationFailed, Migrations, State
 from tests.support import ROOT
+from tests.support.programs import program
 from tests.support.sqlite_files import ask, dumped, execute, opened
 from tests.support.strategies import examples
 
@@ -598,24 +598,11 @@ def test_a_migration_may_look_at_the_history(database: LocalDatabase, folder: Pa
 
 # -------------------------------------------------------------------------- two at once, and killed ones
 
-RUN = """
-import sys
-from pathlib import Path
-from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.migrations import Migrations
-database = LocalDatabase(Path(sys.argv[1]), create=True, busy_timeout=30)
-found = Migrations.read(Path(sys.argv[2]))
-print("ready", flush=True)
-sys.stdin.readline()
-applied, _ = found.apply(database)
-print(" ".join(one.name for one in applied))
-"""
-
 
 def start(path: Path, folder: Path) -> subprocess.Popen[str]:
     """Start a process that will migrate once it is given a line."""
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, path, folder],
+        [*program("migrate"), path, folder],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -651,23 +638,6 @@ def test_two_runs_at_once(tmp_path: Path, folder: Path, number: int) -> None:
     assert all(ask(path, f"SELECT count(*) FROM t{place}") == [(1,)] for place in range(15))
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.migrations import Migrations
-database = LocalDatabase(Path(sys.argv[1]))
-left = int(sys.argv[3])
-def die():
-    global left
-    left -= 1
-    if left <= 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-database.connection.set_progress_handler(die, 50)
-Migrations.read(Path(sys.argv[2])).apply(database)
-"""
-
-
 def test_a_killed_run_leaves_a_whole_state(tmp_path: Path, folder: Path) -> None:
     """However far a run came when it was killed, the ledger is as between two migrations, and can go on."""
     files = {
@@ -691,7 +661,7 @@ def test_a_killed_run_leaves_a_whole_state(tmp_path: Path, folder: Path) -> None
         path = tmp_path / f"killed{number}.sqlite"
         LocalDatabase(path, create=True).close()
         moment = chance.randrange(1, 900)
-        done = subprocess.run([sys.executable, "-c", KILLED, path, folder, str(moment)], timeout=SECONDS)
+        done = subprocess.run([*program("killed_migration"), path, folder, str(moment)], timeout=SECONDS)
         assert done.returncode in {0, -signal.SIGKILL}
         seen.add(done.returncode)
         assert tables(path) in whole

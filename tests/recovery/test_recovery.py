@@ -8,7 +8,6 @@ import random
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import Change, find_changes, undo_to
 from hoox_tasks.release import rehearsal
+from tests.support.programs import program
 from tests.support.remote import Counting, connect
 from tests.support.sqlite_files import ask, contents, execute, opened
 from tests.support.strategies import MadeLedger, examples, ledgers
@@ -126,29 +126,6 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
 
 # ------------------------------------------------------------------------------------------- kill -9
 
-_DO = {
-    "export": "backups.export(LocalDatabase(path), folder / 'b.sql', progress=None, migrations_table='d1_migrations')",
-    "restore": "with backups.verification.loaded(folder / 'new.sql') as s: LocalDatabase(path).replace(s.path)",
-    "undo": (
-        "database = LocalDatabase(path); saved = folder / 'points'\n"
-        "with points.recording(database, saved, 'undo'):\n"
-        "    undo_to(database, saved, points.history(database, saved)[-1])"
-    ),
-    "migrate": "Migrations.read(folder / 'migrations').apply(LocalDatabase(path))",
-}
-_PRELUDE = (
-    "import sys\nfrom pathlib import Path\nfrom hoox_tasks import backups\nfrom hoox_tasks.migrations import Migrations\n"
-    "from hoox_tasks.recovery import points\nfrom hoox_tasks.recovery.undo import undo_to\n"
-    "from hoox_tasks.backups import verification\n"
-    "from hoox_tasks.database.local.database import LocalDatabase\n"
-    "path, folder = map(Path, sys.argv[1:])\nprint('ready', flush=True)\nsys.stdin.readline()\n"
-    "print('begun', flush=True)\n"
-    "def changing(self, transaction=LocalDatabase.transaction, **how):\n"
-    "    print('changing', flush=True)\n"
-    "    return transaction(self, **how)\n"
-    "LocalDatabase.transaction = changing\n"
-)
-_POSTLUDE = "\nprint('ended', flush=True)"
 _ROWS = "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
 
 
@@ -175,7 +152,7 @@ def state(path: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("what", list(_DO))
+@pytest.mark.parametrize("what", ["export", "restore", "undo", "migrate"])
 def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> None:
     """Whenever a task is killed, the ledger is the one before or the one after, whole, and opens at once."""
     from hoox_tasks import backups
@@ -204,7 +181,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
                 assert points.take(database, folder / "points", "a test")
                 execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
         process = subprocess.Popen(
-            [sys.executable, "-c", _PRELUDE + _DO[what] + _POSTLUDE, path, folder],
+            [*program("at_work"), path, folder, what],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -212,31 +189,29 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
         assert process.stdout.readline() == b"ready\n"
         return process
 
-    def run(after: float | None, since: bytes = b"begun") -> tuple[float, bool]:
-        """Let it go until it says `since`, and kill it so many seconds later.
+    def run(after: float | None, since: bytes = b"begun") -> tuple[dict[bytes, float], bool]:
+        """Let it go until it says `since`, and kill it so many seconds later, or never.
 
-        Gives the seconds from there, and whether it was still at work.
+        Returns the seconds from each word that it said to its end, and whether it was still at work.
         """
         process = prepare()
         assert process.stdin is not None
         assert process.stdout is not None
+        said: dict[bytes, float] = {}
         with process.stdin, process.stdout:
             process.stdin.write(b"\n")
             process.stdin.flush()
-            while process.stdout.readline() != since + b"\n":
-                assert process.poll() is None
-            started = time.perf_counter()
-            if after is not None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(after)
-                process.kill()
-            ended = b"ended\n" in iter(process.stdout.readline, b"")
-            seconds = time.perf_counter() - started
+            for line in iter(process.stdout.readline, b""):
+                said[line.strip()] = time.perf_counter()
+                if after is not None and line.strip() == since:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(after)
+                    process.kill()
+            end = time.perf_counter()
             process.wait(SECONDS)
-        if after is None:
-            assert ended
-            assert process.returncode == 0
-        return seconds, not ended
+        assert since in said
+        assert after is not None or (b"ended" in said and process.returncode == 0)
+        return {word: end - moment for word, moment in said.items()}, b"ended" not in said
 
     process = prepare()
     before = state(path)
@@ -245,7 +220,8 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     # Half of the kills fall into all of the task, half into its transaction.
     moments = [b"begun", b"begun" if what == "export" else b"changing"]
     # The fastest of a few: other work on the machine must not put all kills behind the end.
-    lengths = {since: min(run(None, since)[0] for _ in range(3)) for since in moments}
+    whole = [run(None)[0] for _ in range(3)]
+    lengths = {since: min(seconds[since] for seconds in whole) for since in moments}
     after = state(path)
     assert (after == before) is (what == "export")
     draw = random.Random(what)

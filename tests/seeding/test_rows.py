@@ -9,7 +9,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ from hoox_tasks.seeding.market import price_paths
 from hoox_tasks.seeding.pools import draw_pools
 from hoox_tasks.seeding.scenario import ORDER_ID_FORMS, Crash
 from tests.support import ROOT
+from tests.support.programs import program
 
 FOLDERS = [ROOT / "fixtures"]
 MIGRATIONS = sorted((ROOT / "migrations").glob("*.sql"))
@@ -354,14 +354,9 @@ def test_the_rows_add_up_whatever_a_scenario_asks_for(data: st.DataObject) -> No
 
 def test_the_same_seed_makes_the_same_rows_in_another_process() -> None:
     """Neither hash randomisation nor anything else of a process gets into the rows."""
-    program = (
-        "import hashlib, pathlib, sys; from hoox_tasks.seeding import *;"
-        "rows = list(generate(load_scenario('edge', [pathlib.Path(sys.argv[1])])));"
-        "print(hashlib.sha256(repr(rows).encode()).hexdigest())"
-    )
     printed = {
         subprocess.run(
-            [sys.executable, "-c", program, str(FOLDERS[0])],
+            [*program("rows_digest"), str(FOLDERS[0])],
             env={**os.environ, "PYTHONHASHSEED": hash_seed, "TZ": zone},
             capture_output=True,
             text=True,

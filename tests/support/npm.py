@@ -125,6 +125,7 @@ class Wrangler:
         own = packages / f"node_modules/node-{_SYSTEM}/bin/node"
         self._node = str(own) if own.exists() else "node"
         self._logs = logs
+        self._compiled = packages.with_name(f"{packages.name}-compiled")
 
     def __call__(
         self,
@@ -141,7 +142,14 @@ class Wrangler:
         result = subprocess.run(
             [self._node, str(self._script), *arguments],
             cwd=cwd,
-            env=quiet_environment({"WRANGLER_LOG_PATH": str(self._logs), **(env or {})}),
+            env=quiet_environment(
+                {
+                    "WRANGLER_LOG_PATH": str(self._logs),
+                    # From Node 22 on, what was compiled once is found again.
+                    "NODE_COMPILE_CACHE": str(self._compiled),
+                    **(env or {}),
+                }
+            ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

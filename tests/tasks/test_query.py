@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.programs import program
 from tests.support.workspace import INV, Run, Workspace
 
 HARD = (
@@ -273,21 +274,14 @@ def test_wide_characters_are_aligned(seeded: Workspace) -> None:
 
 def peak(command: list[str], workspace: Workspace) -> tuple[Run, int]:
     """Run a command with its output into a file; gives its peak of memory in bytes as well."""
-    code = (
-        "import os, resource, subprocess, sys\n"
-        "done = subprocess.run(sys.argv[1:], stdout=open('result', 'wb'))\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
-        "sys.exit(done.returncode)"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", code, *command],
+        [*program("peak_of"), "result", *command],
         cwd=workspace.root,
         env=workspace.environment(),
         capture_output=True,
         text=True,
     )
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Run(done.returncode, "", done.stderr), int(done.stdout) * unit
+    return Run(done.returncode, "", done.stderr), int(done.stdout)
 
 
 def test_a_million_rows_stream_in_little_memory(seeded: Workspace) -> None:

@@ -13,6 +13,7 @@ import sqlite_utils  # noqa: F401
 
 import hoox_tasks.server  # noqa: F401
 from tests.support import ROOT
+from tests.support.programs import program
 
 # A suite that runs in this process forgets what it imported first; two copies of one class would not do.
 
@@ -204,20 +205,6 @@ def test_it_is_found_by_its_entry_point() -> None:
     assert found.value == "hoox_tasks.testing.plugin"
 
 
-LOADING = """
-import sys, time
-import pytest
-import _pytest.config.argparsing
-began = time.perf_counter()
-import hoox_tasks.testing.plugin
-took = time.perf_counter() - began
-known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-status = pytest.main(["-q", "-p", "hoox_tasks.testing.plugin", *known])
-heavy = "faker httpx sqlite_utils invoke sqlite3 werkzeug filelock tomllib".split()
-print("imported", [name for name in heavy if name in sys.modules], "status", int(status), "ms", took * 1000)
-"""
-
-
 def test_loading_is_cheap(suite: pytest.Pytester) -> None:
     """A run that does not use the plugin pays less than 5 ms for it, and imports nothing for it."""
     suite.makepyfile("def test_nothing(): pass")
@@ -229,7 +216,7 @@ def test_loading_is_cheap(suite: pytest.Pytester) -> None:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     times = []
     for _ in range(4):
-        command = [sys.executable, "-c", LOADING]
+        command = program("plugin_cost")
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         said, took = done.stdout.splitlines()[-1].split(" ms ")
         assert said == "imported [] status 0"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.testing import templates
 from hoox_tasks.testing.templates import Recipe, Templates
 from tests.support import ROOT
+from tests.support.programs import program
 
 
 @pytest.fixture
@@ -180,32 +180,12 @@ def test_a_project_without_migrations_has_an_empty_ledger(folder: Path, recipe: 
         assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'trades'").fetchall() == []
 
 
-RACER = """
-import sys
-from pathlib import Path
-from hoox_tasks.testing import templates
-build = templates.build
-
-def counted(recipe, path):
-    with open(sys.argv[2], "a") as file:
-        file.write("built\\n")
-    return build(recipe, path)
-
-templates.build = counted
-root = Path(sys.argv[3])
-recipe = templates.Recipe(root / "migrations", "*.sql", "d1_migrations", (root / "fixtures",), "quiet")
-print("ready", flush=True)
-sys.stdin.readline()
-print(hash(templates.Templates(Path(sys.argv[1])).get(recipe).data) and "done")
-"""
-
-
 def test_eight_processes_build_it_once(folder: Path, tmp_path: Path) -> None:
     """Of eight processes that want a template at the same moment, one builds it."""
     counter = tmp_path / "counter"
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(folder), str(counter), str(ROOT)],
+            [*program("build_template"), str(folder), str(counter), str(ROOT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -28,8 +28,7 @@ from tests.support.d1_api import ACCOUNT, DATABASE, listening
 from tests.support.ledgers import make_ledger
 from tests.support.npm import quiet_environment
 
-HOOX = [sys.executable, "-c", "from hoox_tasks.program import main; main()"]
-"""Kept outside git, for people to look at."""
+HOOX = [str(Path(sys.executable).with_name("hoox"))]
 
 
 @contextmanager

@@ -27,7 +27,7 @@ pexpect = pytest.importorskip("pexpect", reason="pexpect works on terminals of U
 
 NAMES = {"trades": ["id", "symbol", "price"], "positions": ["id", "side"]}
 PROMPT = r"[-.()\w ]+>\x1b"
-SHELL = [sys.executable, "-c", "from hoox_tasks.program import main; main()", "db", "shell"]
+SHELL = [str(Path(sys.executable).with_name("hoox")), "db", "shell"]
 
 
 @pytest.fixture

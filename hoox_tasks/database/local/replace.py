@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Collection
 
 from hoox_tasks import sql
+from hoox_tasks.database.drop_order import drop_statements
 from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject
 from hoox_tasks.errors import HooxError, Refused
 
@@ -105,14 +106,12 @@ def _dangling(connection: sqlite3.Connection) -> int:
 
 
 def _drop(connection: sqlite3.Connection) -> None:
-    for kind in ("trigger", "view"):
-        query = f"SELECT name FROM main.sqlite_schema WHERE type = '{kind}'"
-        for (name,) in connection.execute(query).fetchall():
-            connection.execute(f"DROP {kind.upper()} IF EXISTS main.{sql.quote_name(name)}")
-    kinds = connection.execute(_TABLES.format("main")).fetchall()
-    # A virtual table takes its shadow tables along.
-    for name, _ in sorted(kinds, key=lambda pair: pair[1] != "virtual"):
-        connection.execute(f"DROP TABLE IF EXISTS main.{sql.quote_name(name)}")
+    schema = [SchemaObject(*row) for row in connection.execute(SCHEMA_QUERY).fetchall()]
+    kinds = dict(connection.execute(_TABLES.format("main")).fetchall())
+    virtual = {name for name, kind in kinds.items() if kind == "virtual"}
+    # The copy may have a table of the same name.
+    for statement in drop_statements(schema, list(kinds), virtual, database="main"):
+        connection.execute(statement)
 
 
 def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_statement
 from hoox_tasks.database import dump
 from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.counts import count_tables
+from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import (
     SCHEMA_QUERY,
     Batch,
@@ -40,8 +41,6 @@ from hoox_tasks.database.remote.statements import CannotInline, carried, inlined
 from hoox_tasks.database.schema import SEQUENCES, choose_tables, read_schema, read_tables
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.files import scratch_folder
-from hoox_tasks.rules.functions import supply_functions
-from hoox_tasks.rules.messages import shape_refusal
 from hoox_tasks.values import Approximate, Progress, Row, Value
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class RemoteDatabase:
         self._name = name
         self._strict = strict
         self._new = new
-        self._model: _Model | None = None
+        self._model: EmptyLedger | None = None
         self._moment: RemoteMoment | None = None
         self._changes = 0
         self.before_first_change: Callable[[Moment], None] | None = None
@@ -143,8 +142,8 @@ class RemoteDatabase:
             with self._changing():
                 return self._write_one(Statement(sql, params))
         if self._model is None:
-            self._model = _Model(self.schema(), strict=self._strict)
-        self._model.check(sql, params)
+            self._model = EmptyLedger(self.schema(), strict=self._strict)
+        self._model.compile(sql, params)
         return _rows(self.client.raw(*carried(Statement(sql, params))))
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
@@ -183,12 +182,18 @@ class RemoteDatabase:
         """Give the error with the statement that it is about, where an empty ledger tells."""
         if error.index is not None:
             return error
-        with suppress(HooxError), closing(_Model(self.schema(), strict=self._strict)) as model:
-            found = model.failure(unit)
-            if found is not None and _words(found) == _words(error):
-                return StatementError(
-                    error.message, sql=found.sql, offset=found.offset, index=found.index, remedy=error.remedy
-                )
+        with suppress(HooxError), closing(EmptyLedger(self.schema(), strict=self._strict)) as model:
+            try:
+                model.run(unit)
+            except StatementError as found:
+                if _words(found) == _words(error):
+                    return StatementError(
+                        error.message,
+                        sql=found.sql,
+                        offset=found.offset,
+                        index=found.index,
+                        remedy=error.remedy,
+                    )
         return error
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
@@ -284,10 +289,10 @@ class RemoteDatabase:
 
     def _exports_exactly(self, schema: Sequence[SchemaObject]) -> bool:
         """Tell whether D1's own export would say every cell as it is."""
-        with closing(_Model(schema, strict=False)) as model:
-            if model.defies_export():
+        with closing(EmptyLedger(schema, strict=False)) as model:
+            if _defies_export(model):
                 return False
-            questions = model.inexact_queries(schema)
+            questions = inexact_queries(model.connection, schema)
         return not any(row[0] for result in self._each(questions) for row in result.rows)
 
     def _each(self, queries: Sequence[str]) -> Iterator[Result]:
@@ -530,61 +535,13 @@ def open_remote(settings: Settings) -> RemoteDatabase:
     return RemoteDatabase(client, settings.database_name or settings.database_id, strict=settings.strict)
 
 
-class _Model:
-    """An empty ledger with the remote one's schema, on which reading statements are compiled."""
-
-    def __init__(self, schema: Iterable[SchemaObject], *, strict: bool) -> None:
-        self._stack = ExitStack()
-        folder = self._stack.enter_context(scratch_folder())
-        self._ledger = LocalDatabase(folder / "model.sqlite", create=True, strict=strict)
-        connection = self._ledger.connection
-        supply_functions(connection)
-        ranks = ("table", "index", "view", "trigger")
-        for item in sorted(schema, key=lambda item: ranks.index(item.type)):
-            # A virtual table has made its shadow tables already. What this SQLite cannot make is missing.
-            with suppress(sqlite3.Error):
-                connection.execute(item.sql)
-
-    def check(self, statement: str, params: Sequence[Value]) -> None:
-        """Compile a statement; raises `Refused` where it would change anything, else as an engine does."""
-        refusal = shape_refusal(statement)
-        if refusal is not None:
-            raise StatementError(refusal, sql=statement)
-        # EXPLAIN compiles and does not run. Its own statements run in no time.
-        prefix = "" if sql.first_word(statement) == "EXPLAIN" else _EXPLAIN
-        try:
-            list(self._ledger.query(prefix + statement, params))
-        except StatementError as error:
-            offset = None if error.offset is None else max(0, error.offset - len(prefix))
-            found = StatementError(error.message, sql=statement, offset=offset, remedy=error.remedy)
-        else:
-            return
-        raise found
-
-    def failure(self, unit: Iterable[Statement]) -> StatementError | None:
-        """Run a unit, and give the error of the statement that fails in it."""
-        try:
-            self._ledger.batch(unit)
-        except StatementError as error:
-            return error
-        return None
-
-    def defies_export(self) -> bool:
-        """Whether a table is made by a module, which D1 does not export, or a name is of several lines."""
-        query = (
-            "SELECT 1 FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main'"
-            " AND (t.type = 'virtual' OR instr(t.name || c.name, char(10))) LIMIT 1"
-        )
-        return self._ledger.connection.execute(query).fetchone() is not None
-
-    def inexact_queries(self, schema: Iterable[SchemaObject]) -> list[str]:
-        """Queries that count the cells which D1's export would change."""
-        return inexact_queries(self._ledger.connection, schema)
-
-    def close(self) -> None:
-        """Remove it."""
-        self._ledger.close()
-        self._stack.close()
+def _defies_export(model: EmptyLedger) -> bool:
+    """Whether a table is made by a module, which D1 does not export, or a name is of several lines."""
+    query = (
+        "SELECT 1 FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main'"
+        " AND (t.type = 'virtual' OR instr(t.name || c.name, char(10))) LIMIT 1"
+    )
+    return model.connection.execute(query).fetchone() is not None
 
 
 class _Wire:

@@ -12,6 +12,7 @@ from itertools import count
 from typing import IO
 
 from hoox_tasks import sql
+from hoox_tasks.database.drop_order import drop_statements
 from hoox_tasks.database.interface import SchemaObject, Snapshot, Statement, Table
 from hoox_tasks.database.schema import is_contentless
 from hoox_tasks.errors import Refused
@@ -28,15 +29,10 @@ _PIECE = 40_000
 
 def write_drops(present: Sequence[Table], schema: Sequence[SchemaObject], write: IO[str]) -> None:
     """Write the statements that drop everything; `present` are the tables, parents first."""
+    tables = [table.name for table in reversed(present) if table.kind != "shadow"]
+    virtual = {table.name for table in present if table.kind == "virtual"}
     write.write("PRAGMA defer_foreign_keys=TRUE;\n")
-    for kind in ("trigger", "view"):
-        for item in schema:
-            if item.type == kind:
-                write.write(f"DROP {kind.upper()} {sql.quote_name(item.name)};\n")
-    children_first = list(reversed(present))
-    for table in sorted(children_first, key=lambda table: table.kind != "virtual"):
-        if table.kind != "shadow":
-            write.write(f"DROP TABLE IF EXISTS {sql.quote_name(table.name)};\n")
+    write.write(sql.join(drop_statements(schema, tables, virtual)))
 
 
 def write_schema(tables: Sequence[Table], write: IO[str]) -> None:

@@ -1,0 +1,149 @@
+"""An empty ledger in memory, with the schema of a real one: SQL is tried on it before it is sent."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from hoox_tasks import sql
+from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject, Statement
+from hoox_tasks.database.local.errors import translated
+from hoox_tasks.errors import StatementError
+from hoox_tasks.rules.authorizer import enforce, lift
+from hoox_tasks.rules.functions import supply_functions
+from hoox_tasks.rules.messages import shape_refusal
+from hoox_tasks.values import Value
+
+_EXPLAIN = "EXPLAIN "
+
+
+class EmptyLedger:
+    """An empty ledger in memory that has the objects of `schema`.
+
+    `strict` holds statements to D1's rules. `missing` are the objects that this machine's SQLite cannot make,
+    as it lacks a module or a function of theirs. Foreign keys are off: what a statement inserts may refer to
+    rows that only the real ledger has.
+    """
+
+    def __init__(self, schema: Iterable[SchemaObject] = (), *, strict: bool = True) -> None:
+        self._strict = strict
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        # Lets Python see Ctrl-C while SQLite is busy with one long statement.
+        self.connection.set_progress_handler(lambda: 0, 100_000)
+        self.connection.execute("PRAGMA foreign_keys = OFF")
+        supply_functions(self.connection)
+        self.missing = [item for item in sorted(schema, key=_rank) if not self._makes(item)]
+
+    def schema(self) -> list[SchemaObject]:
+        """All objects as they are now, in the order they were made."""
+        return [SchemaObject(*row) for row in self.connection.execute(SCHEMA_QUERY).fetchall()]
+
+    def tables(self) -> list[str]:
+        """The names of all tables that hold rows of their own, virtual ones among them, by name."""
+        return sorted(self.of_kind("table") | self.of_kind("virtual"))
+
+    def of_kind(self, kind: str) -> set[str]:
+        """The names of the tables of a kind: table, virtual, or shadow (one inside of a virtual one)."""
+        query = (
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = ?"
+            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
+        )
+        return {row[0] for row in self.connection.execute(query, (kind,))}
+
+    def columns(self, table: str) -> list[str]:
+        """The names of a table's columns, generated ones among them."""
+        return [row[1] for row in self.connection.execute(f"PRAGMA table_xinfo({sql.quote_name(table)})")]
+
+    def parents(self) -> dict[str, set[str]]:
+        """For every table, the tables that its foreign keys refer to."""
+        return {table: {parent for parent, _ in self._keys(table)} for table in self.tables()}
+
+    def cascades(self) -> dict[str, set[str]]:
+        """For every table, those of its `parents` whose deletions change its rows."""
+        return {
+            table: {parent for parent, action in self._keys(table) if action != "NO ACTION"}
+            for table in self.tables()
+        }
+
+    def run(self, unit: Iterable[Statement]) -> None:
+        """Run statements in one transaction; raises `StatementError`, whose `index` is the statement's place.
+
+        That a constraint fails is no error here, where the rows are not there that might satisfy it.
+        """
+        for _ in self.steps(unit):
+            pass
+
+    def steps(self, unit: Iterable[Statement]) -> Iterator[None]:
+        """Run statements as `run` does, and pause after each."""
+        connection = self.connection
+        authorizer = enforce(connection, read_only=False, strict=self._strict)
+        try:
+            with authorizer.trusted():
+                connection.execute("BEGIN")
+            for index, statement in enumerate(unit):
+                refusal = shape_refusal(statement.sql) if self._strict else None
+                if refusal:
+                    raise StatementError(refusal, sql=statement.sql, index=index)
+                with translated(None, statement.sql, authorizer=authorizer, index=index):
+                    self._try(statement)
+                yield
+            with authorizer.trusted():
+                connection.execute("COMMIT")
+        finally:
+            lift(connection)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def compile(self, statement: str, params: Sequence[Value] = ()) -> None:
+        """Compile a statement that is to read, and do not run it.
+
+        Raises `Refused` where it would change anything, `StatementError` where an engine would not take it.
+        """
+        refusal = shape_refusal(statement)
+        if refusal is not None:
+            raise StatementError(refusal, sql=statement)
+        # An EXPLAIN of its own runs in no time.
+        prefix = "" if sql.first_word(statement) == "EXPLAIN" else _EXPLAIN
+        authorizer = enforce(self.connection, read_only=True, strict=self._strict)
+        try:
+            with translated(None, prefix + statement, authorizer=authorizer):
+                self.connection.execute(prefix + statement, tuple(params)).fetchall()
+        except StatementError as error:
+            offset = None if error.offset is None else max(0, error.offset - len(prefix))
+            raise StatementError(
+                error.message, sql=statement, offset=offset, remedy=error.remedy
+            ) from error.__cause__
+        finally:
+            lift(self.connection)
+
+    def close(self) -> None:
+        """Forget the ledger."""
+        self.connection.close()
+
+    def _makes(self, item: SchemaObject) -> bool:
+        # A virtual table has made its shadow tables already.
+        exists = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+        if self.connection.execute(exists, (item.name,)).fetchone():
+            return True
+        with suppress(sqlite3.Error):
+            self.connection.execute(item.sql)
+            return True
+        return False
+
+    def _keys(self, table: str) -> list[tuple[str, str]]:
+        query = 'SELECT "table", on_delete FROM pragma_foreign_key_list(?)'
+        return self.connection.execute(query, (table,)).fetchall()
+
+    def _try(self, statement: Statement) -> None:
+        try:
+            self.connection.execute(statement.sql, tuple(statement.params)).fetchall()
+        except sqlite3.IntegrityError:
+            if not self.connection.in_transaction:  # As by INSERT OR ROLLBACK: all of the unit is undone.
+                raise
+
+
+def _rank(item: SchemaObject) -> int:
+    # A virtual table must find none of its shadow tables, which come before it in a ledger after VACUUM.
+    virtual = item.sql.startswith("CREATE VIRTUAL")
+    return -1 if virtual else ("table", "index", "view", "trigger").index(item.type)
