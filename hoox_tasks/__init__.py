@@ -9,23 +9,24 @@ or, beside tasks of your own: `ns = Collection(..., hoox_tasks.db)`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from invoke.collection import Collection
-
-    ns: Collection
-    db: Collection
+    from hoox_tasks.tasks import db, ns
+    from hoox_tasks.version import __version__
 
 __all__ = ["__version__", "db", "ns"]
 
-__version__ = "0.1.0"
+if not TYPE_CHECKING:  # A type checker would take every name for one that is there.
 
+    def __getattr__(name: str) -> object:
+        # Invoke takes a tenth of a second to import; the pytest plugin lives in this package as well.
+        if name == "__version__":
+            from hoox_tasks.version import __version__
 
-def __getattr__(name: str) -> Any:
-    # Invoke takes a tenth of a second to import; the pytest plugin lives in this package as well.
-    if name in {"ns", "db"}:
-        from hoox_tasks import tasks
+            return __version__
+        if name in {"ns", "db"}:
+            from hoox_tasks import tasks
 
-        return getattr(tasks, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(tasks, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 from hoox_tasks.errors import Refused
@@ -28,11 +29,11 @@ _WORD = r"[^\x00-@\[-^`{-\x7f][^\x00-#%-/:-@\[-^`{-\x7f]*+"
 
 _BLANK = re.compile(f"(?:{_SPACE}|{_COMMENT})*+")
 _SIMPLE_BODY = re.compile(rf"(?:[^;'\"`\[/-]++|{_QUOTED}|{_COMMENT}|[/-])*+")
-_TOKEN = re.compile(
+_TOKEN = (
     rf"(?P<blank>{_SPACE}|{_COMMENT})|(?P<quoted>{_QUOTED})|(?P<word>{_WORD})"
     r"|(?P<number>[0-9][0-9A-Za-z_.]*|\.[0-9][0-9A-Za-z_]*)|(?P<semicolon>;)|(?P<other>(?s:.))"
 )
-_TRIGGER_HEAD = re.compile(
+_TRIGGER_HEAD = (
     rf"(?i:(?:EXPLAIN(?:{_SPACE}|{_COMMENT})++(?:QUERY(?:{_SPACE}|{_COMMENT})++PLAN(?:{_SPACE}|{_COMMENT})++)?)?"
     rf"CREATE(?:{_SPACE}|{_COMMENT})++(?:TEMP(?:ORARY)?(?:{_SPACE}|{_COMMENT})++)?TRIGGER)(?![A-Za-z0-9_$])"
 )
@@ -78,9 +79,20 @@ class Piece(NamedTuple):
     line: int
 
 
+# A query like SELECT 1 needs neither of the two, whose compilation costs more than the query does.
+@cache
+def _token() -> re.Pattern[str]:
+    return re.compile(_TOKEN)
+
+
+@cache
+def _trigger_head() -> re.Pattern[str]:
+    return re.compile(_TRIGGER_HEAD)
+
+
 def tokens(sql: str) -> Iterator[Token]:
     """Yield the tokens of `sql`, without white space and comments."""
-    for match in _TOKEN.finditer(sql):
+    for match in _token().finditer(sql):
         kind = match.lastgroup or "other"
         if kind != "blank":
             yield Token(kind, match.group(), match.start())
@@ -117,13 +129,13 @@ def _end_of_blank(script: str, position: int) -> int:
 
 def _end_of_statement(script: str, start: int) -> int:
     """Give the position of the semicolon that ends the statement at `start`, or the script's end."""
-    if not _TRIGGER_HEAD.match(script, start):
+    if not _is_trigger_at(script, start):
         match = _SIMPLE_BODY.match(script, start)
         return match.end() if match else len(script)
     # A trigger's body is BEGIN statement; ... END: only an END that follows a semicolon ends it, which a
     # CASE ... END never does.
     before, last = "", ""
-    for match in _TOKEN.finditer(script, start):
+    for match in _token().finditer(script, start):
         kind = match.lastgroup
         if kind == "blank":
             continue
@@ -131,6 +143,11 @@ def _end_of_statement(script: str, start: int) -> int:
             return match.start()
         before, last = last, match.group().upper()
     return len(script)
+
+
+def _is_trigger_at(script: str, start: int) -> bool:
+    # Nothing else than C(REATE) and E(XPLAIN) can begin one.
+    return script[start : start + 1] in "CcEe" and _trigger_head().match(script, start) is not None
 
 
 def _without_trailing_blank(sql: str) -> str:
@@ -167,7 +184,7 @@ def is_transaction_control(sql: str) -> bool:
 
 def is_trigger(sql: str) -> bool:
     """Tell whether the statement is CREATE TRIGGER, the one whose text holds semicolons of its own."""
-    return _TRIGGER_HEAD.match(sql, _end_of_blank(sql, 0)) is not None
+    return _is_trigger_at(sql, _end_of_blank(sql, 0))
 
 
 def quote_name(name: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hoox_tasks.config.settings import Settings
+from hoox_tasks.config.settings import Settings
 from hoox_tasks.database.interface import Database
+from hoox_tasks.lazy import lazy_imports
+
+with lazy_imports():
+    from hoox_tasks.database.local import database as local
+    from hoox_tasks.database.remote import database as remote
 
 
 def open_database(settings: Settings, *, create: bool = False) -> Database:
@@ -15,12 +17,8 @@ def open_database(settings: Settings, *, create: bool = False) -> Database:
     Raises `Refused` where it is not there, or the way to it is not configured.
     """
     if settings.remote:
-        from hoox_tasks.database.remote.database import open_remote
-
-        return open_remote(settings)
-    from hoox_tasks.database.local.database import LocalDatabase
-
-    return LocalDatabase(
+        return remote.open_remote(settings)
+    return local.LocalDatabase(
         settings.path,
         root=settings.root,
         name=settings.name,

@@ -8,10 +8,9 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from typing import Final, TypeAlias
+from typing import Final
 
-Bindable: TypeAlias = int | float | str | bytes | None
-"""What can be bound to a statement."""
+from hoox_tasks.values import Value
 
 
 FUNCTIONS: Final = frozenset(
@@ -64,7 +63,7 @@ SINCE: Final = {
 _DAY: Final = 86_400_000  # milliseconds
 
 
-def _text(value: Bindable) -> str | None:
+def _text(value: Value) -> str | None:
     """A value as D1's SQLite makes a text of it: since 3.53 a REAL has 17 digits where 15 lose
     something, of which the last may be another here."""
     if value is None or isinstance(value, str):
@@ -82,27 +81,27 @@ def _text(value: Bindable) -> str | None:
     return (digits if "." in digits else f"{digits}.0") + exponent + power
 
 
-def _concat(*values: Bindable) -> str:
+def _concat(*values: Value) -> str:
     if not values:
         raise TypeError
     return "".join(_text(value) or "" for value in values)
 
 
-def _concat_ws(*values: Bindable) -> str | None:
+def _concat_ws(*values: Value) -> str | None:
     if len(values) < 2:
         raise TypeError
     separator, *parts = map(_text, values)
     return None if separator is None else separator.join(part for part in parts if part is not None)
 
 
-def _octet_length(value: Bindable) -> int | None:
+def _octet_length(value: Value) -> int | None:
     if isinstance(value, bytes):
         return len(value)
     text = _text(value)
     return None if text is None else len(text.encode())
 
 
-def _unhex(value: Bindable, ignored: Bindable = "") -> bytes | None:
+def _unhex(value: Value, ignored: Value = "") -> bytes | None:
     text, between = _text(value), _text(ignored)
     if text is None or between is None:
         return None
@@ -123,7 +122,7 @@ def _milliseconds(year: int, month: int, day: int) -> int:
     return (days + day - 1) * _DAY - _DAY // 2
 
 
-def _timediff(later: Bindable, earlier: Bindable) -> str | None:
+def _timediff(later: Value, earlier: Value) -> str | None:
     """What must be added to `earlier` to come to `later`: years and months first, then days and time."""
     with closing(sqlite3.connect(":memory:")) as dates:
         read = "SELECT strftime('%Y', :at), strftime('%m', :at), strftime('%d', :at), julianday(:at)"
@@ -158,12 +157,12 @@ class _StringAgg:
     def __init__(self) -> None:
         self._parts: deque[tuple[str, str]] = deque()
 
-    def step(self, value: Bindable, separator: Bindable) -> None:
+    def step(self, value: Value, separator: Value) -> None:
         text = _text(value)
         if text is not None:
             self._parts.append((_text(separator) or "", text))
 
-    def inverse(self, value: Bindable, separator: Bindable) -> None:
+    def inverse(self, value: Value, separator: Value) -> None:
         if value is not None:
             self._parts.popleft()
 
@@ -174,7 +173,7 @@ class _StringAgg:
         return self.value()
 
 
-_SUPPLIED: Final[tuple[tuple[str, int, Callable[..., Bindable]], ...]] = (
+_SUPPLIED: Final[tuple[tuple[str, int, Callable[..., Value]], ...]] = (
     ("concat", -1, _concat),
     ("concat_ws", -1, _concat_ws),
     ("octet_length", 1, _octet_length),

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 
-from hoox_tasks.server.json_values import Value, script_number
+from hoox_tasks.server.json_values import script_number
+from hoox_tasks.values import Value
 
 
 class ExportError(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 
-Value: TypeAlias = int | float | str | bytes | None
+from hoox_tasks.values import Value
 
 _SAFE = 2**53
 

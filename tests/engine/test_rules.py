@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks.rules.authorizer import Authorizer, enforce
-from hoox_tasks.rules.functions import Bindable
 from hoox_tasks.rules.limits import STATEMENT_BYTES, VALUE_BYTES
 from hoox_tasks.rules.messages import explain_error, shape_refusal
+from hoox_tasks.values import Value
 from tests.support.engine import Engine, EngineDatabase, EngineError
 
 ALLOWED = "allowed"
@@ -53,7 +53,7 @@ class Case:
     """A statement, what is bound to it, and what to call it where it is long."""
 
     sql: str
-    params: tuple[Bindable, ...] = ()
+    params: tuple[Value, ...] = ()
     name: str = ""
     alone: bool = False  # sent in a batch of its own: D1 drops empty statements from larger ones
 
@@ -79,7 +79,7 @@ def _bytes(count: int, letter: str = "x") -> str:
 def _limits() -> Iterator[Case]:
     """Every limit, at its edge and past it."""
 
-    def case(name: str, sql: str, *params: Bindable) -> Case:
+    def case(name: str, sql: str, *params: Value) -> Case:
         return Case(sql, params, name)
 
     yield case("100,000 bytes", _bytes(STATEMENT_BYTES))
