@@ -152,11 +152,11 @@ class Migrations:
         to: str | None = None,
         allow_out_of_order: bool = False,
         consent: Consent = NO_CONSENT,
-        on_applied: Callable[[Applied], None] = lambda applied: None,
+        report: Callable[[Applied], None] = lambda applied: None,
     ) -> tuple[list[Applied], Status]:
         """Apply what is pending, a transaction for each; returns what was applied, and the status after.
 
-        `consent` is what may be lost or changed, beside what the files themselves consent to. `on_applied` is
+        `consent` is what may be lost or changed, beside what the files themselves consent to. `report` is
         called with each migration as soon as it is in the ledger, also where the next one fails or somebody
         interrupts.
 
@@ -167,7 +167,7 @@ class Migrations:
 
         def note(migration: Applied) -> None:
             applied.append(migration)
-            on_applied(migration)
+            report(migration)
 
         try:
             status = self._apply_all(database, to, allow_out_of_order, consent, note)

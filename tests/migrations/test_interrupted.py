@@ -44,7 +44,7 @@ def test_a_lock_at_the_second_migration(ledger: LocalDatabase, path: Path) -> No
         closing(holder),
         pytest.raises(MigrationFailed, match=r"0002_step\.sql was not applied: .*locked") as failure,
     ):
-        TWO.apply(ledger, on_applied=hold)
+        TWO.apply(ledger, report=hold)
     assert failure.value.exit_code == 1
     assert named == [applied.name for applied in failure.value.applied] == ["0001_step.sql"]
     assert TWO.status(ledger).version == "0001_step.sql"
@@ -58,7 +58,7 @@ def test_a_full_disk_at_the_second_migration(ledger: LocalDatabase) -> None:
         ledger.connection.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall()
 
     with pytest.raises(MigrationFailed, match=r"0002_step\.sql was not applied: There is no room") as failure:
-        TWO.apply(ledger, on_applied=fill)
+        TWO.apply(ledger, report=fill)
     assert (failure.value.exit_code, len(failure.value.applied)) == (1, 1)
     assert [item.name for item in ledger.schema() if item.name in "ab"] == ["a"]
 
@@ -94,6 +94,6 @@ def test_an_interruption_looks_at_the_history(path: Path, committed: bool) -> No
     named: list[str] = []
     with closing(Interrupted(path, create=True)) as ledger:
         with pytest.raises(KeyboardInterrupt):
-            TWO.apply(ledger, on_applied=lambda applied: named.append(applied.name))
+            TWO.apply(ledger, report=lambda applied: named.append(applied.name))
         assert named == [name for name, _ in TWO.status(ledger).history]
     assert len(named) == 1 + committed
