@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
+from contextlib import closing
 
 from hoox_tasks import sql
 from hoox_tasks.database.drop_order import children_first
@@ -25,9 +27,13 @@ def read_tables(snapshot: Reader) -> list[Table]:
         " ORDER BY s.rowid"
     )
     found = {}
-    for name, ddl, kind, without_rowid in list(snapshot.stream(Statement(query))):
-        table = _table(snapshot, as_text(name), as_text(ddl), as_text(kind), bool(without_rowid))
-        found[table.name] = table
+    rows = list(snapshot.stream(Statement(query)))
+    shadows = _shadow_tables([as_text(ddl) for _, ddl, kind, _ in rows if as_text(kind) == "virtual"])
+    for name, ddl, kind, without_rowid in rows:
+        label, sort = as_text(name), as_text(kind)
+        if sort == "shadow" and shadows is not None and label.lower() not in shadows:
+            sort = "table"
+        found[label] = _table(snapshot, label, as_text(ddl), sort, bool(without_rowid))
     graph = {name: table.parents for name, table in found.items()}
     cascades = {name: table.cascades for name, table in found.items()}
     ordered = [found[name] for name in reversed(children_first(graph, cascades))]
@@ -37,6 +43,22 @@ def read_tables(snapshot: Reader) -> list[Table]:
 def read_schema(snapshot: Reader) -> list[SchemaObject]:
     """Give all objects but the engine's own, as `Database.schema` does, at the snapshot's moment."""
     return [SchemaObject(*map(as_text, row)) for row in snapshot.stream(Statement(SCHEMA_QUERY))]
+
+
+def _shadow_tables(definitions: list[str]) -> set[str] | None:
+    """The tables that virtual tables make, in lower case; None where this SQLite lacks a module.
+
+    SQLite goes by names: to it, a user's table `notes_content` is a shadow table of a full-text table `notes`
+    even where that keeps its text elsewhere, and does not make it.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        try:
+            for definition in definitions:
+                connection.execute(definition)
+        except sqlite3.Error:
+            return None
+        query = "SELECT lower(name) FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'"
+        return {row[0] for row in connection.execute(query)}
 
 
 def _table(snapshot: Reader, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
@@ -102,9 +124,26 @@ def choose_tables(found: list[Table], names: Collection[str]) -> list[Table]:
 
 
 def is_contentless(table: Table) -> bool:
-    """Tell whether an FTS5 table keeps its index only, and no text."""
-    words = [token.text for token in sql.tokens(table.sql)]
-    return any(
-        words[place].lower() == "content" and words[place + 1] == "=" and words[place + 2] in {"''", '""'}
-        for place in range(len(words) - 2)
+    """Tell whether a full-text table keeps its index only, and no text."""
+    option = _content_option(table.sql)
+    return option is not None and not sql.unquote_name(option).strip("'")
+
+
+def content_table(ddl: str) -> str:
+    """The table whose rows a full-text table indexes, from its definition; empty where it has its own."""
+    option = _content_option(ddl)
+    return sql.unquote_name(option).strip("'") if option else ""
+
+
+def _content_option(ddl: str) -> str | None:
+    words = [token.text for token in sql.tokens(ddl)]
+    if [word.upper() for word in words[:2]] != ["CREATE", "VIRTUAL"]:
+        return None
+    return next(
+        (
+            words[place + 2]
+            for place in range(len(words) - 2)
+            if words[place].lower() == "content" and words[place + 1] == "="
+        ),
+        None,
     )
