@@ -285,12 +285,15 @@ class RemoteDatabase:
             self._sent = True
 
         def make(moment: RemoteMoment, _: bool) -> None:
+            replacement = Replacement(self, self.client, moment, tables, begin)
+
             def send(guard: Guard) -> tuple[None, bool]:
                 self._sent = False
-                Replacement(self, self.client, moment, tables, begin).run(copy, guard)
+                replacement.run(copy, guard)
                 return None, True
 
             self._make(moment, send, moment.guard(moment.weighed if tables else None))
+            replacement.compare(copy)
 
         chosen = {name.lower() for name in tables}
 
