@@ -519,6 +519,8 @@ def test_what_takes_nothing_from_trades_is_done_while_they_are_written(app: Api,
         ["INSERT OR REPLACE INTO trades SELECT * FROM trades"],
         ["INSERT INTO watched VALUES (1)"],
         ["DELETE FROM parents"],
+        ["WITH gone AS (SELECT 1) DELETE FROM trades WHERE 1 IN gone"],
+        ["INSERT INTO trades SELECT * FROM trades WHERE true ON CONFLICT DO UPDATE SET price = 1"],
     ],
     ids=lambda unit: unit[-1],
 )
