@@ -152,10 +152,12 @@ class Migrations:
         to: str | None = None,
         allow_out_of_order: bool = False,
         consent: Consent = NO_CONSENT,
+        report: Callable[[Applied], None] = lambda applied: None,
     ) -> tuple[list[Applied], Status]:
         """Apply what is pending, a transaction for each; returns what was applied, and the status after.
 
-        `consent` is what may be lost or changed, beside what the files themselves consent to.
+        `consent` is what may be lost or changed, beside what the files themselves consent to. `report` is
+        called with each migration as soon as it was committed.
 
         Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
         behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
@@ -168,6 +170,7 @@ class Migrations:
             try:
                 for migration in pending:
                     applied.append(self._apply_one(database, migration, run, consent))
+                    report(applied[-1])
             except Overtaken:
                 run = Run(self.status(database))  # Each time that another run is ahead, less is left to do.
                 continue

@@ -50,7 +50,7 @@ class Reporter(Protocol):
         """Give the commands that restore the backup at a path."""
 
     def recovery_commands(self) -> Sequence[str]:
-        """Take a recovery point, just before the ledger is changed; give the commands that go back."""
+        """Give the commands that go back to the recovery point, which the first change has taken."""
 
 
 class Release:
@@ -107,8 +107,11 @@ class Release:
         if self._policy.dry:
             return self._ended("rehearsed")
         with self._taking("migrate"):
-            self._note(way_back=(*self._reporter.recovery_commands(), *self._restoring))
-            self._migrate()
+            self._note(way_back=self._restoring)
+            try:
+                self._migrate()
+            finally:
+                self._note(way_back=(*self._reporter.recovery_commands(), *self._restoring))
         self._look(self._database)
         return self._ended("released")
 

@@ -35,16 +35,19 @@ def ledger_task(
     optional: tuple[str, ...] = (),
     default: bool = False,
     name: str | None = None,
+    called: str = "",
     without: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a function that takes a `Command` and flags of its own into a task with the shared flags.
 
     `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here.
+    `called` is what people type for it, where that is not `db.` and its name.
     `optional` names flags whose value may be left out, which makes them true.
     """
     shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
+        cause = called or f"db.{name or body.__name__}"
         own = list(inspect.signature(body).parameters.values())[1:]
         defaults = {parameter.name: parameter.default for parameter in own}
         defaults |= {flag: value for flag, (value, _) in shared.items()}
@@ -53,9 +56,10 @@ def ledger_task(
             chosen = {flag: flags.pop(flag) for flag in shared}
             given = {**chosen, **flags}
             target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
-            with exits.explained(remote=target.remote):
+            command = Command(context, target, cause, json=chosen.get("json", False))
+            with exits.explained(command):
                 _refuse_empty({flag: given[flag] for flag in given if defaults.get(flag, "") is None})
-                body(Command(context, target, json=chosen.get("json", False)), **flags)
+                body(command, **flags)
 
         parameters = [
             inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD),

@@ -34,22 +34,19 @@ def apply_pending(
     allow_out_of_order: bool = False,
     consent: migrations.Consent | None = None,
 ) -> tuple[list[migrations.Applied], migrations.Status]:
-    """Apply what is pending and tell each one; those before a failing one are told as well."""
-    current = command.migrations.status(database)
-    if command.migrations.plan(current, to=to, allow_out_of_order=allow_out_of_order):
-        command.keep_way_back(database, "db.migrate")
-    try:
-        applied, status = command.migrations.apply(
-            database,
-            to=to,
-            allow_out_of_order=allow_out_of_order,
-            consent=consent or read_consent(command),
-        )
-    except migrations.MigrationFailed as error:
-        _tell(command, error.applied)
-        raise
-    _tell(command, applied)
-    return applied, status
+    """Apply what is pending, and tell each one as soon as it was committed."""
+
+    def report(migration: migrations.Applied) -> None:
+        command.did(f"applied {migration.name}")
+        _tell(command, migration)
+
+    return command.migrations.apply(
+        database,
+        to=to,
+        allow_out_of_order=allow_out_of_order,
+        consent=consent or read_consent(command),
+        report=report,
+    )
 
 
 def read_consent(
@@ -64,13 +61,12 @@ def read_consent(
     )
 
 
-def _tell(command: Command, applied: list[migrations.Applied], where: str = "Applied") -> None:
-    for migration in applied:
-        command.say(f"{where} {migration.name} ({terminal.duration(migration.seconds)})")
-        for effect in migration.effects or ():
-            command.say(f"  {effect}")
-        if migration.effects is None:
-            command.say("  D1 did not say what it did to the rows that were there.")
+def _tell(command: Command, migration: migrations.Applied, where: str = "Applied") -> None:
+    command.say(f"{where} {migration.name} ({terminal.duration(migration.seconds)})")
+    for effect in migration.effects or ():
+        command.say(f"  {effect}")
+    if migration.effects is None:
+        command.say("  D1 did not say what it did to the rows that were there.")
 
 
 @ledger_task(
@@ -85,6 +81,7 @@ def _tell(command: Command, applied: list[migrations.Applied], where: str = "App
     },
     optional=("allow_data_loss",),
     default=True,
+    called="db.migrate",
 )
 def apply(
     command: Command,
@@ -171,7 +168,8 @@ def _rehearsed(
     except HooxError:
         terminal.note(f"On a copy of {database.label}, which was not touched itself:")
         raise
-    _tell(command, found.applied, "On a copy: applied")
+    for migration in found.applied:
+        _tell(command, migration, "On a copy: applied")
     if not command.json and found.applied:
         rows = [
             (
@@ -215,7 +213,7 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
     )
 
 
-@ledger_task({"check": "Exit with 1 when anything is pending or wrong."})
+@ledger_task({"check": "Exit with 1 when anything is pending or wrong."}, called="db.migrate.status")
 def status(command: Command, check: bool = False) -> None:
     """List all migrations: applied (and when), pending, or what is wrong.
 
@@ -262,6 +260,7 @@ def status(command: Command, check: bool = False) -> None:
         "message": "What the migration does; becomes the file's name.",
     },
     positional=("message",),
+    called="db.migrate.new",
     without=("remote", "preview", "path"),
 )
 def new(command: Command, message: str) -> None:
@@ -299,6 +298,7 @@ def new(command: Command, message: str) -> None:
         "forget": "Take a recorded name whose file is gone out of the history.",
     },
     positional=("name",),
+    called="db.migrate.mark",
 )
 def mark(command: Command, name: str, forget: bool = False) -> None:
     """Record a migration as applied without running it.

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
@@ -115,13 +114,12 @@ class _Reporter:
     def restore_commands(self, backup: Path) -> list[str]:
         # The folder of a runner is gone with it; who restores has the artifact's file at hand.
         file = backup.name if self._artifact else self._command.shown(backup)
-        return [shlex.join(["inv", "db.restore", file, *self._command.flags])]
+        return [terminal.worded(shlex.join(["inv", "db.restore", file, *self._command.flags]))]
 
     def recovery_commands(self) -> list[str]:
-        """Take a recovery point, and word the command that goes back to it, from here or from anywhere."""
+        """Word the command that goes back to this release's recovery point, from here or from anywhere."""
         command = self._command
-        command.keep_way_back(self._database, "db.release")
-        point = command.way_back
+        point = command.point
         if point is None:
             return []
         if not self._artifact:
@@ -149,7 +147,7 @@ def _tell(
         except OSError as problem:
             terminal.note(f"The summary {summary} cannot be written: {problem.strerror}.")
     if command.json:
-        print_document({**asdict(receipt), "seconds": round(command.seconds, 6)})
+        command.print({**asdict(receipt), "seconds": round(command.seconds, 6)})
         return
     if error is not None:
         applied = ", ".join(one.name for one in receipt.applied) or "nothing"
@@ -161,10 +159,10 @@ def _tell(
         command.say(f"Backup: {command.shown(Path(receipt.backup.path))}{kept}.")
     for line in receipt.way_back:
         command.say(f"The way back, which loses what was written since: {line}")
-    command.way_back = None  # It has been told.
     if error is None:
         did = {"rehearsed": "Rehearsed a release of", "nothing pending": "Nothing to release on"}
-        command.done(f"{did.get(receipt.outcome, 'Released')} {receipt.database}")
+        seconds = terminal.duration(command.seconds)
+        command.say(f"{did.get(receipt.outcome, 'Released')} {receipt.database} ({seconds}).")
 
 
 @ledger_task({"confirm": "Do it without asking where it could not be undone."}, without=("remote",))
@@ -199,14 +197,13 @@ def pull(command: Command, confirm: bool = False) -> None:
         with (
             checked as backup,
             closing(open_database(here, create=True)) as database,
+            command.guarded(database),
         ):
-            command.keep_way_back(database, "db.pull")
-            if command.way_back is None and database.schema():
+            if not here.keep_snapshots and database.schema():
                 terminal.confirm(
                     database.name, f"This replaces {database.label} for good.", confirmed=confirm
                 )
             backing_up.restore(database, backup)
-            command.prune_ways_back(database)
             rows = backup.scratch.rows
             command.done(
                 f"Filled {database.label} with {terminal.count(rows, 'row')} of {source.label}",

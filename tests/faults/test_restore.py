@@ -432,4 +432,4 @@ def test_a_second_interruption_does_not_hide_the_state(
     assert failed is not None
     assert NEITHER in str(failed.message)
     assert WAY_BACK.search(str(failed.message))
-    assert "nothing was left half done" not in str(failed.message)
+    assert "nothing was changed" not in str(failed.message)
