@@ -16,6 +16,7 @@ import pytest
 
 from hoox_tasks import backups, ledger
 from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.attempts import change_as_of
 from hoox_tasks.database.interface import Database, Moment, Statement
 from hoox_tasks.database.remote import import_script, live_copy, replace
 from hoox_tasks.database.remote import snapshot as snapshot_module
@@ -471,6 +472,23 @@ def test_a_moment_is_read_as_it_was(app: Api) -> None:
         with pytest.raises(ChangedMeanwhile, match="changed trades of ledger"):
             database.query("DELETE FROM positions", write=True)
     assert ids(app, "positions")
+
+
+def test_a_change_of_a_moment_that_is_gone_is_made_of_a_new_one(app: Api) -> None:
+    """Who holds a moment is given a new one where somebody else was ahead, until nobody is."""
+    worker = Worker(app)
+    seen: list[int] = []
+    with closing(opened(app)) as database:
+
+        def change(moment: Moment) -> None:
+            seen.append(moment.tables["trades"])
+            if len(seen) < 3:
+                worker.trade()
+            database.query("DELETE FROM trades", write=True)
+
+        change_as_of(database, change, sleep=lambda _: None)
+    assert seen == [seen[0], seen[0] + 1, seen[0] + 2]
+    assert ids(app) == []
 
 
 def test_a_change_of_nothing_is_told(app: Api) -> None:
