@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from hoox_tasks import files, sql
-from hoox_tasks.backups import verification
+from hoox_tasks import files, records, sql
+from hoox_tasks.backups import manifest as manifests
+from hoox_tasks.backups import rotation, verification
 from hoox_tasks.backups.fingerprint import contents, schema_digest
-from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, write_manifest
+from hoox_tasks.backups.manifest import Content, Manifest, manifest_path
 from hoox_tasks.database import dump
-from hoox_tasks.database.interface import Database, Snapshot, Statement, Table
+from hoox_tasks.database.interface import Database, Moment, Snapshot, Statement, Table
 from hoox_tasks.database.schema import choose_tables, read_schema, read_tables
+from hoox_tasks.errors import Refused
+from hoox_tasks.files import Draft
 from hoox_tasks.values import Progress
 from hoox_tasks.version import __version__
+
+_NAME_BYTES = 255
+"""How long a file's name may be on the usual file systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
     """An export that was written: where (None for standard output), and the rows of each table.
 
-    `one_moment` is false where somebody wrote to the ledger while it was read.
+    `one_moment` is false where somebody wrote to the ledger while it was read. `dangling` are the rows that
+    refer to rows which are not there, where the export was verified.
     """
 
     path: Path | None
     tables: dict[str, int]
     verified: bool = False
     one_moment: bool = True
+    dangling: int = 0
 
     @property
     def total(self) -> int:
@@ -38,15 +47,50 @@ class Export:
         return sum(self.tables.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a ledger is exported: some tables or `all_tables`, their definitions, their rows."""
+
+    tables: list[Table]
+    all_tables: bool
+    schema: bool
+    data: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether the ledger can be made again of it."""
+        return self.all_tables and self.schema and self.data
+
+    @property
+    def definitions(self) -> str:
+        """The definitions that the export itself does not have, but needs to be loaded."""
+        if self.schema:
+            return ""
+        return "".join(f"{table.sql};\n" for table in self.tables if table.kind != "shadow")
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is known of an export's content: that of each table, and the rows that refer to nothing."""
+
+    tables: dict[str, Content]
+    dangling: int = 0
+
+
 def default_path(folder: Path, *, compressed: bool = False) -> Path:
-    """Give the path of an export taken now: `db-backup-YYYY-MM-DD-HHMMSS.sql` in UTC."""
-    return files.free_path(folder / files.backup_name(suffix=".sql.gz" if compressed else ".sql"))
+    """Give the path of an export taken now: `db-backup-YYYY-MM-DD-HHMMSS.sql` in UTC.
+
+    Somebody else may take the name meanwhile: `export` it with `reserve`.
+    """
+    return folder / files.backup_name(suffix=".sql.gz" if compressed else ".sql")
 
 
 def export(
     database: Database,
     path: Path | None,
     *,
+    reserve: bool = False,
+    moment: Moment | None = None,
     tables: Collection[str] = (),
     schema: bool = True,
     data: bool = True,
@@ -58,85 +102,114 @@ def export(
 ) -> Export:
     """Write a ledger as SQL to `path`, or to standard output; nothing is left of a file if it fails.
 
+    A file that is there already is replaced. With `reserve` no file is: the export gets the next name like
+    `path` that is free, which the result tells, and its folder is made. With `moment`, which must be held, it
+    is the ledger of that moment.
+
     With `verify` a file is loaded before it gets its name, and compared with what was read: raises
     `HooxError` naming a table that differs. A manifest is written beside it, which names the last migration
     in `migrations_table`. Standard output is not verified, and gets no manifest.
     """
-    with ExitStack() as reading:
-        snapshot = reading.enter_context(database.snapshot(online=online, progress=progress))
-        chosen = choose_tables(read_tables(snapshot), tables)
-
-        def write(output: IO[bytes]) -> dict[str, int]:
-            return dump.write_tables(
-                snapshot,
-                chosen,
-                output.write,
-                whole=not tables,
-                schema=schema,
-                data=data,
-                progress=progress,
-            )
-
+    reading = (
+        database.snapshot(online=online, progress=progress)
+        if moment is None
+        else moment.snapshot(progress=progress)
+    )
+    with reading as snapshot:
+        part = _Part(choose_tables(read_tables(snapshot), tables), not tables, schema, data)
         if path is None:
             with files.standard_output(compressed=compressed) as output:
-                return Export(None, write(output), one_moment=snapshot.one_moment)
-        whole = not tables and schema and data
-        manifest: Manifest | None = None
-
-        def check(temporary: Path) -> None:
-            nonlocal manifest
-            found = {name: Content(rows, "") for name, rows in counts.items()}
+                counts = _write(snapshot, part, output, progress)
+            return Export(None, counts, one_moment=snapshot.one_moment)
+        with _draft(path, reserve=reserve, compressed=compressed) as draft:
+            counts = _write(snapshot, part, draft.output, progress)
+            draft.finish()
             if verify:
-                found = _verified(snapshot, chosen, temporary, whole, schema, data, progress)
+                content = _verified(snapshot, part, draft.path, progress)
+            else:
+                content = _Content({name: Content(rows, "") for name, rows in counts.items()})
             manifest = Manifest(
                 tool=f"hoox-tasks {__version__}",
                 source=database.label,
                 created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                bytes=temporary.stat().st_size,
-                sha256=files.digest(temporary),
+                bytes=draft.path.stat().st_size,
+                sha256=files.digest(draft.path),
                 schema_version=_version(snapshot, migrations_table),
                 schema=schema_digest(read_schema(snapshot)),
-                whole=whole,
+                whole=part.whole,
                 verified=verify,
                 bookmark=snapshot.bookmark,
                 one_moment=snapshot.one_moment,
-                tables=found,
+                tables=content.tables,
+                identity=database.identity,
+                sequence=rotation.next_sequence(draft.target.parent),
             )
-            manifest_path(path).unlink(missing_ok=True)
-
-        with files.written_whole(path, compressed=compressed, check=check) as output:
-            counts = write(output)
-    assert manifest is not None
-    write_manifest(path, manifest)
-    return Export(path, counts, verify, manifest.one_moment)
+            written = _named(draft, manifest, reserve=reserve)
+    return Export(written, counts, verify, manifest.one_moment, content.dangling)
 
 
-def _verified(
-    snapshot: Snapshot,
-    chosen: list[Table],
-    file: Path,
-    whole: bool,
-    schema: bool,
-    data: bool,
-    progress: Progress | None,
-) -> dict[str, Content]:
+def _draft(path: Path, *, reserve: bool, compressed: bool) -> AbstractContextManager[Draft]:
+    """Begin the file of an export; raises `Refused` where it cannot be written."""
+    if len(os.fsencode(manifest_path(path).name)) > _NAME_BYTES:
+        raise Refused(f"The name {path.name} is too long.", "Give a shorter one with --output.")
+    if reserve:
+        try:
+            files.make_ignored_folder(path.parent)
+        except OSError as error:
+            raise Refused(
+                f"The folder {path.parent} cannot be made: {error.strerror}.",
+                "Choose another with hoox.backups.",
+            ) from error
+    return files.draft(path, compressed=compressed)
+
+
+def _write(snapshot: Snapshot, part: _Part, output: IO[bytes], progress: Progress | None) -> dict[str, int]:
+    """Write a part of a ledger as SQL; returns the rows of each table."""
+    return dump.write_tables(
+        snapshot,
+        part.tables,
+        output.write,
+        whole=part.all_tables,
+        schema=part.schema,
+        data=part.data,
+        progress=progress,
+    )
+
+
+def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | None) -> _Content:
     """Load an export, compare it with the snapshot that it is of, and give what both hold."""
     source: dict[str, Content] = {}
 
     def read_source() -> None:
-        if data:
-            source.update(contents(snapshot, chosen, sequences=whole))
+        if part.data:
+            source.update(contents(snapshot, part.tables, sequences=part.all_tables))
 
-    ddl = ""
-    if not schema:
-        ddl = "".join(f"{table.sql};\n" for table in chosen if table.kind != "shadow")
     with verification.loaded(
-        file, schema=ddl, meanwhile=read_source, sequences=whole, progress=progress
+        file,
+        schema=part.definitions,
+        meanwhile=read_source,
+        sequences=part.whole,
+        progress=progress,
     ) as copy:
         verification.compare(copy, source, "the ledger")
-        if whole:
+        if part.whole:
             verification.compare_schema(copy, read_schema(snapshot), "the ledger")
-    return source
+        return _Content(source, copy.violations)
+
+
+def _named(draft: Draft, manifest: Manifest, *, reserve: bool) -> Path:
+    """Name an export and its manifest, both of which are on the disk by then; returns the export's path."""
+    with files.draft(manifest_path(draft.target)) as proof:
+        proof.output.write(records.encode(manifests.fields(manifest)))
+        proof.finish()
+        if reserve:
+            written = draft.reserve(companion=manifests.SUFFIX)
+        else:
+            # The manifest of the file that is replaced must not speak for the new one.
+            proof.target.unlink(missing_ok=True)
+            written = draft.replace()
+        proof.replace(manifest_path(written))
+    return written
 
 
 def _version(snapshot: Snapshot, migrations_table: str) -> str:

@@ -1,19 +1,25 @@
 """The manifest: a small JSON file beside each export that says what is in it, and proves it.
 
-Its fields are those of `Manifest`, and `format`, which is 1. It is written after the file it speaks of.
+Its fields are those of `Manifest`, and `format`, which is 2. Format 1, which older versions wrote, has no
+`identity` and no `sequence`. The manifest is written before its file gets its name, and named after it.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from hoox_tasks import files
+from hoox_tasks import records
 from hoox_tasks.errors import Refused
+from hoox_tasks.records import Damaged, Record
 
-FORMAT = 1
+FORMAT = 2
+SUFFIX = ".json"
+"""Behind the name of the file that a manifest is of."""
+_FORMATS = (1, FORMAT)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,16 @@ class Content:
 class Manifest:
     """What is known of one export.
 
-    `tool` is the version that wrote it, `source` the ledger it is of, `created_at` UTC in ISO 8601, `bytes`
-    and `sha256` the file's size and digest. `schema_version` is the migration applied last (empty where
-    there is no history), `schema` the digest of the schema. `whole` is false for some tables only, or only
-    rows or only definitions. `verified` says that the file was loaded and compared with its source.
-    `bookmark` is D1's, where the source has one. `one_moment` is false where
-    somebody wrote while the rows were fetched. `tables` are those whose rows are in the file.
+    `tool` is the version that wrote it, `source` the ledger it is of, for people, `created_at` UTC in ISO
+    8601, `bytes` and `sha256` the file's size and digest. `schema_version` is the migration applied last
+    (empty where there is no history), `schema` the digest of the schema. `whole` is false for some tables
+    only, or only rows or only definitions. `verified` says that the file was loaded and compared with its
+    source. `bookmark` is D1's, where the source has one. `one_moment` is false where somebody wrote while the
+    rows were fetched. `tables` are those whose rows are in the file.
+
+    `identity` is the ledger's (see `Database.identity`), empty where it is not known. `sequence` orders the
+    exports of a folder: milliseconds since 1970, or one more than the highest in the folder where that is
+    greater, as after the clock was set back.
     """
 
     tool: str
@@ -48,23 +58,28 @@ class Manifest:
     bookmark: str | None = None
     one_moment: bool = True
     tables: dict[str, Content] = field(default_factory=dict)
+    identity: str = ""
+    sequence: int = 0
 
     @property
     def rows(self) -> int:
         """All rows together."""
         return sum(content.rows for content in self.tables.values())
 
+    @property
+    def taken(self) -> datetime:
+        """When it was written, in UTC, by the clock of then."""
+        return datetime.fromisoformat(self.created_at)
+
 
 def manifest_path(export: Path) -> Path:
     """Give the path of an export's manifest: its name, and .json behind it."""
-    return export.with_name(f"{export.name}.json")
+    return export.with_name(f"{export.name}{SUFFIX}")
 
 
-def write_manifest(export: Path, manifest: Manifest) -> None:
-    """Write the manifest beside its export, whole or not at all."""
-    text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=2, ensure_ascii=False)
-    with files.written_whole(manifest_path(export)) as output:
-        output.write(text.encode() + b"\n")
+def fields(manifest: Manifest) -> dict[str, object]:
+    """Give what the file of a manifest says."""
+    return {"format": FORMAT, **asdict(manifest)}
 
 
 def read_manifest(export: Path) -> Manifest | None:
@@ -74,15 +89,47 @@ def read_manifest(export: Path) -> Manifest | None:
     """
     path = manifest_path(export)
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if found.pop("format") != FORMAT:
-            raise ValueError("a newer format")
-        tables = {name: Content(**content) for name, content in found.pop("tables").items()}
-        return Manifest(**found, tables=tables)
+        return _manifest(records.read(path))
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        # A symbolic link to a backup elsewhere, where its manifest is as well.
+        return read_manifest(export.resolve()) if export.is_symlink() else None
+    except Damaged as error:
         raise Refused(
-            f"The manifest {path} cannot be read: {error}.",
+            f"The manifest {path} cannot be understood: {error}.",
             "Update hoox-tasks if a newer one wrote it; without the manifest the file can only be loaded.",
         ) from error
+
+
+def _manifest(found: Record) -> Manifest:
+    if found.number("format") not in _FORMATS:
+        raise Damaged(f"its format is {found.number('format')}")
+    created_at = found.moment("created_at")
+    tables = found.fields("tables")
+    digest = found.text("sha256")
+    if not _DIGEST.fullmatch(digest):
+        raise Damaged("its sha256 is no digest")
+    return Manifest(
+        tool=found.text("tool"),
+        source=found.text("source"),
+        created_at=created_at.isoformat(timespec="milliseconds"),
+        bytes=found.number("bytes"),
+        sha256=digest,
+        schema_version=found.text("schema_version"),
+        schema=found.text("schema"),
+        whole=found.value("whole", bool),
+        verified=found.value("verified", bool),
+        bookmark=found.text("bookmark", "") if found.has("bookmark") else None,
+        one_moment=found.value("one_moment", bool, True),
+        tables={name: _content(tables.fields(name)) for name in tables.names()},
+        identity=found.text("identity", ""),
+        sequence=found.number("sequence", milliseconds(created_at)),
+    )
+
+
+def _content(found: Record) -> Content:
+    return Content(found.number("rows"), found.text("fingerprint"))
+
+
+def milliseconds(moment: datetime) -> int:
+    """Give a time as milliseconds since 1970."""
+    return max(0, int(moment.timestamp() * 1000))

@@ -12,11 +12,12 @@ from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Content, Manifest
 from hoox_tasks.database.checksum import Checksum, checksums
+from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import Refused, RemoteError
-from hoox_tasks.migrations import Migrations, Model
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.values import Progress
 
 
@@ -27,6 +28,25 @@ class Checked:
     scratch: verification.Scratch
     manifest: Manifest | None
     version: str
+
+    @property
+    def reservations(self) -> list[str]:
+        """What has to be known of the backup before it is relied on, in sentences."""
+        found = []
+        if self.manifest is not None and not self.manifest.one_moment:
+            found.append(f"It is not of one moment: {self.manifest.source} was written to while it was read.")
+        if self.scratch.violations:
+            found.append(f"Rows in it refer to others that are not there: {self.scratch.violations:,}.")
+        return found
+
+    def other_source(self, database: Database) -> str:
+        """Which ledger the backup is of, where that is another than `database`; else, or not known, empty."""
+        manifest = self.manifest
+        if manifest is None:
+            return ""
+        if manifest.identity:
+            return "" if manifest.identity == database.identity else manifest.source
+        return "" if manifest.source == database.label else manifest.source
 
 
 @contextmanager
@@ -92,7 +112,7 @@ def compare_with(backup: Checked, database: Database, *, exact: bool = False) ->
     """Raise `HooxError` where a ledger does not hold now what a backup does.
 
     Compares the definitions, rows and checksums (see `database.checksum`), which takes a few requests; with
-    `exact` every cell, from a snapshot of the ledger.
+    `exact` every cell, from a snapshot of the ledger. Only then are the two known to be equal.
     """
     whole = backup.manifest is None or backup.manifest.whole
     schema = database.schema()
@@ -121,7 +141,7 @@ def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
 
 
 def _expected_tables(migrations: Migrations) -> set[str]:
-    with closing(Model([], strict=False)) as model:
+    with closing(EmptyLedger(strict=False)) as model:
         migrations.run_on(model)
         return set(model.tables()) - migrations.own_tables
 

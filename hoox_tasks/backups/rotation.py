@@ -1,24 +1,38 @@
-"""The backups in a folder: which there are, and which may go."""
+"""The backups in a folder: which there are, and which may go.
+
+Only what this program wrote may go: a file with a manifest that speaks of it and names its ledger. Backups
+are told apart by the identity of their ledger, and ordered by the sequence in their manifests; the clock
+says how old they are, but not which of them is newer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hoox_tasks.backups.manifest import Manifest, manifest_path, read_manifest
+from hoox_tasks import files
+from hoox_tasks.backups.manifest import Manifest, manifest_path, milliseconds, read_manifest
 from hoox_tasks.errors import Refused
+
+_HIGHEST = 2**62
+"""A sequence from here on was not written by this program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup in the folder; `taken` is UTC. `manifest` is None where there is none that can be read."""
+    """A backup in the folder; `taken` is UTC.
+
+    `manifest` is None where there is none that can be read; `problem` says, in a sentence, why not.
+    """
 
     path: Path
     taken: datetime
     bytes: int
     manifest: Manifest | None
+    problem: str = ""
 
     @property
     def verified(self) -> bool:
@@ -30,51 +44,113 @@ class Backup:
             and self.bytes == manifest.bytes
         )
 
+    @property
+    def identity(self) -> str:
+        """The identity of the ledger whose backup it is; empty where it does not say so itself.
+
+        That is so of other people's files, of those that were changed since they were written, of links, and
+        of what versions wrote that knew no identities.
+        """
+        manifest = self.manifest
+        if manifest is None or self.bytes != manifest.bytes or self.path.is_symlink():
+            return ""
+        return manifest.identity
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """What backups are sorted by: the later ones have the greater."""
+        sequence = self.manifest.sequence if self.manifest else milliseconds(self.taken)
+        return sequence, self.path.name
+
 
 def find(folder: Path) -> list[Backup]:
     """Give the backups in `folder`, the newest first."""
-    found = []
-    for path in [*folder.glob("*.sql"), *folder.glob("*.sql.gz")]:
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        try:
-            manifest = read_manifest(path)
-        except Refused:
-            manifest = None
+    found = [_backup(path) for pattern in ("*.sql", "*.sql.gz") for path in folder.glob(pattern)]
+    return sorted(filter(None, found), key=lambda backup: backup.order, reverse=True)
+
+
+def _backup(path: Path) -> Backup | None:
+    """Describe a file; None where it is gone, hidden or no file."""
+    if path.name.startswith(".") or not path.is_file():
+        return None
+    manifest, problem = None, ""
+    try:
+        manifest = read_manifest(path)
+    except Refused as error:
+        problem = error.problem
+    try:
         status = path.stat()
-        taken = datetime.fromtimestamp(status.st_mtime, UTC)
-        if manifest is not None:
-            taken = datetime.fromisoformat(manifest.created_at)
-        found.append(Backup(path, taken, status.st_size, manifest))
-    return sorted(found, key=lambda backup: (backup.taken, backup.path.name), reverse=True)
+    except OSError:  # Removed meanwhile, by another task's rotation.
+        return None
+    taken = manifest.taken if manifest else datetime.fromtimestamp(status.st_mtime, UTC)
+    return Backup(path, taken, status.st_size, manifest, problem)
+
+
+def next_sequence(folder: Path) -> int:
+    """Give the sequence of a backup that is about to be written: higher than that of every other there."""
+    sequences = [backup.manifest.sequence for backup in find(folder) if backup.manifest]
+    last = max((sequence for sequence in sequences if sequence < _HIGHEST), default=0)
+    return max(last + 1, milliseconds(datetime.now(UTC)))
 
 
 def surplus(
-    backups: Sequence[Backup],
+    backups: Iterable[Backup],
     *,
+    identity: str | None = None,
     keep: int | None = None,
     days: float | None = None,
+    spare: Collection[Path] = (),
     now: datetime | None = None,
 ) -> list[Backup]:
-    """Choose what may go: all but the newest `keep`, and all older than `days`.
+    """Choose what may go: of each ledger all but the newest `keep`, and all older than `days`.
 
-    `backups` are newest first. The last verified one of each source is never chosen.
+    `backups` are newest first. With `identity`, only those of that ledger go. Never chosen are: those in
+    `spare`, the last one of each ledger that is verified and not damaged since, and whatever `identity` is
+    not known of.
     """
-    oldest = (now or datetime.now(UTC)) - timedelta(days=days) if days is not None else None
-    last: dict[str, Backup] = {}
+    ours: dict[str, list[Backup]] = {}
     for backup in backups:
-        if backup.verified and backup.manifest:
-            last.setdefault(backup.manifest.source, backup)
-    return [
-        backup
-        for place, backup in enumerate(backups)
-        if (keep is not None and place >= keep) or (oldest is not None and backup.taken < oldest)
-        if backup not in last.values()
-    ]
+        if backup.identity and identity in (None, backup.identity):
+            ours.setdefault(backup.identity, []).append(backup)
+    oldest = (now or datetime.now(UTC)) - timedelta(days=days) if days is not None else None
+    chosen = []
+    for of_one_ledger in ours.values():
+        candidates = [
+            backup
+            for place, backup in enumerate(of_one_ledger)
+            if (keep is not None and place >= keep) or (oldest is not None and backup.taken < oldest)
+        ]
+        if candidates:
+            kept = _last_proven(of_one_ledger)
+            chosen += [
+                backup for backup in candidates if backup is not kept and not _is_among(backup.path, spare)
+            ]
+    return chosen
 
 
 def remove(backups: Sequence[Backup]) -> None:
-    """Delete backups with their manifests."""
+    """Delete backups with their manifests; what took the place of one since stays."""
     for backup in backups:
+        if _backup(backup.path) != backup:
+            continue
         backup.path.unlink(missing_ok=True)
         manifest_path(backup.path).unlink(missing_ok=True)
+
+
+def _last_proven(backups: Iterable[Backup]) -> Backup | None:
+    """Give the newest backup that was verified, and is what it was then."""
+    for backup in backups:
+        if backup.verified and backup.manifest:
+            with suppress(OSError):
+                if files.digest(backup.path) == backup.manifest.sha256:
+                    return backup
+    return None
+
+
+def _is_among(path: Path, paths: Collection[Path]) -> bool:
+    """Whether a file is one of these, by whatever names."""
+    for other in paths:
+        with suppress(OSError):
+            if path.samefile(other):
+                return True
+    return False

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,16 +87,16 @@ def loaded(
 
 
 def _steps(source: Path, scratch: Path, schema: str, *, report: bool = False) -> Iterator[dict[str, Any]]:
-    """Load a backup and check it; says so after each."""
+    """Load a backup and check it: yields a step after each, and sends progress if it is to `report`."""
     reported = time.monotonic()
 
-    def tell(what: str, done: int, total: int | None) -> None:
+    def report_progress(what: str, done: int, total: int | None) -> None:
         nonlocal reported
         if time.monotonic() - reported > _SECONDS:
             reported = time.monotonic()
-            _answer({"done": done, "total": total})
+            _send({"done": done, "total": total})
 
-    load(source, scratch, schema=schema, progress=tell if report else None)
+    load(source, scratch, schema=schema, progress=report_progress if report else None)
     yield {"loaded": True}
     with closing(sqlite3.connect(f"{scratch.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}").fetchall()
@@ -110,16 +110,21 @@ def _steps(source: Path, scratch: Path, schema: str, *, report: bool = False) ->
 
 
 def violations(connection: sqlite3.Connection) -> int:
-    """Count the rows that refer to nothing."""
-    try:
-        (count,) = connection.execute("SELECT count(*) FROM pragma_foreign_key_check").fetchone()
-    except sqlite3.OperationalError:  # A key that refers to something that cannot be referred to.
-        return 0
-    return int(count)
+    """Count the rows that refer to others which are not there.
+
+    The keys of a table that refer to something that cannot be referred to are not counted.
+    """
+    found = 0
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    for table in tables:
+        with suppress(sqlite3.OperationalError):
+            query = "SELECT count(*) FROM pragma_foreign_key_check(?)"
+            found += connection.execute(query, table).fetchone()[0]
+    return found
 
 
-def _answer(answer: Mapping[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(answer)}\n")
+def _send(step: Mapping[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(step)}\n")
     sys.stdout.flush()
 
 
@@ -140,7 +145,7 @@ class _Process:
             stdin.write(schema.encode("utf-8", "surrogateescape"))
 
     def steps(self) -> Iterator[dict[str, Any]]:
-        """Yield what the other process says."""
+        """Yield the steps that the other process sends."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             answer = json.loads(line)
@@ -217,11 +222,11 @@ def check_content(scratch: Scratch, manifest: Manifest) -> None:
 
 
 def main() -> None:
-    """Say the steps on standard output, for another process."""
+    """Send the steps to another process, on standard output."""
     source, scratch = map(Path, sys.argv[1:])
     schema = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
     try:
         for step in _steps(source, scratch, schema, report=True):
-            _answer(step)
+            _send(step)
     except HooxError as error:
-        _answer({"problem": error.problem, "remedy": error.remedy})
+        _send({"problem": error.problem, "remedy": error.remedy})

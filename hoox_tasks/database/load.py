@@ -12,10 +12,11 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -31,6 +32,8 @@ CACHE_KIBIBYTES = 32 * 1024
 _REPORT = 16
 """Steps between two reports of progress."""
 _SQLITE = b"SQLite format 3\0"
+_WAL_MODE = slice(18, 20)
+"""Where a SQLite database says by which versions it is written and read: 2 in WAL mode."""
 _GZIP = b"\x1f\x8b"
 _NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_]*)'
 _HEAD = re.compile(rf"INSERT INTO {_NAME} ?(?:\({_NAME}(?:, ?{_NAME})*\) ?)?VALUES ?\(")
@@ -82,15 +85,46 @@ def connect(scratch: Path) -> sqlite3.Connection:
 
 
 def _copy(source: Path, scratch: Path) -> None:
+    """Copy a SQLite database; nothing is written beside it, which its folder need not allow."""
     try:
         with (
-            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as connection,
+            _untouched(source.resolve(), scratch.parent) as connection,
             closing(sqlite3.connect(scratch)) as copy,
         ):
             connection.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
     except sqlite3.Error as error:
         raise Refused(f"{source} is a damaged SQLite database: {error}.", "Take another backup.") from error
+
+
+@contextmanager
+def _untouched(source: Path, folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database to read it for a block, in such a way that no files are made beside it.
+
+    SQLite makes them for a database in WAL mode. Where there are none, nobody has it open: then it is read as
+    it is, or, where a log is left of somebody who was killed, copied to `folder` together with its log.
+    """
+    log, index = (source.with_name(f"{source.name}{end}") for end in ("-wal", "-shm"))
+    with source.open("rb") as file:
+        in_wal_mode = file.read(_WAL_MODE.stop)[_WAL_MODE] == b"\2\2"
+    before = source.stat()
+    alone = in_wal_mode and not index.exists()
+    if not alone:
+        address = f"{source.as_uri()}?mode=ro"
+    elif not log.exists():
+        address = f"{source.as_uri()}?mode=ro&immutable=1"
+    else:
+        copy = folder / f"source-{source.name}"
+        shutil.copyfile(source, copy)
+        shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
+        address = copy.as_uri()
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        yield connection
+    after = source.stat()
+    if alone and (
+        index.exists() or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
+    ):
+        raise Refused(f"{source} was opened by somebody while it was read.", "Do it again.")
 
 
 def _load_script(

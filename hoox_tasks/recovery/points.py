@@ -1,27 +1,53 @@
-"""The way back: recovery points taken before a ledger is changed, their history, and undo.
+"""Recovery points: moments that a ledger can be brought back to, taken before it is changed.
 
-A point is a JSON file in a folder of the workspace; beside it, for a local ledger, lies a copy of it. D1
-keeps its own moments, and the file remembers the bookmark. The JSON is written last, so that a point that
+A point is a JSON file in a folder of the workspace; beside it, for a local ledger, lies a copy of the ledger.
+D1 keeps its own moments, and the JSON remembers the bookmark. The JSON is written last, so that a point that
 is listed is whole.
+
+The id of a point is its number in a sequence that is kept in the folder. Numbers are reserved, never given
+twice, and order the points, whatever the clock says. The number is in use until the task that took the point
+has ended: until then nobody removes the point. Older versions called points by their second; those are
+listed before the others, and can be gone back to.
 """
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hoox_tasks import files, ledger
-from hoox_tasks.database.interface import Database
+from hoox_tasks import files, records
+from hoox_tasks.database.interface import Database, Moment
 from hoox_tasks.errors import Refused
+from hoox_tasks.files import Number
+from hoox_tasks.records import Damaged, Record
+
+Note = Callable[[str], None]
+"""Tells the user something, in a sentence."""
+
+FORMAT = 2
+KEEP = 10
+"""How many of a ledger's last points stay, however old they are."""
+YOUNG = timedelta(days=1)
+"""How long all other points stay as well."""
+YOUNG_BYTES = 1024**3
+"""How much room those may take."""
+_ID = re.compile(r"[1-9][0-9]{0,17}")
+_OLD_ID = re.compile(r"([0-9]{8}-[0-9]{6})(?:-([1-9][0-9]{0,8}))?")
+_BOOKMARK = re.compile(r"[0-9A-Za-z-]{1,200}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COPY = ".sqlite"
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
     """A moment that a ledger can be brought back to.
 
-    `created_at` is UTC in ISO 8601. `cause` is the task before which it was taken. `mark` is a file's name
+    `created_at` is UTC in ISO 8601. `cause` is the task before which it was taken. `ledger` says which ledger
+    it is of to people, `identity` to programs (empty for points of older versions). `mark` is a file's name
     or a Time Travel bookmark. `tables` are the numbers of rows at that moment, `sha256` is the file's digest.
     """
 
@@ -32,48 +58,155 @@ class RecoveryPoint:
     mark: str
     tables: dict[str, int]
     sha256: str = ""
+    identity: str = ""
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """What points are sorted by: the later ones have the greater."""
+        old = _OLD_ID.fullmatch(self.id)
+        return (0, old.group(1), int(old.group(2) or 1)) if old else (int(self.id), "", 0)
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether there is a file of it: D1's moments have none."""
+        return self.mark.endswith(_COPY)
+
+
+# --------------------------------------------------------------------------------------------- taking
+
+
+class Recorder:
+    """Takes the recovery point of one task, before its first change; to be called with the moment of it.
+
+    `point` is the point, None where there is none: nothing was changed, or the ledger was empty. A point
+    before a change that did not happen is dropped again, since it would only push out others.
+    """
+
+    def __init__(self, database: Database, folder: Path, cause: str) -> None:
+        self.point: RecoveryPoint | None = None
+        self.cause = cause
+        self._database = database
+        self._folder = folder
+        self._number: Number | None = None
+
+    def __call__(self, moment: Moment) -> None:
+        """Take the point; raises `HooxError` where that is not possible, which prevents the change."""
+        if self.point is None and moment.tables:
+            self._number = _reserve(self._folder)
+            try:
+                self.point = _save(self._database, self._folder, self._number.value, self.cause, moment)
+            except BaseException:
+                self.close()
+                raise
+            moment.when_ended(self._ended)
+
+    def close(self) -> None:
+        """Say that the task has ended: from now on its point is one among others."""
+        if self._number is not None:
+            self._number.close()
+            self._number = None
+
+    def _ended(self, changed: bool) -> None:
+        if not changed and self.point is not None:
+            with suppress(OSError):  # Then it stays listed, which does no harm.
+                forget(self._folder, self.point)
+            self.point = None
+            self.close()
+
+
+@contextmanager
+def recording(
+    database: Database, folder: Path, cause: str, *, keep: int = KEEP, note: Note | None = None
+) -> Iterator[Recorder]:
+    """Take a recovery point of `database` before it is first changed in a block; none with a `keep` of 0.
+
+    When the block has ended well, points that are too many are removed, which `note` is told of.
+    """
+    recorder = Recorder(database, folder, cause)
+    if keep > 0:
+        database.before_first_change = recorder
+    try:
+        yield recorder
+        if recorder.point is not None:
+            prune(database, folder, keep, spare=recorder.point.id, note=note)
+    finally:
+        database.before_first_change = None
+        recorder.close()
 
 
 def take(database: Database, folder: Path, cause: str) -> RecoveryPoint | None:
-    """Take a recovery point before `cause` changes the ledger; None where that is empty."""
-    if not database.schema():
-        return None
-    moment = datetime.now(UTC)
-    name = _free_name(folder, f"{moment:%Y%m%d-%H%M%S}")
-    mark = database.recovery_point(folder, name)
-    tables = {table.name: table.rows or 0 for table in ledger.list_tables(database, "")}
-    created_at = moment.isoformat(timespec="seconds")
-    digest = files.digest(folder / mark) if (folder / mark).is_file() else ""
-    point = RecoveryPoint(name, created_at, cause, database.address, mark, tables, digest)
-    with files.written_whole(folder / f"{name}.json") as output:
-        output.write(json.dumps(asdict(point), indent=2).encode() + b"\n")
+    """Take a recovery point of this moment, whatever follows; None where the ledger is empty."""
+    with database.holding() as moment:
+        if not moment.tables:
+            return None
+        number = _reserve(folder)
+        try:
+            return _save(database, folder, number.value, cause, moment)
+        finally:
+            number.close()
+
+
+def _reserve(folder: Path) -> Number:
+    """Reserve the number of a point; raises `Refused` where the folder cannot be written."""
+    try:
+        files.make_ignored_folder(folder)
+        return files.next_number(folder, above=_last_id(folder))
+    except OSError as error:
+        raise Refused(
+            f"The recovery point cannot be written to {folder}: {error.strerror}.",
+            "Make room for it, or switch recovery points off with hoox.keep_snapshots: 0.",
+        ) from error
+
+
+def _save(database: Database, folder: Path, number: int, cause: str, moment: Moment) -> RecoveryPoint:
+    """Save a moment as the point of this number, or leave nothing."""
+    name = str(number)
+    try:
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        mark = moment.save(folder, name)
+        point = RecoveryPoint(
+            id=name,
+            created_at=created_at,
+            cause=cause,
+            ledger=database.address,
+            mark=mark,
+            tables=dict(moment.tables),
+            sha256=files.digest(folder / mark) if mark == f"{name}{_COPY}" else "",
+            identity=database.identity,
+        )
+        with files.written_whole(folder / f"{name}.json") as output:
+            output.write(records.encode({"format": FORMAT, **asdict(point)}))
+    except BaseException:
+        _remove(folder, name)
+        raise
     return point
 
 
-def prune(database: Database, folder: Path, keep: int) -> None:
-    """Let go of all recovery points of a ledger but the last `keep`: after a change, for it may fail."""
-    for old in history(database, folder)[keep:]:
-        forget(folder, old)
-    # A killed task may have left a copy whose JSON was never written, or was removed already.
-    files.remove_stale(copy for copy in folder.glob("[0-9]*.sqlite*") if not _described(copy))
+# ------------------------------------------------------------------------------------------- listing
 
 
-def history(database: Database, folder: Path) -> list[RecoveryPoint]:
-    """Give the recovery points of a ledger, the newest first."""
+def history(database: Database, folder: Path, *, note: Note | None = None) -> list[RecoveryPoint]:
+    """Give the recovery points of a ledger, the newest first; `note` is told of damaged ones."""
     found = []
     for path in folder.glob("[0-9]*.json"):
         try:
-            point = RecoveryPoint(**json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
-            continue  # Not one of ours.
-        if point.ledger == database.address:
+            point = _point(path.stem, records.read(path))
+        except FileNotFoundError:  # Removed meanwhile, by another task.
+            continue
+        except Damaged as error:
+            if note:
+                note(f"The recovery point {path} is left out: {error}.")
+            continue
+        if _is_of(point, database):
             found.append(point)
-    return sorted(found, key=lambda point: _order(point.id), reverse=True)
+    return sorted(found, key=lambda point: point.order, reverse=True)
 
 
-def find(database: Database, folder: Path, wanted: str | None = None) -> RecoveryPoint:
+def find(
+    database: Database, folder: Path, wanted: str | None = None, *, note: Note | None = None
+) -> RecoveryPoint:
     """Give the recovery point `wanted`, or the last one; raises `Refused` where there is none."""
-    points = history(database, folder)
+    points = history(database, folder, note=note)
     if not points:
         raise Refused(
             f"There is no recovery point of {database.label}.", "They are taken before a task changes it."
@@ -90,41 +223,152 @@ def find(database: Database, folder: Path, wanted: str | None = None) -> Recover
 
 def check(folder: Path, point: RecoveryPoint) -> None:
     """Raise `Refused` where the file of a recovery point is gone, or is not what it was."""
-    if not point.sha256:
+    if not point.has_copy:
         return
+    copy = folder / point.mark
     try:
-        unchanged = files.digest(folder / point.mark) == point.sha256
+        unchanged = not copy.is_symlink() and files.digest(copy) == point.sha256
     except OSError:
         raise Refused(
-            f"The file of the recovery point {point.id}, {folder / point.mark}, is gone.",
+            f"The file of the recovery point {point.id}, {copy}, is gone.",
             "See the others with `inv db.history`.",
         ) from None
     if not unchanged:
         raise Refused(
-            f"The file of the recovery point {point.id}, {folder / point.mark}, was changed or is damaged.",
+            f"The file of the recovery point {point.id}, {copy}, was changed or is damaged.",
             "Go back to another one: `inv db.history` lists them.",
         )
 
 
-def _described(copy: Path) -> bool:
-    return copy.with_name(f"{copy.name.split('.')[0]}.json").exists()
+# ----------------------------------------------------------------------------------------- retention
 
 
-def _free_name(folder: Path, name: str) -> str:
-    """Give the name that sorts behind all others of its second, whichever of them were pruned."""
-    taken = [_order(path.name.split(".")[0]) for path in folder.glob(f"{name}*")]
-    last = max((number for second, number in taken if second == name), default=0)
-    return f"{name}-{last + 1}" if last else name
+def prune(database: Database, folder: Path, keep: int, *, spare: str = "", note: Note | None = None) -> None:
+    """Remove the recovery points of a ledger that are too many, and what killed tasks left of points.
+
+    The last `keep` stay, and those that are younger than a day, up to 1 GiB; so do the point `spare`, and
+    those of tasks that are still at work. `note` is told where young ones have to go, and of whatever cannot
+    be removed: this is done after a change, and fails no task.
+    """
+    try:
+        chosen, young = surplus(folder, history(database, folder), keep, now=datetime.now(UTC))
+        for point in chosen:
+            if point.id != spare and not _in_use(folder, point.id):
+                forget(folder, point)
+        _remove_abandoned(folder)
+    except OSError as error:
+        if note:
+            note(f"Old recovery points in {folder} could not be removed: {error.strerror}.")
+        return
+    if young and note:
+        note(
+            f"Recovery points of {database.label} from the last 24 hours were removed, because those beyond"
+            f" the last {keep} take more than {YOUNG_BYTES // 1024**3} GiB."
+        )
 
 
-def _order(name: str) -> tuple[str, int]:
-    day, time, *number = name.split("-")
-    return f"{day}-{time}", int(number[0]) if number else 1
+def surplus(
+    folder: Path, points: Sequence[RecoveryPoint], keep: int, *, now: datetime
+) -> tuple[list[RecoveryPoint], bool]:
+    """Choose which points of a ledger may go, of all of them, newest first.
+
+    Returns them, and whether young ones are among them, for want of room.
+    """
+    chosen, room, young = [], YOUNG_BYTES, False
+    for point in points[keep:]:
+        if now - datetime.fromisoformat(point.created_at) >= YOUNG:
+            chosen.append(point)
+            continue
+        room -= _size(folder, point)
+        if room < 0:
+            chosen.append(point)
+            young = True
+    return chosen, young
 
 
 def forget(folder: Path, point: RecoveryPoint) -> None:
-    """Let go of a recovery point."""
+    """Remove a recovery point."""
+    _remove(folder, point.id)
+
+
+def _remove(folder: Path, name: str) -> None:
     # First out of the list, so that what is listed is there.
-    (folder / f"{point.id}.json").unlink(missing_ok=True)
-    if point.mark.endswith(".sqlite"):
-        (folder / Path(point.mark).name).unlink(missing_ok=True)
+    (folder / f"{name}.json").unlink(missing_ok=True)
+    for path in folder.glob(f"{name}{_COPY}*"):
+        path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove copies of points whose task was killed before they were listed, or after they no longer were."""
+    for path in folder.glob(f"[0-9]*{_COPY}*"):
+        name = path.name.split(".")[0]
+        listed = folder / f"{name}.json"
+        if not _is_id(name) or listed.exists() or _in_use(folder, name):
+            continue
+        if not listed.exists():  # A task that ended since has listed its point before.
+            path.unlink(missing_ok=True)
+
+
+def _in_use(folder: Path, name: str) -> bool:
+    """Whether the task that took a point is still at work."""
+    return _ID.fullmatch(name) is not None and files.number_in_use(folder, int(name))
+
+
+def _size(folder: Path, point: RecoveryPoint) -> int:
+    size = 0
+    for name in (f"{point.id}.json", point.mark if point.has_copy else f"{point.id}.json"):
+        with suppress(OSError):
+            size += (folder / name).stat().st_size
+    return size
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def _point(name: str, found: Record) -> RecoveryPoint:
+    """Read a point from its file, which lies in the folder as `name`.json; raises `Damaged`."""
+    tables = found.fields("tables")
+    point = RecoveryPoint(
+        id=found.text("id"),
+        created_at=found.moment("created_at").isoformat(timespec="seconds"),
+        cause=found.text("cause"),
+        ledger=found.text("ledger"),
+        mark=found.text("mark"),
+        tables={table: tables.number(table) for table in tables.names()},
+        sha256=found.text("sha256", ""),
+        identity=found.text("identity", ""),
+    )
+    if point.id != name or not _is_id(name):
+        raise Damaged("its id is not its name")
+    if found.number("format", 1) not in (1, FORMAT):
+        raise Damaged("a newer version of this program wrote it")
+    if point.has_copy:
+        # What it says must not reach any other file than its own.
+        if point.mark != f"{name}{_COPY}":
+            raise Damaged("its mark is not its file")
+        if not _DIGEST.fullmatch(point.sha256):
+            raise Damaged("its sha256 is no digest")
+    elif not _BOOKMARK.fullmatch(point.mark):
+        raise Damaged("its mark is no bookmark")
+    return point
+
+
+def _is_id(name: str) -> bool:
+    return _ID.fullmatch(name) is not None or _OLD_ID.fullmatch(name) is not None
+
+
+def _is_of(point: RecoveryPoint, database: Database) -> bool:
+    """Whether a point is of this ledger; older versions knew it by its address, with the name of then."""
+    if point.identity:
+        return point.identity == database.identity
+    account, _, database_id = database.identity.removeprefix("d1:").partition("/")
+    renamed = database.identity.startswith("d1:") and point.ledger.endswith(
+        f" ({database_id}) of account {account}"
+    )
+    return renamed or point.ledger == database.address
+
+
+def _last_id(folder: Path) -> int:
+    """Give the highest number of a point in the folder; 0 where there is none."""
+    names = [path.name.split(".")[0] for path in folder.glob("[1-9]*.*")]
+    return max((int(name) for name in names if _ID.fullmatch(name)), default=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hoox_tasks import ledger
 from hoox_tasks.database.interface import Database
-from hoox_tasks.errors import HooxError, RemoteError
-from hoox_tasks.recovery.points import RecoveryPoint, check, forget, take
+from hoox_tasks.errors import RemoteError
+from hoox_tasks.recovery.points import RecoveryPoint, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,21 @@ def find_changes(database: Database, point: RecoveryPoint) -> list[Change]:
     return [Change(name, now.get(name), point.tables.get(name)) for name in sorted(names)]
 
 
-def undo_to(database: Database, folder: Path, point: RecoveryPoint) -> RecoveryPoint | None:
-    """Bring the ledger back to a recovery point; gives the one taken before, by which this is undone.
+def undo_to(database: Database, folder: Path, point: RecoveryPoint) -> None:
+    """Bring the ledger back to a recovery point; whatever happens, it is as it was or as it was then, whole.
 
-    Whatever happens, the ledger is as it was or as it was at the point, whole.
+    The point by which this is undone is taken by the ledger's recorder (see `points.recording`). Raises
+    `Refused` where the point's file is gone or was changed.
     """
     check(folder, point)
-    before = take(database, folder, f"undo to {point.id}")
     try:
         database.recover(folder, point.mark)
-    except HooxError as error:
-        if isinstance(error, RemoteError) and error.ambiguous:
-            raise RemoteError(
-                f"It is not known whether {database.label} was brought back to {point.created_at}:"
-                f" {error.problem}",
-                f"Run it again with `--to {point.id}`: to go back twice does no harm.",
-                ambiguous=True,
-            ) from None
-        if before:
-            forget(folder, before)  # Nothing happened, and the last point is still the one to go back to.
-        raise
-    return before
+    except RemoteError as error:
+        if not error.ambiguous:
+            raise
+        raise RemoteError(
+            f"It is not known whether {database.label} was brought back to {point.created_at}:"
+            f" {error.problem}",
+            f"Run it again with `--to {point.id}`: to go back twice does no harm.",
+            ambiguous=True,
+        ) from None

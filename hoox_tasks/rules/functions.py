@@ -12,7 +12,6 @@ from typing import Final
 
 from hoox_tasks.values import Value
 
-
 FUNCTIONS: Final = frozenset(
     """
     abs changes char coalesce concat concat_ws format glob hex ifnull iif instr last_insert_rowid length

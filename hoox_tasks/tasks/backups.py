@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -26,7 +29,7 @@ with lazy_imports():
         "gzip": "Compress the file.",
         "online": "Do not stop a remote ledger meanwhile: read it in pages, by queries.",
         "verify": "Load the file again and compare it with the ledger before it gets its name.",
-        "keep": "Then remove all but this many backups in the folder; the last verified one always stays.",
+        "keep": "Then remove all but this many backups of this ledger there, never the last verified one.",
     },
     iterable=("table",),
 )
@@ -70,6 +73,7 @@ def export(
             written = backups.export(
                 database,
                 path,
+                reserve=not output,
                 tables=table or (),
                 schema=schema,
                 data=data,
@@ -79,20 +83,25 @@ def export(
                 migrations_table=command.settings.migrations_table,
                 progress=progress,
             )
+        path = written.path
         if path is None:
-            sys.stdout.flush()
             terminal.note(
                 f"Exported {terminal.count(written.total, 'row')} of {database.label}"
                 f" in {terminal.duration(command.seconds)}."
             )
             return
+        command.did(f"exported {database.label} to {command.shown(path)}")
         size = path.stat().st_size
-        removed = _prune(command, path.parent, keep=keep) if keep else []
+        removed = []
+        if keep:
+            removed = _prune(command, path.parent, identity=database.identity, keep=keep, spare=[path])
         kind = "verified" if written.verified else "not verified"
         if not written.one_moment:
             terminal.note(
                 f"{database.label} was written to while it was read: the file is not one moment of it."
             )
+        if written.dangling:
+            terminal.note(f"{terminal.count(written.dangling, 'row')} refer to others that are not there.")
         command.done(
             f"Exported {terminal.count(written.total, 'row')} of {database.label} to {command.shown(path)}"
             f" ({size:,} bytes, {kind})",
@@ -120,31 +129,39 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
     Exits with 1 or 2 where anything is wrong; the ledger is not touched.
 
     JSON: file, rows, version (the last migration's name), manifest (whether
-    there is one), equal_to, violations (rows that refer to nothing), seconds.
+    there is one), equal_to (cell by cell), same_checksums_as, one_moment (null
+    without a manifest), violations (rows that refer to nothing), seconds.
     """
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
         checked = backups.checked(path, command.migrations, progress=progress)
         with checked as backup:
-            against = ""
+            equal, similar = [], ""
             if backup.manifest:
-                against = "its manifest" if backup.manifest.verified else "the digest in its manifest"
+                equal.append("its manifest" if backup.manifest.verified else "the digest in its manifest")
             if live or exact or settings.remote:
                 with command.ledger() as database:
                     backups.compare_with(backup, database, exact=exact)
-                    against = " and ".join(filter(None, (against, database.label)))
-            if backup.scratch.violations:
-                terminal.note(f"{terminal.count(backup.scratch.violations, 'row')} in it refer to nothing.")
+                    if exact:
+                        equal.append(database.label)
+                    else:
+                        similar = database.label
+            for reservation in backup.reservations:
+                terminal.note(reservation)
+            found = [f"equal to {' and '.join(equal)}"] if equal else []
+            found += [f"same rows and checksums as {similar}"] if similar else []
             command.done(
                 f"{command.shown(path)} is sound: {terminal.count(backup.scratch.rows, 'row')},"
                 f" schema {backup.version or 'without history'}, "
-                + (f"equal to {against}; verified" if against else "no manifest to compare it with; loaded"),
+                + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded"),
                 file=str(path),
                 rows=backup.scratch.rows,
                 version=backup.version,
                 manifest=backup.manifest is not None,
-                equal_to=against,
+                equal_to=" and ".join(equal),
+                same_checksums_as=similar,
+                one_moment=backup.manifest.one_moment if backup.manifest else None,
                 violations=backup.scratch.violations,
             )
 
@@ -152,7 +169,7 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
 @ledger_task(
     {
         "prune": "Remove what --keep and --days leave over; the last verified one of each ledger stays.",
-        "keep": "With --prune, keep this many of the newest.",
+        "keep": "With --prune, keep this many of the newest of each ledger.",
         "days": "With --prune, keep those that are younger than this.",
     },
     name="backups",
@@ -179,6 +196,9 @@ def list_backups(
         command.done(f"{did} {terminal.count(len(removed), 'backup')} from {folder}", removed=removed)
         return
     found = backups.find(folder)
+    for backup in found:
+        if backup.problem:
+            terminal.note(backup.problem)
     now = datetime.now(UTC)
     if command.json:
         print_document(
@@ -228,7 +248,8 @@ def restore(
     A backup that does not fit its manifest, was cut off, or is of a newer schema
     is refused, and nothing is touched.
 
-    JSON: database, file, rows, version, recovery_point (for `inv db.undo`),
+    JSON: database, file, rows, version, source (the ledger it is a backup of),
+    violations (rows that refer to nothing), recovery_point (for `inv db.undo`),
     seconds.
     """
     path = Path(file).expanduser().absolute()
@@ -245,25 +266,48 @@ def restore(
                 )
             if not into:
                 _refuse_part(command.shown(path), backup, names)
+                _refuse_fragment(command, database, backup, names)
             if command.dry:
                 command.done(f"Would restore {command.shown(path)} into {into or database.label}; planned")
                 return
-            what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
-            if into:
-                database = backups.restore_beside(database, backup, into)
-            else:
-                terminal.confirm(database.name, f"This replaces {what}.", confirmed=confirm)
-                command.keep_way_back(database, "db.restore")
-                backups.restore(database, backup, names)
+            for reservation in backup.reservations:
+                terminal.note(reservation)
+            label = _restore(command, database, backup, names, into=into, confirm=confirm)
             held = backup.scratch.tables
             rows = sum(held[name].rows for name in names if name in held) if names else backup.scratch.rows
+            other = backup.other_source(database)
+            origin = f", a backup of {other}," if other else ""
             command.done(
-                f"Restored {terminal.count(rows, 'row')} of {command.shown(path)} into {database.label}",
-                database=database.label,
+                f"Restored {terminal.count(rows, 'row')} of {command.shown(path)}{origin} into {label}",
+                database=label,
                 file=str(path),
                 rows=rows,
                 version=backup.version,
+                source=backup.manifest.source if backup.manifest else None,
+                violations=backup.scratch.violations,
             )
+
+
+def _restore(
+    command: Command,
+    database: Database,
+    backup: backups.Checked,
+    names: list[str],
+    *,
+    into: str | None,
+    confirm: bool,
+) -> str:
+    """Bring a backup into the ledger, or into a new one beside it; returns the label of that."""
+    if into:
+        with closing(backups.restore_beside(database, backup, into)) as beside:
+            command.did(f"made {beside.label}")
+            return beside.label
+    other = backup.other_source(database)
+    what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
+    by = f" by a backup of {other}" if other else ""
+    terminal.confirm(database.name, f"This replaces {what}{by}.", confirmed=confirm)
+    backups.restore(database, backup, names)
+    return database.label
 
 
 def _refuse_part(file: str, backup: backups.Checked, names: list[str]) -> None:
@@ -283,13 +327,38 @@ def _refuse_part(file: str, backup: backups.Checked, names: list[str]) -> None:
         )
 
 
-def _prune(command: Command, folder: Path, *, keep: int | None = None, days: int | None = None) -> list[str]:
-    surplus = backups.surplus(backups.find(folder), keep=keep, days=days)
+def _refuse_fragment(command: Command, database: Database, backup: backups.Checked, names: list[str]) -> None:
+    """Raise `Refused` where a dump of some tables would take the others away."""
+    if backup.manifest is not None or backup.version or names:
+        return
+    held = {item.name for item in backup.scratch.schema if item.type == "table"}
+    there = {item.name for item in database.schema() if item.type == "table"}
+    lost = sorted(there - held - command.migrations.own_tables)
+    if lost:
+        raise Refused(
+            f"The file has no table {', '.join(lost)}, which {database.label} would lose.",
+            f"Give --tables {','.join(sorted(held & there))} to restore only the rows that it has,"
+            " or restore it beside, with --into."
+            if held & there
+            else "Restore it beside, with --into.",
+        )
+
+
+def _prune(
+    command: Command,
+    folder: Path,
+    *,
+    identity: str | None = None,
+    keep: int | None = None,
+    days: int | None = None,
+    spare: Sequence[Path] = (),
+) -> list[str]:
+    surplus = backups.surplus(backups.find(folder), identity=identity, keep=keep, days=days, spare=spare)
     if not command.dry:
         backups.remove(surplus)
-    for one in surplus:
-        command.say(f"{'Would remove' if command.dry else 'Removed'} {one.path.name}")
-    return [str(one.path) for one in surplus]
+    for backup in surplus:
+        command.say(f"{'Would remove' if command.dry else 'Removed'} {backup.path.name}")
+    return [str(backup.path) for backup in surplus]
 
 
 def _proof(backup: backups.Backup) -> str:

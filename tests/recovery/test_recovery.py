@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from hoox_tasks import migrations
 from hoox_tasks.config import settings
@@ -77,10 +76,11 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             with opened(path) as connection:
                 after.build(connection)
             second = state(path)
-            back = undo_to(database, folder, point)
+            with points.recording(database, folder, "undo") as recorder:
+                undo_to(database, folder, point)
             assert state(path) == first
-            if back is not None:
-                undo_to(database, folder, back)
+            if recorder.point is not None:
+                undo_to(database, folder, recorder.point)
                 assert state(path) == second
 
 
@@ -93,38 +93,6 @@ def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Pat
     assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
     execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
     assert find_changes(ledger, point) == [Change("t", 0, 2), Change("u", 0, None)]
-
-
-@given(st.integers(1, 4), st.integers(1, 6))
-def test_only_so_many_points_are_kept(keep: int, taken: int) -> None:
-    """The newest points stay, with their files, and the others go with theirs."""
-    with tempfile.TemporaryDirectory() as name:
-        path, folder = Path(name, "l.sqlite"), Path(name, "snapshots")
-        execute(path, "CREATE TABLE t (x)")
-        with closing(LocalDatabase(path)) as database:
-            made = [take(database, folder, str(number)) for number in range(taken)]
-            points.prune(database, folder, keep)
-            left = [one.cause for one in points.history(database, folder)]
-        assert left == [one.cause for one in reversed(made[-keep:])]
-        assert len(list(folder.iterdir())) == 2 * min(keep, taken)
-
-
-def test_points_of_another_ledger_are_not_shown(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
-    """Two ledgers of one workspace have histories of their own; an unknown point is refused."""
-    point = take(ledger, folder)
-    with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as other:
-        assert points.history(other, folder) == []
-        with pytest.raises(Refused, match="There is no recovery point of"):
-            points.find(other, folder, point.id)
-    with pytest.raises(Refused, match="There is no recovery point 1"):
-        points.find(ledger, folder, "1")
-
-
-def test_nothing_is_taken_of_an_empty_ledger(tmp_path: Path, folder: Path) -> None:
-    """An empty ledger has nothing to lose."""
-    with closing(LocalDatabase(tmp_path / "empty.sqlite", create=True)) as empty:
-        assert points.take(empty, folder, "a test") is None
-    assert not folder.exists()
 
 
 def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> None:
@@ -148,7 +116,8 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
         assert point is not None
         assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
         remote.query("DELETE FROM t", write=True)
-        back = undo_to(remote, folder, point)
+        back = points.take(remote, folder, "undo")
+        undo_to(remote, folder, point)
         assert list(remote.query("SELECT x FROM t")) == [(1,)]
         assert back is not None
         undo_to(remote, folder, back)
@@ -288,44 +257,6 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     assert at_work >= KILLS / 2
     assert "old" in outcomes
     assert "new" in outcomes or KILLS < 100
-
-
-def test_what_a_kill_left_is_taken_away(ledger: LocalDatabase, folder: Path, tmp_path: Path) -> None:
-    """Halves of points, exports and scratch files that lie there for a day go; younger ones may be in use."""
-    from hoox_tasks import backups, files
-
-    point = take(ledger, folder)
-    half = [
-        folder / "20260101-000000.sqlite",
-        folder / ".20260101-000000.1.part",
-        folder / ".20260101-000000.1.part-journal",
-        tmp_path / ".db-backup-2026-01-01-000000.sql.1.part",
-        tmp_path / ".out.sql.1.part",
-        tmp_path / ".hoox-scratch-old" / "scratch.sqlite",
-    ]
-    kept = [tmp_path / ".notes.1.part", tmp_path / "notes.sqlite", tmp_path / ".hoox", tmp_path / "hoox-a"]
-    half[-1].parent.mkdir()
-    for path in (*half, *kept):
-        path.write_bytes(b"half")
-
-    def all_tasks() -> None:
-        with files.scratch_folder(tmp_path):
-            backups.export(ledger, tmp_path / "out.sql", migrations_table="d1_migrations")
-        take(ledger, folder)
-        points.prune(ledger, folder, keep=10)
-
-    all_tasks()
-    assert all(path.exists() for path in (*half, *kept))
-    assert [one.path.name for one in backups.find(tmp_path)] == ["out.sql"]
-    assert points.history(ledger, folder)[-1] == point
-    for path in (*half, *kept, half[-1].parent, folder / point.mark, folder / f"{point.id}.json"):
-        os.utime(path, (0, 0))
-    all_tasks()
-    assert [path for path in half if path.exists()] == []
-    assert not half[-1].parent.exists()
-    assert all(path.exists() for path in kept)
-    assert points.history(ledger, folder)[-1] == point
-    assert (folder / point.mark).exists()
 
 
 # ------------------------------------------------------------------------------- check and rehearsal

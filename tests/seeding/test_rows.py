@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hoox_tasks.seeding.market import price_paths
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.seeding import TABLES, Batch, Scenario, counts, generate, load_scenario
 from hoox_tasks.seeding.generator import BATCH
-from hoox_tasks.seeding.market import price_paths
 from hoox_tasks.seeding.pools import draw_pools
 from hoox_tasks.seeding.scenario import ORDER_ID_FORMS, Crash
 from tests.support import ROOT

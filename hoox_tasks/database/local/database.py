@@ -284,10 +284,6 @@ class LocalDatabase:
                 snapshot = stack.enter_context(moment)
             yield snapshot
 
-    def recovery_point(self, folder: Path, name: str) -> str:
-        """Copy the ledger as it is at this moment to a file `name` in `folder`; returns the file's name."""
-        return moments.LocalMoment(self.path, self._busy_timeout).save(folder, name)
-
     def recover(self, folder: Path, mark: str) -> None:
         """Bring the ledger back to what a recovery point's file holds."""
         file = folder / mark

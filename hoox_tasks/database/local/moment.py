@@ -9,13 +9,12 @@ from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from hoox_tasks import sql
+from hoox_tasks import files, sql
 from hoox_tasks.database.interface import Snapshot
 from hoox_tasks.database.local.connection import open_connection
 from hoox_tasks.database.local.errors import translated
 from hoox_tasks.database.local.snapshot import open_snapshot
 from hoox_tasks.errors import HooxError
-from hoox_tasks.files import remove_stale
 from hoox_tasks.values import Progress
 
 _TABLES = (
@@ -47,26 +46,24 @@ class LocalMoment:
         return counts
 
     def save(self, folder: Path, name: str) -> str:
-        """Copy the ledger as it is at this moment to a file `name` in `folder`; returns the file's name."""
+        """Copy the ledger as it is at this moment to a new file `name` in `folder`; returns the file's name.
+
+        Only its owner can read it. Where this fails, the file has to be removed by whoever has the name.
+        """
         target = folder / f"{name}.sqlite"
-        temporary = folder / f".{name}.{os.getpid()}.part"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_stale(folder.glob(".[0-9]*.part*"))
-            with self._committed() as connection, closing(sqlite3.connect(temporary)) as copy:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, files.PRIVATE))
+            with self._committed() as connection, closing(sqlite3.connect(target)) as copy:
                 copy.execute("PRAGMA synchronous = OFF")
                 connection.backup(copy, pages=-1)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-            with temporary.open("rb") as file:
+            with target.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.replace(target)
         except OSError as error:
             raise HooxError(
                 f"The recovery point {target} cannot be written: {error.strerror}.",
                 "Make room for it, or switch recovery points off with hoox.keep_snapshots: 0.",
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return target.name
 
     @contextmanager

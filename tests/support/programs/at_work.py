@@ -41,7 +41,9 @@ def restore() -> None:
 def undo() -> None:
     """Go back to the last point."""
     database = LocalDatabase(path)
-    undo_to(database, folder / "points", points.history(database, folder / "points")[-1])
+    saved = folder / "points"
+    with points.recording(database, saved, "undo"):
+        undo_to(database, saved, points.history(database, saved)[-1])
 
 
 def migrate() -> None:

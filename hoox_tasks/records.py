@@ -1,0 +1,99 @@
+"""Small JSON files that we write beside a user's: manifests of backups, recovery points.
+
+They lie where people and other programs can change them, so they are read with suspicion: whatever one of
+them says, it is a value of the expected kind, or the file is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+_BYTES = 32 * 1024 * 1024
+"""More than a record of a hundred thousand tables takes."""
+_NUMBER = 2**63
+T = TypeVar("T")
+
+
+class Damaged(ValueError):
+    """A record does not say what a record of its kind says; the text says why, for a sentence."""
+
+
+class Record:
+    """What a file says, field by field; every method raises `Damaged` where the field is of another kind."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+
+    def value(self, name: str, kind: type[T], default: T | None = None) -> T:
+        """A field of this very type; `default` where there is none."""
+        found = self._fields.get(name, default)
+        if type(found) is not kind:
+            raise Damaged(f"its {name} is missing" if found is None else f"its {name} makes no sense")
+        return found
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Text, which may have lone surrogates in it: the names of files do."""
+        return self.value(name, str, default)
+
+    def number(self, name: str, default: int | None = None) -> int:
+        """A whole number from 0 on, below 2^63."""
+        found = self.value(name, int, default)
+        if not 0 <= found < _NUMBER:
+            raise Damaged(f"its {name} makes no sense")
+        return found
+
+    def moment(self, name: str) -> datetime:
+        """A time in ISO 8601 with its zone; in UTC."""
+        try:
+            found = datetime.fromisoformat(self.text(name))
+            moment = found.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise Damaged(f"its {name} is no time") from None
+        if found.tzinfo is None:
+            raise Damaged(f"its {name} has no time zone")
+        return moment
+
+    def fields(self, name: str) -> Record:
+        """An object within the object."""
+        return Record(self.value(name, dict))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field of this name that is not null."""
+        return self._fields.get(name) is not None
+
+    def names(self) -> list[str]:
+        """The names of all fields."""
+        return list(self._fields)
+
+
+def encode(fields: Mapping[str, Any]) -> bytes:
+    """Give what the file of a record has in it."""
+    return json.dumps(fields, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def read(path: Path) -> Record:
+    """Read a record; raises `Damaged` where the file is none, `FileNotFoundError` where there is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"it cannot be read ({error.strerror or error})") from None
+    if len(content) > _BYTES:
+        raise Damaged(f"it has more than {_BYTES:,} bytes")
+    try:
+        found = json.loads(content, parse_constant=_refuse)
+    except (ValueError, RecursionError, MemoryError):
+        raise Damaged("it is no JSON that was written by this program") from None
+    if not isinstance(found, dict):
+        raise Damaged("it is no JSON that was written by this program")
+    return Record(found)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
