@@ -271,9 +271,7 @@ def check_books(scenario: Scenario, db: sqlite3.Connection, marks: Marks, end: i
 
         held = [(key[1], h) for key, h in holdings.items() if key[0] == row["exchange"] and h.size]
         used = sum((cents(h.cost / account.leverage) for _, h in held), Fraction(0))
-        unrealized = sum(
-            (cents((h.size * marks.at(s, now) - h.cost) * h.sign) for s, h in held), Fraction(0)
-        )
+        unrealized = sum((cents((h.size * marks.at(s, now) - h.cost) * h.sign) for s, h in held), Fraction(0))
         wallet = wallets[row["exchange"]]
         assert row["total"] == float(wallet)
         assert row["used"] == float(used)

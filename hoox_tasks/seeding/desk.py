@@ -31,8 +31,8 @@ class Desk(Orders):
     """Deals with alerts, one after another."""
 
     __slots__ = (
-        "chatter", "clocks", "extra_kinds", "mask", "messages", "number", "planner", "pools",
-        "rejected", "signal_kind", "signals", "slot_count", "source_count", "sources", "style_count",
+        "chatter", "chatter_lines", "clocks", "extra_kinds", "line_kinds", "mask", "messages", "number",
+        "planner", "pools", "rejected", "signal_kind", "signals", "slot_count", "source_count", "sources", "style_count",
         "templates", "usual",
     )  # fmt: skip
 
@@ -42,8 +42,11 @@ class Desk(Orders):
         super().__init__(scenario, seed, first, signals, snapshots, scale)
         self.mask = self.ids.mask
         self.signal_kind = self.ids.kind(7)
-        self.extra_kinds = [self.ids.kind(8 + line) for line in range(int(scenario.logs.per_signal) + 1)]
+        self.extra_kinds = [self.ids.kind(8 + line) for line in range(int(scenario.logs.per_signal) + 2)]
         self.pools = draw_pools(self.key, scenario.logs.messages)
+        self.line_kinds = self.extra_kinds[1:]
+        lines = self.pools.chatter
+        self.chatter_lines = lines + lines[: len(self.extra_kinds)]
         self.clocks = Clock()
         self.signals = signals
         self.number = 0
@@ -194,11 +197,13 @@ class Desk(Orders):
                         about,
                     )
                 )
-            for line in range(extra):
-                level, service, message, details = self.pools.chatter[int(draw() * CHATTER)]
-                log_rows.append(
-                    (f"{head}{self.extra_kinds[line + 1]}{tail}", now, level, service, message, details)
-                )
+            if extra:
+                # Neighbours in the pool: one draw for all of them.
+                start = int(draw() * CHATTER)
+                for kind, line in zip(
+                    self.line_kinds, self.chatter_lines[start : start + extra], strict=False
+                ):
+                    log_rows.append((f"{head}{kind}{tail}", now, *line))
 
     def _why(self, why: int, slot: Slot, template: Template, now: int) -> str:
         """What the gateway says about an alert that no order follows."""

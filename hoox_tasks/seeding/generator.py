@@ -1,13 +1,15 @@
 """From a scenario to rows that look like trading and add up.
 
-One signal after another is played through: its market's price moves, positions that the move wipes out
-are liquidated, an order may follow, a fill changes the account, and everything leaves its rows. Balances
-are written at even intervals.
+The hours of all prices are walked through step by step. In each step, what rests on the exchange is looked
+at first (stops, targets, liquidations, limit orders), then funding and transfers are booked, then alerts are
+dealt with: an order may follow, a fill changes the account, and everything leaves its rows. Balances are
+written at even intervals.
 
 What holds for the rows (amounts in the quote currency, times in Unix seconds):
 
-- A trade's signal exists and is earlier. A liquidation belongs to the signal that last added to the
-  position. `created_at` of a trade is one second after its fill.
+- A trade's signal exists and is earlier. Stops, targets and liquidations belong to the signal that last
+  added to the position. `timestamp` of a trade is its fill, `created_at` its row: one to some seconds later,
+  with no snapshot between them. Rows of trades are in the order of their fills.
 - `fee` is quantity x price x the exchange's rate, rounded half up to 8 decimals; whether the maker's or
   the taker's rate is told by `liquidity` in `raw_response`. What was not filled has no price and no fee.
 - Open positions are what the fills net to. `entry_price` is the volume-weighted price of what is open,
@@ -15,12 +17,17 @@ What holds for the rows (amounts in the quote currency, times in Unix seconds):
   A closed position has size 0 and keeps its last entry, its last price and its liquidation price.
 - Margin is isolated. `liquidation_price` is entry x (1 - 1/leverage + maintenance) for a LONG, entry x
   (1 + 1/leverage - maintenance) for a SHORT, on the market's tick on the side of the entry.
-- `balances.total` is the wallet: the first equity + realised PnL - fees. `used` is the margin of open
-  positions (cost / leverage), `free` = total - used, `margin_balance` = used + unrealised PnL, and
-  `equity` = total + unrealised PnL = free + margin_balance. A snapshot has all fills before it in it,
-  and none has its second.
-- A market's price moves with each signal for it, and everything reads that one path. A liquidation is
-  filled at the liquidation price, which the move has passed.
+- `balances.total` is the wallet: the first equity + realised PnL - fees + funding + deposits - withdrawals.
+  `used` is the margin of open positions (cost / leverage), `free` = total - used and never below zero,
+  `margin_balance` = used + unrealised PnL, and `equity` = total + unrealised PnL = free + margin_balance. A
+  snapshot has everything before it in it, and nothing has its second.
+- Funding and transfers are lines of `system_logs` whose `details` have an `event` and the exact `amount`
+  (see `worker_logs`).
+- The marks of a market are one path (`prices.walk`), and everything reads it. Market orders are filled near
+  it, limit orders, stops and targets where it has been, and a liquidation at the liquidation price, which
+  its last step has passed.
+
+The first equity is the scenario's, times the scale where that is above 1.
 """
 
 from __future__ import annotations
@@ -63,9 +70,9 @@ def generate(
     """Make the rows of a scenario, in batches of some thousand, with memory that does not grow.
 
     `seed` and `start` (UTC where it has no zone) default to the scenario's own; `scale=10` makes ten
-    times the rows in the same length of time. The same scenario, seed, start, scale and
-    `GENERATOR_VERSION` make the same rows everywhere; another release of Faker may change words, but no
-    id, time, price or amount. `columns` names the columns that a ledger has, by table, and leaves out
+    times the rows in the same length of time, for a desk with ten times the capital and strategies. The
+    same scenario, seed, start, scale and `GENERATOR_VERSION` make the same rows everywhere; another release
+    of Faker may change words, but no id, time, price or amount. `columns` names the columns that a ledger has, by table, and leaves out
     all others; None means all. Batches of the five tables take turns, signals before their trades.
 
     Raises `Refused` when `scale` or `start` is not possible.

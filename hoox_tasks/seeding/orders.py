@@ -296,6 +296,9 @@ class Orders(Books):
                 lots = min(lots, position.lots)
             if error is None:
                 self._fill(slot, opens, side, lots, ticks, bool(limit), fate, signal_id, tail, moment, sent)
+                if not slot.low < mark < slot.high:
+                    # The price has run through the limit, and on to where the new position ends.
+                    self.reached(market, ticks)
             else:
                 self.leave_unfilled(
                     slot, opens, side, contract.quantity(asked), "FAILED", error, None, None, "ERROR",
