@@ -67,7 +67,7 @@ class MigrationFailed(HooxError):
         super().__init__(problem, remedy, detail=detail)
         self.file = file
         self.line = line
-        self.applied = list(applied)
+        self.applied: list[Applied] = list(applied)
 
 
 @dataclass(slots=True)
