@@ -306,8 +306,8 @@ def test_what_may_be_lost_is_named_on_the_command_line(own: Workspace) -> None:
         assert (run.code, words in run.err) == (1, True), run.err
         assert own.sql("SELECT price, symbol FROM trades") == [(5, "BTCUSDT")]
     assert own.files().keys() >= files.keys()
-    flags = ["--allow-data-loss=retired", "--allow-value-changes=trades.price"]
-    lines = own.ok("db.migrate", *flags).out.splitlines()
+    both = ["--allow-data-loss=retired", "--allow-value-changes=trades.price"]
+    lines = own.ok("db.migrate", *both).out.splitlines()
     assert lines[0].startswith("Applied 0003_x.sql")
     assert lines[1:4] == [
         "  retired: 2 rows gone",
