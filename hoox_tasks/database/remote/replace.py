@@ -80,12 +80,12 @@ class Replacement:
             except RemoteError as error:
                 if not error.ambiguous:
                     raise
-                self._settle(error.problem, error)
+                self._settle(error.problem)
             except BaseException as error:
                 # An import cannot be called back, not even by Ctrl-C.
                 if isinstance(error, HooxError) or not self._begun:
                     raise
-                self._settle("It was interrupted.", error)
+                self._settle("It was interrupted.")
                 raise
 
     def compare(self, copy: Path) -> None:
@@ -149,7 +149,7 @@ class Replacement:
 
     # -- an answer that was lost ------------------------------------------------------------------
 
-    def _settle(self, why: str, error: BaseException) -> None:
+    def _settle(self, why: str) -> None:
         """Look whether an import happened whose answer was lost; returns where it did.
 
         Raises `RemoteError` where it did not, which is ambiguous while it may still happen.
@@ -223,7 +223,7 @@ class Replacement:
         return self._state(*found), seconds
 
     def _state(self, after: Sequence[tuple[Row, ...]], before: Sequence[tuple[Row, ...]]) -> str:
-        if list(after) == [answer.rows for answer in self._after]:
+        if not self._unproven and list(after) == [answer.rows for answer in self._after]:
             return "after"
         return "before" if list(before) == [answer.rows for answer in self._before] else "neither"
 
