@@ -77,7 +77,7 @@ class Api:
         self.token = token
         self._read_only_token = read_only_token
         self._strict_splitter = strict_splitter
-        self.hosts = set(hosts)
+        self.hosts: set[str] = set(hosts)
         self._folder = tempfile.TemporaryDirectory(prefix="hoox-d1-")
         self._files = SignedFiles(Path(self._folder.name))
         self._ledgers: dict[str, Ledger] = {}
