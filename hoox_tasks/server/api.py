@@ -73,11 +73,13 @@ class Api:
         read_only_token: str | None,
         strict_splitter: bool,
         hosts: Collection[str],
+        on_statement: Callable[[str], None] | None = None,
     ) -> None:
         self.token = token
         self._read_only_token = read_only_token
         self._strict_splitter = strict_splitter
         self.hosts: set[str] = set(hosts)
+        self._on_statement = on_statement
         self._folder = tempfile.TemporaryDirectory(prefix="hoox-d1-")
         self._files = SignedFiles(Path(self._folder.name))
         self._ledgers: dict[str, Ledger] = {}
@@ -150,7 +152,14 @@ class Api:
 
     def _add(self, identity: str, name: str, path: Path) -> Ledger:
         snapshots = Path(self._folder.name) / "bookmarks" / identity
-        ledger = Ledger(identity, name, path, snapshots, strict_splitter=self._strict_splitter)
+        ledger = Ledger(
+            identity,
+            name,
+            path,
+            snapshots,
+            strict_splitter=self._strict_splitter,
+            on_statement=self._on_statement,
+        )
         self._ledgers[identity] = ledger
         self._transfers[identity] = Transfer(ledger, self._files)
         return ledger
@@ -297,12 +306,14 @@ def create_app(
     read_only_token: str | None = None,
     strict_splitter: bool = False,
     hosts: Collection[str] = LOOPBACK,
+    on_statement: Callable[[str], None] | None = None,
 ) -> Api:
     """Make the local D1 API over the SQLite file `ledger`, as the database `name` with `database_id`.
 
     Requests need a bearer token: `token`, or any where that is None; with `read_only_token` nothing can
     be changed. `strict_splitter` makes `/query` and `/raw` refuse the triggers on which D1's own splitter
-    is known to break. `hosts` are the names that clients may call this server by.
+    is known to break. `hosts` are the names that clients may call this server by. `on_statement` is called
+    with each statement of a client before it runs.
 
     The application holds files: close it. Databases that clients create live as long as it does.
     """
@@ -314,6 +325,7 @@ def create_app(
         read_only_token=read_only_token,
         strict_splitter=strict_splitter,
         hosts=hosts,
+        on_statement=on_statement,
     )
 
 
