@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 from hoox_tasks import sql
 from hoox_tasks.database.drop_order import children_first
@@ -108,3 +108,25 @@ def is_contentless(table: Table) -> bool:
         words[place].lower() == "content" and words[place + 1] == "=" and words[place + 2] in {"''", '""'}
         for place in range(len(words) - 2)
     )
+
+
+def with_rows(tables: Sequence[Table]) -> Iterator[tuple[Table, tuple[str, ...]]]:
+    """Give the tables that keep rows of their own, and the columns by which these are told apart.
+
+    A virtual table keeps rows if it is an R*Tree or has a content of its own; its rowids count as well, as
+    searches give them back. Of an FTS5 table without content the tables of its index stand for it.
+    """
+    shadows = {table.name for table in tables if table.kind == "shadow"}
+    kept: set[str] = set()
+    for table in tables:
+        if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
+            kept |= {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}
+    for table in tables:
+        if table.kind == "virtual" and f"{table.name}_content" in shadows:
+            yield table, ("rowid", *table.columns)
+        elif (
+            table.kind == "table"
+            or (table.kind == "virtual" and table.module in {"rtree", "rtree_i32"})
+            or (table.kind == "shadow" and table.name in kept)
+        ):
+            yield table, table.columns

@@ -327,7 +327,7 @@ class RemoteDatabase:
     def _differing(self, copy: LocalDatabase, tables: Collection[str] = ()) -> list[str]:
         """Name the tables that do not hold what a copy of them does, by their checksums."""
         with copy.snapshot() as snapshot:
-            found = [table for table in read_tables(snapshot) if table.kind == "table"]
+            found = read_tables(snapshot)
         compared = [table for table in found if not tables or table.name in tables]
         here, there = checksums(copy, compared), checksums(self, compared)
         return [name for name in here if here[name] != there[name]]
