@@ -12,6 +12,11 @@ says what to do. No message ever carries a token.
 
 from __future__ import annotations
 
+import re
+
+_MISSING_TABLE = re.compile(r"no such table: (?:main\.)?(\S+?)(?:[\s:]|\Z)")
+"""As SQLite says it, in a file and on D1; neither has a code for it."""
+
 
 class HooxError(Exception):
     """Something was tried and failed; `str()` of it is ready to be shown to the user."""
@@ -67,6 +72,12 @@ class StatementError(HooxError):
         self.sql = sql
         self.offset = offset
         self.index = index
+
+    @property
+    def missing_table(self) -> str:
+        """The table that the statement asks for and the ledger does not have; empty for any other error."""
+        match = _MISSING_TABLE.search(self.message)
+        return match[1] if match else ""
 
 
 class RemoteError(HooxError):

@@ -16,6 +16,9 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
+from hoox_tasks.config.settings import find_workspace
+from hoox_tasks.console import terminal
+from hoox_tasks.tasks import ns
 from hoox_tasks.version import __version__
 
 
@@ -23,6 +26,7 @@ class HooxProgram(Program):
     """Invoke's program, with spaces where it wants dots, and 2 as the exit code of misuse."""
 
     namespace: Collection
+    argv: list[str]
 
     def normalize_argv(self, argv: list[str] | None) -> None:
         """Take the command line apart, and join the words that name a task."""
@@ -48,9 +52,9 @@ class HooxProgram(Program):
             raise Exit(f"{error} See `hoox --help`.", 2) from error
 
     def parse_collection(self) -> None:
-        """Use our tasks, with the configuration of the folder that this runs in."""
+        """Use our tasks, with the configuration of the workspace that this runs in."""
         super().parse_collection()
-        self.config.set_project_location(str(Path.cwd()))
+        self.config.set_project_location(str(find_workspace(Path.cwd())))
         self.config.load_project()
 
     def parse_tasks(self) -> None:
@@ -111,8 +115,7 @@ def _dotted(words: list[str], namespace: Collection) -> list[str]:
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
-    from hoox_tasks.tasks import ns
-
+    terminal.speak_as("hoox")
     program = HooxProgram(
         version=__version__, namespace=ns, name="hoox", binary="hoox", binary_names=["hoox"]
     )

@@ -109,6 +109,13 @@ def tokens(sql: str) -> Iterator[Token]:
             yield Token(kind, match.group(), match.start())
 
 
+def comments(sql: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments of `sql`, each with the offset at which it begins."""
+    for match in _token().finditer(sql):
+        if match.lastgroup == "blank" and match.group().startswith(("--", "/*")):
+            yield match.start(), match.group()
+
+
 def split(script: str) -> list[Piece]:
     """Split a script into its statements; text that holds only comments or blanks is none.
 

@@ -12,11 +12,12 @@ from hoox_tasks.backups import verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Content, Manifest
 from hoox_tasks.database.checksum import Checksum, checksums
+from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import Refused, RemoteError
-from hoox_tasks.migrations import Migrations, Model
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.values import Progress
 
 
@@ -140,7 +141,7 @@ def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
 
 
 def _expected_tables(migrations: Migrations) -> set[str]:
-    with closing(Model([], strict=False)) as model:
+    with closing(EmptyLedger(strict=False)) as model:
         migrations.run_on(model)
         return set(model.tables()) - migrations.own_tables
 

@@ -6,13 +6,16 @@ Results go to standard output and everything else to standard error, so that a p
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress
+
+_program = "inv"
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -32,11 +35,33 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
+def speak_as(program: str) -> None:
+    """Word commands for this program from now on: `inv`, or `hoox`, which has spaces for its dots."""
+    global _program
+    _program = program
+
+
+def worded(text: str) -> str:
+    """Word the commands in a text for the program that runs: `inv db.list`, or `hoox db list`."""
+    if _program == "inv":
+        return text
+    return re.sub(
+        r"\binv((?: --[a-z-]+)*)(?: (\.\.\.)| (db(?:\.[a-z]+)+))",
+        lambda match: f"{_program}{match[1]} {match[2] or match[3].replace('.', ' ')}",
+        text,
+    )
+
+
 def note(text: str) -> None:
-    """Tell people something beside the result, on standard error."""
-    sys.stdout.flush()
-    sys.stderr.write(f"{printable(text, lines=True)}\n")
-    sys.stderr.flush()
+    """Tell people something beside the result, on standard error.
+
+    Where that is closed or full nobody can be told, and the work goes on.
+    """
+    with suppress(OSError):  # What cannot be written is told at the end of the task.
+        sys.stdout.flush()
+    with suppress(OSError):
+        sys.stderr.write(f"{printable(worded(text), lines=True)}\n")
+        sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:
@@ -81,7 +106,8 @@ def confirm(name: str, question: str, *, confirmed: bool) -> None:
     if not sys.stdin.isatty() or os.environ.get("CI"):
         raise Refused(f"{question} Nobody is here to confirm that.", "Give --confirm if it is meant.")
     note(question)
-    sys.stderr.write(f"Type {name} to go on: ")
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.write(f"Type {name} to go on: ")
+        sys.stderr.flush()
     if sys.stdin.readline().strip() != name:
         raise Refused("That was not the name, so nothing was changed.", "Run it again, or give --confirm.")

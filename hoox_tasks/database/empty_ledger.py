@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject, Statement
 from hoox_tasks.database.local.errors import translated
 from hoox_tasks.errors import StatementError
-from hoox_tasks.rules.authorizer import enforce, lift
+from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
 from hoox_tasks.rules.functions import supply_functions
 from hoox_tasks.rules.messages import shape_refusal
 from hoox_tasks.values import Value
 
 _EXPLAIN = "EXPLAIN "
+
+Acted: TypeAlias = Callable[[int, str | None, str | None], None]
+"""Is told an action of a statement and what it is done to."""
 
 
 class EmptyLedger:
@@ -28,12 +32,14 @@ class EmptyLedger:
 
     def __init__(self, schema: Iterable[SchemaObject] = (), *, strict: bool = True) -> None:
         self._strict = strict
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection: sqlite3.Connection = sqlite3.connect(":memory:", isolation_level=None)
         # Lets Python see Ctrl-C while SQLite is busy with one long statement.
         self.connection.set_progress_handler(lambda: 0, 100_000)
         self.connection.execute("PRAGMA foreign_keys = OFF")
         supply_functions(self.connection)
-        self.missing = [item for item in sorted(schema, key=_rank) if not self._makes(item)]
+        self.missing: list[SchemaObject] = [
+            item for item in sorted(schema, key=_rank) if not self._makes(item)
+        ]
 
     def schema(self) -> list[SchemaObject]:
         """All objects as they are now, in the order they were made."""
@@ -74,13 +80,19 @@ class EmptyLedger:
         for _ in self.steps(unit):
             pass
 
-    def steps(self, unit: Iterable[Statement]) -> Iterator[None]:
-        """Run statements as `run` does, and pause after each."""
+    def steps(self, unit: Iterable[Statement], acted: Acted | None = None) -> Iterator[None]:
+        """Run statements as `run` does, and pause after each.
+
+        `acted` is told each action of theirs as SQLite's authorizer names it
+        (https://sqlite.org/c3ref/c_alter_table.html), with its two arguments.
+        """
         connection = self.connection
         authorizer = enforce(connection, read_only=False, strict=self._strict)
         try:
             with authorizer.trusted():
                 connection.execute("BEGIN")
+            if acted is not None:
+                connection.set_authorizer(_told(acted, authorizer))
             for index, statement in enumerate(unit):
                 refusal = shape_refusal(statement.sql) if self._strict else None
                 if refusal:
@@ -141,6 +153,18 @@ class EmptyLedger:
         except sqlite3.IntegrityError:
             if not self.connection.in_transaction:  # As by INSERT OR ROLLBACK: all of the unit is undone.
                 raise
+
+
+def _told(acted: Acted, authorizer: Authorizer) -> Callable[..., int]:
+    """Give an authorizer that tells of each action before it answers as another does."""
+
+    def answer(
+        action: int, first: str | None, second: str | None, database: str | None, source: str | None
+    ) -> int:
+        acted(action, first, second)
+        return authorizer(action, first, second, database, source)
+
+    return answer
 
 
 def _rank(item: SchemaObject) -> int:

@@ -1,31 +1,50 @@
-"""Applying migrations: one atomic unit for each, with guards, and a look at what came of it."""
+"""One migration applied: tried on an empty ledger, then sent as one transaction with its guards."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hoox_tasks import sql
-from hoox_tasks.database.interface import Database, SchemaObject, Statement
+from hoox_tasks.database.empty_ledger import EmptyLedger
+from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError, StatementError
+from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.guards import GUARD_WORDS, explain_loss, fail_when, loss_guards
-from hoox_tasks.migrations.history import CHECKSUMS, Status, history_tables, plan, record, status
-from hoox_tasks.migrations.model import Model
+from hoox_tasks.migrations.guards import (
+    Effect,
+    Guards,
+    Own,
+    failed_guard,
+    history_guard,
+    write_guards,
+)
+from hoox_tasks.migrations.history import Status, history_tables, own_tables, record
+from hoox_tasks.migrations.lineage import Lineage
+from hoox_tasks.migrations.tables import checks_keys
 
-_ATTEMPTS = 5
+_WHERE = "to `inv db.migrate` or `inv db.release`"
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A migration that was applied, and how long it took in seconds."""
+    """A migration that was applied, how long it took in seconds, and what it did to rows that were there.
+
+    `effects` is None where nobody could tell: D1 imports a migration with a trigger, and answers no rows.
+    What nobody consented to is undone there as well.
+    """
 
     name: str
     seconds: float
+    effects: tuple[Effect, ...] | None = ()
+
+
+class Overtaken(Exception):
+    """Another run changed the history since it was read; nothing of the migration has happened."""
 
 
 class MigrationFailed(HooxError):
@@ -48,84 +67,225 @@ class MigrationFailed(HooxError):
         super().__init__(problem, remedy, detail=detail)
         self.file = file
         self.line = line
-        self.applied = list(applied)
+        self.applied: list[Applied] = list(applied)
 
 
-def apply(
-    database: Database,
-    migrations: Sequence[Migration],
-    table: str,
-    *,
-    to: str | None = None,
-    allow_out_of_order: bool = False,
-    allow_data_loss: bool = False,
-    strict: bool = True,
-) -> tuple[list[Applied], Status]:
-    """Apply what is pending, one transaction for each migration; gives what was applied and the status after.
+@dataclass(slots=True)
+class Run:
+    """What is known of a ledger while one run after another migration is applied to it.
 
-    Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
-    behind, those before it stay.
+    `status` is what it should be after the last one; `own` are the rows that this run's migrations put in.
     """
-    current = status(database, migrations, table)
-    applied: list[Applied] = []
-    # Each time that another run is ahead of this one, less is left to do.
-    attempts = len(migrations) + _ATTEMPTS
-    for _ in range(attempts):
-        pending = plan(current, migrations, to=to, allow_out_of_order=allow_out_of_order)
-        overtaken = False
-        for migration in pending:
-            model = Model(current.schema, strict=strict)
-            with closing(model):
-                unit = _unit(migration, model, current, table, allow_data_loss, applied)
-            started = time.perf_counter()
-            try:
-                database.batch(statement for statement, _ in unit)
-            except StatementError as error:
-                words = GUARD_WORDS.search(error.message)
-                if words is None:
-                    raise _failure(migration, unit, error, applied) from error
-                if words.group(1) == "history":
-                    overtaken = True
-                    break
-                raise MigrationFailed(
-                    *explain_loss(migration, *words.groups()), migration.path, 0, applied
-                ) from error
-            except RemoteError as error:
-                _look(database, migrations, table, migration, error, applied)
-            applied.append(Applied(migration.name, time.perf_counter() - started))
-            current = _advanced(current, migration, model.after)
-        if pending or overtaken:
-            try:
-                current = _verified(database, migrations, table, current, overtaken)
-            except RemoteError as error:
-                raise MigrationFailed(
-                    f"What was applied could not be looked at again: {error.problem}",
-                    "Look with `inv db.migrate.status`.",
-                    pending[-1].path,
-                    0,
-                    applied,
-                ) from error
-        if not overtaken:
-            return applied, current
-    raise HooxError(
-        f"The history of {database.name} changed {attempts} times while migrations were applied.",
-        "Let the other runs end, then look with `inv db.migrate.status`.",
+
+    status: Status
+    own: dict[str, Own] = field(default_factory=dict)
+
+
+def apply_one(
+    database: Database,
+    migration: Migration,
+    run: Run,
+    *,
+    table: str,
+    strict: bool,
+    consent: Consent,
+    recorded: Callable[[], bool],
+) -> Applied:
+    """Apply one migration to a ledger that is as `run` says, and bring `run` up to date.
+
+    `recorded` asks the ledger whether the migration is in its history, where the answer was lost. Raises
+    `Overtaken` where the history is another than `run` says, and `MigrationFailed` where the migration does
+    not run, or would lose what nobody consented to; nothing of it is left then.
+    """
+    with closing(EmptyLedger(run.status.schema, strict=strict)) as ledger:
+        unit = _write_unit(migration, ledger, run, table, consent | migration.consent)
+        schema = ledger.schema()
+    started = time.perf_counter()
+    try:
+        results = database.batch(unit.statements)
+    except StatementError as error:
+        raise _explained(migration, unit, error) from error
+    except RemoteError as error:
+        _confirm(migration, error, recorded)
+        results = []
+    except HooxError as error:  # A lock, a full disk: the ledger's own troubles.
+        error.problem = f"Migration {migration.name} was not applied: {error.problem}"
+        raise
+    seconds = time.perf_counter() - started
+    answers = results if any(rows.columns for rows in results) else []
+    effects: tuple[Effect, ...] | None = ()
+    if unit.guards.findings:
+        effects = unit.guards.effects(answers[unit.report].rows) if answers else None
+    run.own = unit.owned(answers)
+    run.status = run.status.with_applied(migration.name, schema)
+    return Applied(migration.name, seconds, effects)
+
+
+# ------------------------------------------------------------------------------------------ the statements
+
+
+@dataclass(slots=True)
+class _Unit:
+    """The statements of one transaction, and which of them are the migration's own.
+
+    `report` is the place of the query for its effects. `before` and `after` are the places of the queries
+    for the rows of tables, by their names.
+    """
+
+    guards: Guards
+    lineage: Lineage
+    own: Mapping[str, Own]
+    statements: list[Statement] = field(default_factory=list)
+    pieces: dict[int, sql.Piece] = field(default_factory=dict)
+    report: int = 0
+    before: dict[str, int] = field(default_factory=dict)
+    after: dict[str, int] = field(default_factory=dict)
+
+    def add(self, *texts: str) -> None:
+        self.statements += map(Statement, texts)
+
+    def ask(self, table: str, rowid: str, places: dict[str, int]) -> None:
+        """Add a query for the number of a table's rows and its highest rowid."""
+        places[table.lower()] = len(self.statements)
+        self.add(f"SELECT count(*), {f'max({rowid})' if rowid else 'NULL'} FROM {sql.quote_name(table)}")
+
+    def owned(self, results: Sequence[Rows]) -> dict[str, Own]:
+        """Give the rows that are this run's own now, by the name that each table has now."""
+        known = {name: next(iter(results[at])) for name, at in self.before.items()} if results else {}
+        after = {name: next(iter(results[at])) for name, at in self.after.items()} if results else {}
+        own: dict[str, Own] = {}
+        for table, name in self.lineage.survivors:
+            former = self.own.get(table.name.lower())
+            if former is not None:
+                own[name] = former
+            if name not in after:
+                continue
+            count, high = after[name]
+            was, low = known[table.name.lower()]
+            if was == 0 or (former is not None and former.count == was):
+                own[name] = Own(count=_number(count))
+            elif former is not None and former.low is not None:
+                own[name] = Own(former.low, _number(high))
+            elif former is None and table.rowid:
+                own[name] = Own(_number(low), _number(high))
+        for name in self.lineage.made:
+            if not self.lineage.holds_rows(name):
+                own[name] = Own(count=0)
+            else:
+                own[name] = Own(count=_number(after[name][0])) if name in after else Own()
+        return own
+
+
+def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str, consent: Consent) -> _Unit:
+    """Write a migration, its guards and its rows in the history as the statements of one transaction."""
+    setup = history_tables(table)
+    ledger.run(setup)
+    keys_before = checks_keys(ledger)
+    lineage = Lineage(ledger, own_tables(table))
+    try_on(ledger, migration, lineage)
+    guards = write_guards(
+        lineage, consent, run.own, keys=keys_before or checks_keys(ledger), keys_before=keys_before
+    )
+    unit = _Unit(guards, lineage, run.own)
+    unit.statements += setup
+    unit.add(history_guard(table, [name for name, _ in run.status.history]))
+    filled = lineage.filled
+    for stored, _ in filled:
+        unit.ask(stored.name, stored.rowid, unit.before)
+    unit.add(*guards.opening)
+    for piece in migration.pieces:
+        unit.pieces[len(unit.statements)] = piece
+        unit.add(piece.sql)
+    unit.report = len(unit.statements) + guards.report
+    unit.add(*guards.closing)
+    for stored, name in filled:
+        unit.ask(name, stored.rowid, unit.after)
+    virtual = {name.lower() for name in ledger.of_kind("virtual")}
+    for name in lineage.made:
+        if lineage.holds_rows(name) and name not in virtual:
+            unit.ask(name, "", unit.after)
+    unit.statements += record(migration, table)
+    return unit
+
+
+def _number(value: object) -> int:
+    return int(str(value or 0))
+
+
+def try_on(ledger: EmptyLedger, migration: Migration, lineage: Lineage | None = None) -> None:
+    """Run a migration on an empty ledger; raises `MigrationFailed` where a statement of it does not run."""
+    pieces = migration.pieces
+    try:
+        unit = [Statement(piece.sql) for piece in pieces]
+        if lineage is None:
+            ledger.run(unit)
+        else:
+            lineage.follow(unit)
+    except StatementError as error:
+        piece = pieces[error.index] if error.index is not None and error.index < len(pieces) else None
+        raise _failure(migration, piece, error) from error
+
+
+# ---------------------------------------------------------------------------------------------- what failed
+
+
+def _explained(migration: Migration, unit: _Unit, error: StatementError) -> Exception:
+    """Give what an error of the transaction means: another run was ahead, a guard failed, or a statement."""
+    guard = failed_guard(error.message)
+    if guard is None:
+        piece = unit.pieces.get(error.index) if error.index is not None else None
+        return _failure(migration, piece, error)
+    kind, detail = guard
+    if kind == "history":
+        return Overtaken()
+    if kind == "keys":
+        return MigrationFailed(
+            f"Migration {migration.name} would leave rows that refer to nothing ({detail}); it was undone.",
+            "Copy the parents before their children, or correct the keys in the same migration.",
+            migration.path,
+        )
+    effects, cascading = unit.guards.refused(detail)
+    told = "; ".join(map(str, effects))
+    if kind == "amount":
+        names = sorted({f"{effect.table}.{effect.column}" for effect in effects})
+        return MigrationFailed(
+            f"Migration {migration.name} would change amounts, so it was undone: {told}.",
+            f"If that is meant, write `-- hoox: allow-value-changes {', '.join(names)}` into the file,"
+            f" or give --allow-value-changes={','.join(names)} {_WHERE}.",
+            migration.path,
+        )
+    tables = sorted({effect.table for effect in effects})
+    remedy = (
+        f"If that is meant, write `-- hoox: allow-data-loss {', '.join(tables)}` into the file,"
+        f" or give --allow-data-loss={','.join(tables)} {_WHERE}."
+    )
+    if cascading:
+        remedy = (
+            "Dropping or rebuilding a table fires ON DELETE CASCADE and SET NULL of the tables that refer to"
+            f" it: copy those aside and back in the same migration. {remedy}"
+        )
+    return MigrationFailed(
+        f"Migration {migration.name} would lose rows, so it was undone: {told}.", remedy, migration.path
     )
 
 
-def _look(
-    database: Database,
-    migrations: Sequence[Migration],
-    table: str,
-    migration: Migration,
-    error: RemoteError,
-    applied: Sequence[Applied],
-) -> None:
+def _failure(migration: Migration, piece: sql.Piece | None, error: StatementError) -> MigrationFailed:
+    line, where, shown = 0, "", ""
+    if piece is not None:
+        line = piece.line + piece.sql.count("\n", 0, error.offset or 0)
+        where = f" in line {line}"
+        shown = sql.excerpt(piece.sql, error.offset)
+    return MigrationFailed(
+        f"Migration {migration.name} failed{where}: {error.message.rstrip('.')}.",
+        error.remedy or "It left nothing behind; correct the file and run this again.",
+        migration.path,
+        line,
+        detail=shown,
+    )
+
+
+def _confirm(migration: Migration, error: RemoteError, recorded: Callable[[], bool]) -> None:
     """Look whether a migration whose answer was lost is in the history; raises `MigrationFailed` if not."""
-
-    def recorded() -> bool:
-        return migration.name in dict(status(database, migrations, table).history)
-
     try:
         confirm(
             error,
@@ -137,101 +297,4 @@ def _look(
         problem = failure.problem
         if not failure.ambiguous:
             problem = f"Migration {migration.name} was not applied: {problem}"
-        raise MigrationFailed(problem, failure.remedy, migration.path, 0, applied) from failure
-
-
-def _advanced(current: Status, migration: Migration, schema: Sequence[SchemaObject]) -> Status:
-    """The status as it should be once `migration` is applied."""
-    history = (*current.history, (migration.name, ""))
-    return Status(current.entries, tuple(schema), history, True)
-
-
-def _verified(
-    database: Database, migrations: Sequence[Migration], table: str, expected: Status, overtaken: bool
-) -> Status:
-    """Read the ledger again, and compare it with what applying should have made of it."""
-    actual = status(database, migrations, table)
-    missing = [name for name, _ in expected.history if name not in dict(actual.history)]
-    if overtaken or (len(actual.history) > len(expected.history) and not missing):
-        return actual  # Another run has gone on from there.
-    objects = {(item.type, item.name) for item in actual.schema}
-    lacking = [
-        f"{item.type} {item.name}" for item in expected.schema if (item.type, item.name) not in objects
-    ]
-    if missing or lacking:
-        raise HooxError(
-            f"The migrations were accepted, but {database.name} lacks {', '.join(missing + lacking)}.",
-            "Look with `inv db.migrate.status` and `inv db.schema` before anything else is done.",
-        )
-    return actual
-
-
-_Unit = list[tuple[Statement, sql.Piece | None]]
-
-
-def _unit(
-    migration: Migration,
-    model: Model,
-    current: Status,
-    table: str,
-    allow_data_loss: bool,
-    applied: list[Applied],
-) -> _Unit:
-    """Write a migration, its guards and its rows in the history as the statements of one transaction."""
-    history = sql.quote_name(table)
-    model.run(history_tables(table))
-    before = model.tables()
-    keys = model.keys
-    keys_checkable = model.checks_keys
-    try_on(model, migration, applied)
-    statements = [
-        fail_when(
-            f"coalesce((SELECT group_concat(name, '/') FROM (SELECT name FROM {history} ORDER BY id)), '')"
-            f" <> {sql.quote_text('/'.join(name for name, _ in current.history))}",
-            "history",
-            "''",
-        ),
-    ]
-    closing_statements: list[str] = []
-    if not allow_data_loss:
-        own = {table, CHECKSUMS}
-        opening, closing_statements = loss_guards(
-            model, [name for name in before if name not in own], keys, keys_checkable
-        )
-        statements += opening
-    unit: _Unit = [(statement, None) for statement in history_tables(table)]
-    unit += [(Statement(text), None) for text in statements]
-    unit += [(Statement(piece.sql), piece) for piece in migration.pieces]
-    unit += [(Statement(text), None) for text in closing_statements]
-    unit += [(statement, None) for statement in record(migration, table)]
-    return unit
-
-
-def try_on(model: Model, migration: Migration, applied: Sequence[Applied] = ()) -> None:
-    """Run a migration on a model; raises `MigrationFailed` where a statement of it does not run."""
-    pieces = migration.pieces
-    try:
-        model.run_pieces(pieces)
-    except StatementError as error:
-        raise _failure(
-            migration, [(Statement(piece.sql), piece) for piece in pieces], error, applied
-        ) from error
-
-
-def _failure(
-    migration: Migration, unit: _Unit, error: StatementError, applied: Sequence[Applied]
-) -> MigrationFailed:
-    piece = unit[error.index][1] if error.index is not None and error.index < len(unit) else None
-    line, where, shown = 0, "", ""
-    if piece is not None:
-        line = piece.line + piece.sql.count("\n", 0, error.offset or 0)
-        where = f" in line {line}"
-        shown = sql.excerpt(piece.sql, error.offset)
-    return MigrationFailed(
-        f"Migration {migration.name} failed{where}: {error.message.rstrip('.')}.",
-        error.remedy or "It left nothing behind; correct the file and run this again.",
-        migration.path,
-        line,
-        applied,
-        shown,
-    )
+        raise MigrationFailed(problem, failure.remedy, migration.path) from failure

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SchemaObject
-from hoox_tasks.migrations.apply import try_on
-from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.history import CHECKSUMS, Status, history_tables
-from hoox_tasks.migrations.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +37,14 @@ class Difference:
         return [line for line in both if not line.startswith("?")]
 
 
-def find_drift(
-    current: Status, migrations: Sequence[Migration], history: str, *, strict: bool = True
+def compare_schemas(
+    expected: Iterable[SchemaObject], actual: Iterable[SchemaObject], ignored: Collection[str]
 ) -> list[Difference]:
-    """Compare a ledger with what the migrations that it has applied make (all, where it has no history).
-
-    `history` is the migrations table; it and the checksums are nobody's migration.
-    """
-    recorded = dict(current.history)
-    applied = [migration for migration in migrations if migration.name in recorded]
-    with closing(Model([], strict=strict)) as model:
-        model.run(history_tables(history))
-        for migration in applied or migrations:
-            try_on(model, migration)
-        expected = _by_name(model.after, history)
-    actual = _by_name(current.schema, history)
+    """Give every object that is in one schema only, or different; tables in `ignored` do not count."""
+    wanted, present = _by_name(expected, ignored), _by_name(actual, ignored)
     found = []
-    for key in sorted({*expected, *actual}):
-        here, there = actual.get(key), expected.get(key)
+    for key in sorted({*wanted, *present}):
+        here, there = present.get(key), wanted.get(key)
         if here is not None and there is not None and _normal(here.sql) == _normal(there.sql):
             continue
         what = "missing" if here is None else "extra" if there is None else "different"
@@ -67,9 +52,11 @@ def find_drift(
     return found
 
 
-def _by_name(schema: Iterable[SchemaObject], history: str) -> dict[tuple[str, str], SchemaObject]:
+def _by_name(schema: Iterable[SchemaObject], ignored: Collection[str]) -> dict[tuple[str, str], SchemaObject]:
     return {
-        (item.type, item.name): item for item in schema if not {item.name, item.table} & {history, CHECKSUMS}
+        (item.type, item.name): item
+        for item in schema
+        if item.name not in ignored and item.table not in ignored
     }
 
 

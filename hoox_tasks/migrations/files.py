@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
+from hoox_tasks.migrations.consent import Consent, read_consent
 
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
 
@@ -27,6 +28,11 @@ class Migration:
     def checksum(self) -> str:
         """Changes when a statement of the file may have changed; line ends do not count."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def consent(self) -> Consent:
+        """What the file itself says may be lost or changed; raises `Refused` where it says it wrongly."""
+        return read_consent(self.name, self.text)
 
     @property
     def pieces(self) -> list[sql.Piece]:

@@ -1,88 +1,473 @@
-"""Statements inside a migration's own transaction that make all of it fail where rows would be lost."""
+"""Statements around a migration, in its own transaction, that notice lost rows and changed values.
+
+Before the migration each table that it may write is copied (`hoox_guard_0`, ...); after it, every row of the
+copy is looked for where it should be, by its key, and compared column by column. What is found is numbered
+in `hoox_guard`, with the number of rows. What nobody consented to makes the whole transaction fail; the rest
+is read before the copies are dropped. Plain SQL does it all, so that it holds on D1 as in a file.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from hoox_tasks import sql
-from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.model import Model
+from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.lineage import Fate, Home, Lineage
+from hoox_tasks.migrations.tables import Stored
 
-_GUARD = "hoox_guard"
+_FOUND = "hoox_guard"
+_COUNTS = "hoox_guard_rows"
+_NUMBERS = 30
+"""Counts that one statement makes: D1's documentation allows a function 32 arguments."""
+_TEXT = 60_000
+"""Characters of them: D1 allows a statement 100,000 bytes."""
+_CANDIDATES = 8
+"""New columns in which the values of one are looked for that has no namesake."""
+_GROUPED = 90
+"""Columns that rows are compared by where there is no key: D1 allows a GROUP BY 100 terms."""
+
+GONE, EMPTIED, CHANGED, FILLED = "gone", "emptied", "changed", "filled"
+DROPPED, TOO_MANY, DIFFERENT = "dropped", "too many", "gone or changed"
+
+_LOSS, _AMOUNT, _KEYS, _HISTORY = "loss", "amount", "keys", "history"
+_FAILED = re.compile(
+    rf"hoox guard ({_HISTORY}|{_LOSS}|{_AMOUNT}|{_KEYS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z"
+)
 
 
-GUARD_WORDS = re.compile(r"hoox guard (history|loss|keys): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z")
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a migration did to the rows that were there: how many `rows` of a table, and what became of them.
+
+    `column` is empty where whole rows are meant. `what` is gone, too many, gone or changed; of a column's
+    values also emptied, changed, filled, and dropped with their column.
+    """
+
+    table: str
+    column: str
+    what: str
+    rows: int
+
+    def __str__(self) -> str:
+        """In one line, such as `trades.price: 11 rows changed`."""
+        place = f"{self.table}.{self.column}" if self.column else self.table
+        return f"{place}: {self.rows:,} {'row' if self.rows == 1 else 'rows'} {self.what}"
 
 
-def loss_guards(
-    model: Model, before: list[str], keys: list[tuple[str, str, str | None]], keys_checkable: bool
-) -> tuple[list[str], list[str]]:
-    """Write the statements that count rows before a migration, and those that compare after it."""
-    after = {name.lower(): name for name in model.tables()}
-    opening = [f"CREATE TABLE {_GUARD} (what TEXT PRIMARY KEY, was INTEGER, now INTEGER)"]
-    ending = []
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Rows of a table that migrations of this run have put in; nobody else's are lost with them.
 
-    def watch(what: str, was: str, now: str) -> None:
-        opening.append(f"INSERT INTO {_GUARD} VALUES ({sql.quote_text(what)}, {was}, 0)")
-        ending.append(f"UPDATE {_GUARD} SET now = {now} WHERE what = {sql.quote_text(what)}")
+    They are those with a rowid above `low` and not above `high`; or, with `count`, all rows, as long as
+    there are so many. Without either they are all rows, whatever their number.
+    """
 
-    def home(name: str) -> list[str]:
-        """Where a table's rows may be afterwards: under its name, or where a renaming took them."""
-        places = [name, model.lineage.get(name) or name]
-        return sorted({after[place.lower()] for place in places if place.lower() in after})
+    low: int | None = None
+    high: int | None = None
+    count: int | None = None
 
-    def most(queries: list[str]) -> str:
-        return queries[0] if len(queries) == 1 else f"max({', '.join(queries)})" if queries else "0"
 
-    for name in before:
-        count = f"(SELECT count(*) FROM {sql.quote_name(name)})"
-        watch(
-            f"table {name}", count, most([f"(SELECT count(*) FROM {sql.quote_name(t)})" for t in home(name)])
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    table: str
+    column: str
+    what: str
+    refused: str
+    cascading: bool = False
+
+
+@dataclass(slots=True)
+class Guards:
+    """The statements for one migration: `opening` before it, `closing` behind it.
+
+    `report` is the place in `closing` of the query that tells what was found.
+    """
+
+    opening: list[str] = field(default_factory=list)
+    closing: list[str] = field(default_factory=list)
+    report: int = 0
+    findings: list[_Finding] = field(default_factory=list)
+
+    def effects(self, rows: Iterable[Sequence[object]]) -> tuple[Effect, ...]:
+        """Give what `rows`, the answer of the report, say."""
+        return tuple(self._effects((int(str(number)), int(str(count))) for number, count in rows))
+
+    def refused(self, detail: str) -> tuple[list[Effect], bool]:
+        """Give what a failed guard's message says, and whether foreign keys had a part in it."""
+        pairs = [(int(a), int(b)) for a, b in re.findall(r"(\d+)=(\d+)", detail)]
+        cascading = any(self.findings[number].cascading for number, _ in pairs)
+        return self._effects(pairs), cascading
+
+    def _effects(self, pairs: Iterable[tuple[int, int]]) -> list[Effect]:
+        found = []
+        for number, count in sorted(pairs):
+            finding = self.findings[number]
+            found.append(Effect(finding.table, finding.column, finding.what, count))
+        return found
+
+
+def failed_guard(message: str) -> tuple[str, str] | None:
+    """Give which guard failed (history, loss, amount, keys) and its detail; None where none did."""
+    match = _FAILED.search(message)
+    return (match[1], match[2]) if match else None
+
+
+def history_guard(table: str, names: Sequence[str]) -> str:
+    """Write the statement that fails where the history is not the one that was planned against."""
+    found = f"(SELECT group_concat(name, '/') FROM (SELECT name FROM {sql.quote_name(table)} ORDER BY id))"
+    return _fail_when(f"coalesce({found}, '') <> {sql.quote_text('/'.join(names))}", _HISTORY, "''")
+
+
+def write_guards(
+    lineage: Lineage, consent: Consent, own: Mapping[str, Own], *, keys: bool, keys_before: bool
+) -> Guards:
+    """Write the guards of a migration that was followed on an empty ledger.
+
+    `own` are rows of earlier migrations of the same run, by the table's name in small letters. `keys` says
+    that there are foreign keys to check afterwards, `keys_before` that there were before.
+    """
+    writer = _Writer(consent, own)
+    for table, column in lineage.dropped_columns:
+        writer.dropped_column(table, column)
+    for place, fate in enumerate(lineage.fates()):
+        writer.watch(fate, f"hoox_guard_{place}")
+    return writer.finished(keys, keys_before)
+
+
+class _Writer:
+    """Collects the statements; a finding's number is its place in `findings`."""
+
+    def __init__(self, consent: Consent, own: Mapping[str, Own]) -> None:
+        self._consent = consent
+        self._own = own
+        self._guards = Guards()
+        self._copies: list[str] = []
+        self._counted: set[str] = set()
+        self._full: set[str] = set()
+
+    # ------------------------------------------------------------------------------------- what to do
+
+    def watch(self, fate: Fate, copy: str) -> None:
+        """Watch the rows of a table that the migration may remove or change."""
+        table = fate.table
+        if table.virtual:
+            self._count_virtual(fate)
+            return
+        keyed = tuple(home for home in fate.homes if home.key and home.marker)
+        fate = replace(fate, homes=keyed or fate.homes)
+        by_rowid = any(was == table.rowid for home in fate.homes for was, _ in home.key)
+        self._copy(table, copy, _compared(fate), [table.rowid] if by_rowid else [])
+        if keyed or not fate.homes:
+            self._by_key(fate, copy, keyed)
+        else:
+            self._by_content(fate, copy)
+        if fate.homes and fate.allowed is not None:
+            self._count_made(fate.homes[0], fate.allowed, copy)
+
+    def dropped_column(self, table: Stored, column: str) -> None:
+        """Count the values of a column that ALTER TABLE drops."""
+        number = self._finding(table.name, column, DROPPED, self._amount(table.name, column))
+        counted = f"SELECT count({sql.quote_name(column)}) AS n FROM {sql.quote_name(table.name)}"
+        where = self._not_own(table)
+        self._guards.opening.append(
+            f"INSERT INTO {_FOUND} SELECT {number}, n, {self._refusal(number)}"
+            f" FROM ({counted}{where}) WHERE n"
         )
-    for name, column, default in keys:
-        kept = [place for place in home(name) if column in model.columns(place)]
-        if not kept:
-            continue
-        counted = sql.quote_name(column)
-        if default is not None:
-            counted = f"nullif({counted}, {default})"
-        was = f"(SELECT count({counted}) FROM {sql.quote_name(name)})"
-        now = most([f"(SELECT count({counted}) FROM {sql.quote_name(place)})" for place in kept])
-        watch(f"column {name}.{column}", was, now)
-    ending.append(
-        "SELECT CASE WHEN count(*) THEN json_extract('{}', 'hoox guard loss: ' ||"
-        f" group_concat(what || ' had ' || was || ' and would have ' || now, '; ')) END"
-        f" FROM {_GUARD} WHERE now < was"
-    )
-    if model.checks_keys:
-        violations = "(SELECT count(*) FROM pragma_foreign_key_check)"
-        was = violations if keys_checkable else "0"
-        opening.append(f"INSERT INTO {_GUARD} VALUES ('keys', {was}, 0)")
-        ending.append(
-            fail_when(
-                f"{violations} > (SELECT was FROM {_GUARD} WHERE what = 'keys')",
-                "keys",
-                "(SELECT group_concat(DISTINCT \"table\" || ' to ' || parent) FROM pragma_foreign_key_check)",
+
+    def finished(self, keys: bool, keys_before: bool) -> Guards:
+        """Give the statements, with what fails, the report, and the end of the copies."""
+        guards = self._guards
+        if not guards.findings and not keys:
+            return Guards()
+        opening = [
+            f"CREATE TABLE {_FOUND} (id INTEGER PRIMARY KEY, number INTEGER, refused TEXT)",
+            f"CREATE TABLE {_COUNTS} (name TEXT PRIMARY KEY, number INTEGER)",
+        ]
+        guards.opening[:0] = opening
+        if keys:
+            violations = "(SELECT count(*) FROM pragma_foreign_key_check)"
+            was = "0"
+            if keys_before:
+                guards.opening.append(f"INSERT INTO {_COUNTS} VALUES ('', {violations})")
+                was = f"(SELECT number FROM {_COUNTS} WHERE name = '')"
+            pairs = (
+                "(SELECT group_concat(DISTINCT \"table\" || ' to ' || parent) FROM pragma_foreign_key_check)"
             )
+            guards.closing.append(_fail_when(f"{violations} > {was}", _KEYS, pairs))
+        for kind in (_LOSS, _AMOUNT):
+            listed = f"(SELECT group_concat(id || '=' || number) FROM {_FOUND} WHERE refused = '{kind}')"
+            guards.closing.append(_fail_when(f"{listed} IS NOT NULL", kind, listed))
+        guards.report = len(guards.closing)
+        guards.closing.append(f"SELECT id, number FROM {_FOUND} ORDER BY id")
+        guards.closing += [f"DROP TABLE {name}" for name in (*self._copies, _FOUND, _COUNTS)]
+        return guards
+
+    # --------------------------------------------------------------------------------- how it is done
+
+    def _finding(self, table: str, column: str, what: str, refused: str, *, cascading: bool = False) -> int:
+        self._guards.findings.append(_Finding(table, column, what, refused, cascading))
+        return len(self._guards.findings) - 1
+
+    def _loss(self, table: str, column: str = "", *, changed: bool = False) -> str:
+        """Why a loss is refused, empty where somebody consented; a changed value is no loss by consent."""
+        allowed = self._consent.allows_loss(table)
+        if changed and column:
+            allowed = allowed or self._consent.allows_changes(table, column)
+        return "" if allowed else _LOSS
+
+    def _amount(self, table: str, column: str) -> str:
+        return _AMOUNT if self._consent.guards_amount(table, column) else ""
+
+    def _refusal(self, number: int) -> str:
+        refused = self._guards.findings[number].refused
+        return f"'{refused}'" if refused else "NULL"
+
+    def _not_own(self, table: Stored) -> str:
+        """Write the condition that leaves out the rows that this run's migrations have put in."""
+        own = self._own.get(table.name.lower())
+        if own is None:
+            return ""
+        if own.count is not None:
+            return f" WHERE (SELECT count(*) FROM {sql.quote_name(table.name)}) <> {own.count}"
+        if own.low is None:
+            return " WHERE 0"
+        return (
+            f" WHERE NOT ({table.rowid} > {own.low} AND {table.rowid} <= {own.high})" if table.rowid else ""
         )
-        ending[-2] += " AND what <> 'keys'"
-    ending.append(f"DROP TABLE {_GUARD}")
-    return opening, ending
+
+    def _copy(self, table: Stored, copy: str, compared: Collection[str], rowid: Sequence[str]) -> None:
+        """Copy a table's rows before the migration, without types: every value stays as it is stored."""
+        self._copies.append(copy)
+        chosen = [(f"c{i}", column) for i, column in enumerate(table.columns) if column in compared]
+        named = ", ".join([*(["rowid"] if rowid else []), *(name for name, _ in chosen)])
+        selected = ", ".join([*rowid, *(sql.quote_name(column) for _, column in chosen)])
+        columns = ", ".join(name for name, _ in chosen) or "none"
+        self._guards.opening.append(f"CREATE TABLE {copy} ({columns})")
+        self._guards.opening.append(
+            f"INSERT INTO {copy} ({named}) SELECT {selected} FROM {sql.quote_name(table.name)}"
+            + self._not_own(table)
+        )
+
+    def _by_key(self, fate: Fate, copy: str, homes: Sequence[Home]) -> None:
+        """Look for each row of the copy by its key, and compare the values of its columns."""
+        table = fate.table
+        place = {column: f"b.c{i}" for i, column in enumerate(table.columns)}
+        place[table.rowid] = "b.rowid"
+        source = f"{copy} AS b"
+        conditions: list[str] = []
+        # The + lets a key that has another type now be found.
+        for number, home in enumerate(homes):
+            matched = " AND ".join(
+                f"h{number}.{sql.quote_name(now)} IS +{place[was]}" for was, now in home.key
+            )
+            source += f" LEFT JOIN {sql.quote_name(home.table)} AS h{number} ON {matched}"
+            conditions.append(f"h{number}.{sql.quote_name(home.marker)} IS NOT NULL")
+        gone = " AND ".join(f"NOT {found}" for found in conditions) or "1"
+        counts: list[tuple[int, str]] = [
+            (
+                self._finding(table.name, "", GONE, self._loss(table.name), cascading=fate.cascading),
+                f"sum({gone})",
+            )
+        ]
+        for number, home in enumerate(homes):
+            here = " AND ".join([conditions[number], *(f"NOT {found}" for found in conditions[:number])])
+            for column in table.columns:
+                counts += self._column(fate, home, column, place[column], f"h{number}", here)
+        if len(homes) == 1 and homes[0].columns.keys() == set(table.columns):
+            # Most rows are as they were: they need not be looked at column by column.
+            compared = [column for column in table.columns if column in _compared(fate)]
+            alike = [
+                f"({place[column]} IS {now} COLLATE BINARY AND typeof({place[column]}) = typeof({now}))"
+                for column in compared
+                for now in [f"h0.{sql.quote_name(homes[0].columns[column])}"]
+            ]
+            source += f" WHERE NOT ({_all([*conditions, *alike])})"
+        self._record(counts, source)
+
+    def _column(
+        self, fate: Fate, home: Home, column: str, was: str, alias: str, here: str
+    ) -> list[tuple[int, str]]:
+        """Count the values of a column that are not what they were, by what brought that about."""
+        name, now_name = fate.table.name, home.columns.get(column)
+
+        def count(what: str, condition: str, refused: str, *, cascading: bool = False) -> tuple[int, str]:
+            number = self._finding(name, column, what, refused, cascading=cascading)
+            return number, f"sum({here} AND {condition})"
+
+        if now_name is None:
+            if home.same:
+                return []  # ALTER TABLE dropped it, which is told by itself.
+            lost = [
+                f"sum({here} AND {was} IS NOT NULL AND NOT {_same(was, f'{alias}.{sql.quote_name(other)}')})"
+                for other in home.others[:_CANDIDATES]
+            ] or [f"sum({here} AND {was} IS NOT NULL)"]
+            number = self._finding(name, column, EMPTIED, self._loss(name))
+            return [(number, lost[0] if len(lost) == 1 else f"min({', '.join(lost)})")]
+        now = f"{alias}.{sql.quote_name(now_name)}"
+        differs = f"NOT {_same(was, now)}"
+        emptied = f"{was} IS NOT NULL AND {now} IS NULL"
+        changed = f"{was} IS NOT NULL AND {now} IS NOT NULL AND {differs}"
+        filled = f"{was} IS NULL AND {now} IS NOT NULL"
+        told = self._amount(name, column)
+        if column in fate.updated:
+            return [count(CHANGED, differs, told)]
+        if not home.same or (fate.rewritten and not fate.replaced):
+            return [
+                count(EMPTIED, emptied, self._loss(name)),
+                count(CHANGED, changed, self._loss(name, column, changed=True)),
+                count(FILLED, filled, told),
+            ]
+        if fate.replaced:
+            return [
+                count(EMPTIED, emptied, self._loss(name)),
+                count(CHANGED, f"{now} IS NOT NULL AND {differs}", told),
+            ]
+        if not fate.cascading:
+            return []
+        actions = {
+            action
+            for reference in fate.table.references
+            if reference.column == column
+            for action in reference.actions
+        }
+        if not actions:
+            return []
+        defaulted = self._loss(name, column, changed=True) if "SET DEFAULT" in actions else told
+        return [
+            count(EMPTIED, emptied, self._loss(name), cascading=True),
+            count(CHANGED, f"{now} IS NOT NULL AND {differs}", defaulted, cascading=True),
+        ]
+
+    def _by_content(self, fate: Fate, copy: str) -> None:
+        """Compare rows as a whole where no key was kept: none of the copy may be missing afterwards."""
+        table, homes = fate.table, fate.homes[:4]
+        kept = [
+            (i, column)
+            for i, column in enumerate(table.columns)
+            if column not in fate.updated and all(column in home.columns for home in homes)
+        ][:_GROUPED]
+        counts = []
+        if kept:
+            names = ", ".join(f"c{i}" for i, _ in kept)
+            parts = [f"SELECT 1 AS w, {names} FROM {copy}"]
+            for home in homes:
+                present = ", ".join(sql.quote_name(home.columns[column]) for _, column in kept)
+                parts.append(f"SELECT -1, {present} FROM {sql.quote_name(home.table)}")
+            grouped = (
+                f"SELECT sum(w) AS d FROM ({' UNION ALL '.join(parts)}) GROUP BY {names} HAVING sum(w) > 0"
+            )
+            number = self._finding(table.name, "", DIFFERENT, self._loss(table.name))
+            counts.append((number, f"(SELECT sum(d) FROM ({grouped}))"))
+        else:
+            rows = " + ".join(f"(SELECT count(*) FROM {sql.quote_name(home.table)})" for home in homes)
+            number = self._finding(table.name, "", GONE, self._loss(table.name))
+            counts.append((number, f"count(*) - ({rows})"))
+        for i, column in enumerate(table.columns):
+            if all(column not in home.columns for home in homes):
+                number = self._finding(table.name, column, EMPTIED, self._loss(table.name))
+                counts.append((number, f"count(b.c{i})"))
+        self._record(counts, f"{copy} AS b")
+
+    def _count_virtual(self, fate: Fate) -> None:
+        """Count the rows of a virtual table, whose inside is its module's business."""
+        name, own = fate.table.name, self._own.get(fate.table.name.lower())
+        if fate.table.index or (own is not None and own.low is None and own.count is None):
+            return
+        self._count_before(name)
+        number = self._finding(name, "", GONE, self._loss(name))
+        now = f"(SELECT count(*) FROM {sql.quote_name(fate.homes[0].table)})" if fate.homes else "0"
+        was = f"(SELECT number FROM {_COUNTS} WHERE name = {sql.quote_text(name)})"
+        if own is not None and own.count is not None:
+            was = f"nullif({was}, {own.count})"
+        self._record([(number, f"{was} - {now}")], "(SELECT 1)")
+
+    def _count_made(self, home: Home, allowed: frozenset[str], copy: str) -> None:
+        """Count the rows of a table that was made anew: there may be no more than there were."""
+        if home.table in self._full:
+            return
+        self._full.add(home.table)
+        for name in sorted(allowed):
+            self._count_before(name)
+        listed = ", ".join(map(sql.quote_text, sorted(allowed)))
+        was = f"(SELECT sum(number) FROM {_COUNTS} WHERE name IN ({listed}))"
+        number = self._finding(home.table, "", TOO_MANY, self._loss(home.table))
+        now = f"(SELECT count(*) FROM {sql.quote_name(home.table)})"
+        anybodys = f"EXISTS (SELECT 1 FROM {copy})"  # Not only rows of this run's migrations.
+        self._record([(number, f"CASE WHEN {anybodys} THEN {now} - {was} END")], "(SELECT 1)")
+
+    def _count_before(self, name: str) -> None:
+        if name not in self._counted:
+            self._counted.add(name)
+            self._guards.opening.append(
+                f"INSERT INTO {_COUNTS} SELECT {sql.quote_text(name)}, count(*) FROM {sql.quote_name(name)}"
+            )
+
+    def _record(self, counts: Sequence[tuple[int, str]], source: str) -> None:
+        """Write the statements that note what was counted, where it is anything."""
+        for chunk in _chunks(counts):
+            marks = json.dumps([[n, self._guards.findings[n].refused or None] for n, _ in chunk])
+            numbers = f"(SELECT json_array({', '.join(text for _, text in chunk)}) FROM {source})"
+            self._guards.closing.append(
+                f"INSERT INTO {_FOUND} SELECT json_extract(m.value, '$[0]'), n.value,"
+                f" json_extract(m.value, '$[1]') FROM json_each({numbers}) AS n"
+                f" JOIN json_each({sql.quote_text(marks)}) AS m ON m.key = n.key WHERE n.value > 0"
+            )
 
 
-def fail_when(condition: str, kind: str, detail: str) -> str:
+def _compared(fate: Fate) -> set[str]:
+    """Give the columns of a table that have to be compared: all, where rows were written anew."""
+    table = fate.table
+    if (
+        fate.replaced
+        or fate.rewritten
+        or not fate.homes
+        or not all(home.same and home.key for home in fate.homes)
+    ):
+        return set(table.columns)
+    key = {was for home in fate.homes for was, _ in home.key}
+    followed = {reference.column for reference in table.references} if fate.cascading else set()
+    return (key | followed | fate.updated) & set(table.columns)
+
+
+def _all(conditions: Sequence[str]) -> str:
+    """Write that all conditions hold, in pairs: an expression may be 100 levels deep."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return f"({_all(conditions[:half])} AND {_all(conditions[half:])})"
+
+
+def _chunks(counts: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Divide counts, so that a statement has no more of them, and no more text, than D1 allows."""
+    chunk: list[tuple[int, str]] = []
+    size = 0
+    for number, text in counts:
+        if chunk and (len(chunk) == _NUMBERS or size + len(text) > _TEXT):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((number, text))
+        size += len(text)
+    yield chunk
+
+
+def _same(was: str, now: str) -> str:
+    """Write whether two values are the same: as stored, or as text and number that say the same.
+
+    A number is the same as an integer or a real; a text in another column's type is the same only where both
+    its text and its number are.
+    """
+    numbers = "('integer', 'real')"
+    kinds = f"(typeof({was}) = typeof({now}) OR typeof({was}) IN {numbers} AND typeof({now}) IN {numbers})"
+    alike = (
+        f"typeof({was}) <> 'blob' AND typeof({now}) <> 'blob'"
+        f" AND CAST({was} AS TEXT) = CAST({now} AS TEXT) AND CAST({was} AS NUMERIC) = CAST({now} AS NUMERIC)"
+    )
+    return f"coalesce({was} IS {now} COLLATE BINARY AND {kinds} OR {alike}, 0)"
+
+
+def _fail_when(condition: str, kind: str, detail: str) -> str:
     # Plain SQL has no RAISE outside triggers; an invalid JSON path is an error that carries any text.
     return f"SELECT CASE WHEN {condition} THEN json_extract('{{}}', 'hoox guard {kind}: ' || {detail}) END"
-
-
-def explain_loss(migration: Migration, kind: str, detail: str) -> tuple[str, str]:
-    if kind == "keys":
-        return (
-            f"Migration {migration.name} would leave rows that refer to nothing ({detail}); it was undone.",
-            "Copy the parents before their children, or correct the keys in the same migration.",
-        )
-    return (
-        f"Migration {migration.name} would lose rows, so it was undone: {detail}.",
-        "Dropping or rebuilding a table fires ON DELETE CASCADE and SET NULL of the tables that refer to it:"
-        " copy those aside and back in the same migration; or give --allow-data-loss if the rows may go.",
-    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Statement
-from hoox_tasks.database.lost_answers import confirm
-from hoox_tasks.errors import Refused, RemoteError, StatementError
+from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.migrations.consent import read_consent
 from hoox_tasks.migrations.files import Migration, find, order
 
 CHECKSUMS = "hoox_checksums"
 """The table beside the history that remembers what each applied file said."""
+
+_READINGS = 5
+"""How often the history is read anew, where other runs make its tables meanwhile."""
 
 
 class State(Enum):
@@ -56,10 +58,19 @@ class Status:
         """Give the entries that are in one of `states`."""
         return [entry for entry in self.entries if entry.state in states]
 
+    def with_applied(self, name: str, schema: Sequence[SchemaObject]) -> Status:
+        """Give what the status should be once a migration is applied that leads to `schema`."""
+        return Status(self.entries, tuple(schema), (*self.history, (name, "")), True)
+
     @property
     def version(self) -> str:
         """The name of the migration applied last; empty for a ledger without history."""
         return self.history[-1][0] if self.history else ""
+
+
+def own_tables(table: str) -> frozenset[str]:
+    """Give the tables that serve the migrations themselves: the history, and the checksums beside it."""
+    return frozenset({table, CHECKSUMS})
 
 
 def status(database: Database, migrations: Sequence[Migration], table: str) -> Status:
@@ -113,34 +124,39 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
 def _read_history(
     database: Database, table: str
 ) -> tuple[list[SchemaObject], list[tuple[str, str]], dict[str, str] | None]:
-    """Read schema, history and checksums at one moment: one request where both tables exist."""
+    """Read schema, history and checksums of one moment: one request, or two where a table is missing."""
     queries = {
         table: f"SELECT name, applied_at FROM {sql.quote_name(table)} ORDER BY id",
         CHECKSUMS: f"SELECT name, sha256 FROM {CHECKSUMS}",
     }
-    wanted = dict(queries)
-    while True:
+    asked = list(queries)
+    for _ in range(_READINGS):
         try:
-            results = database.batch(
-                [Statement(SCHEMA_QUERY), *(Statement(query) for query in wanted.values())], write=False
+            answers = database.batch(
+                [Statement(SCHEMA_QUERY), *(Statement(queries[name]) for name in asked)], write=False
             )
         except StatementError as error:
-            match = re.search(r"no such table: (?:main\.)?(\S+?)(?:[\s:]|\Z)", error.message)
-            if match is None or match.group(1) not in wanted:
+            if error.missing_table not in asked:
                 raise
-            if match.group(1) == table:
-                wanted.clear()
-            wanted.pop(match.group(1), None)
+            # Whoever has no history has no checksums either, but for one whose history was taken away.
+            asked = [table] if error.missing_table == CHECKSUMS else []
             continue
-        schema = [SchemaObject(*(str(value) for value in row)) for row in results[0].rows]
-        made = {item.name for item in schema} - set(wanted)
-        if table not in made and (CHECKSUMS not in made or table not in wanted):
+        schema = [SchemaObject(*(str(value) for value in row)) for row in answers[0].rows]
+        present = {item.name for item in schema if item.type == "table"}
+        needed = [name for name in queries if name in present] if table in present else []
+        if asked == needed:
             break
-        wanted = dict(queries)  # Another run has made them since they were missed.
-    found = {name: list(rows.rows) for name, rows in zip(wanted, results[1:], strict=True)}
-    history = [(str(name), str(applied_at)) for name, applied_at in found.get(table, [])]
-    checksums = {str(name): str(digest) for name, digest in found[CHECKSUMS]} if CHECKSUMS in found else None
-    return schema, history, checksums
+        asked = needed  # Another run has made them meanwhile.
+    else:
+        raise HooxError(
+            f"The history of {database.name} comes and goes while it is read.",
+            "Let the other runs end, then run this again.",
+        )
+    rows = {name: list(answer.rows) for name, answer in zip(asked, answers[1:], strict=True)}
+    history = [(str(name), str(applied_at)) for name, applied_at in rows.get(table, [])]
+    checksums = rows.get(CHECKSUMS)
+    known = {str(name): str(digest) for name, digest in checksums} if checksums is not None else None
+    return schema, history, known
 
 
 def plan(
@@ -153,7 +169,7 @@ def plan(
     """Give the migrations to apply, in order; `to` names the last one (its name or number).
 
     Raises `Refused` where the history and the files do not fit together, naming every misfit, and where
-    a pending file controls transactions.
+    a pending file controls transactions, or consents to something in words that are not known.
     """
     accepted = [State.APPLIED, State.PENDING]
     if allow_out_of_order:
@@ -171,6 +187,8 @@ def plan(
         last = find(migrations, to)
         pending = [migration for migration in pending if order(migration.name) <= order(last.name)]
     refuse_transactions(pending)
+    for migration in pending:
+        read_consent(migration.name, migration.text)
     return pending
 
 
@@ -183,67 +201,6 @@ def refuse_transactions(migrations: Sequence[Migration]) -> None:
                     f"Migration {migration.name} says {sql.first_word(piece.sql)} in line {piece.line}.",
                     "Remove it: each migration runs in a transaction of its own, together with its history.",
                 )
-
-
-def mark(
-    database: Database, migrations: Sequence[Migration], table: str, name: str, *, forget: bool = False
-) -> str:
-    """Record a migration as applied without running it; says what was done.
-
-    A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
-    under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
-    """
-    current = status(database, migrations, table)
-    history = sql.quote_name(table)
-    if forget:
-        gone = [entry.name for entry in current.named(State.MISSING)]
-        if name not in gone:
-            raise Refused(
-                f"{name} is not a recorded migration whose file is gone.",
-                f"Those are: {', '.join(gone) or 'none'}.",
-            )
-        statements = [f"DELETE FROM {history} WHERE name = {sql.quote_text(name)}"]
-        if current.has_checksums:
-            statements.append(f"DELETE FROM {CHECKSUMS} WHERE name = {sql.quote_text(name)}")
-
-        def forgotten() -> bool:
-            return name not in dict(status(database, migrations, table).history)
-
-        try:
-            database.batch(Statement(text) for text in statements)
-        except RemoteError as error:
-            confirm(error, f"{name} was forgotten", forgotten, _LOOK)
-        return f"Forgot {name}."
-    migration = find(migrations, name)
-    entry = next(entry for entry in current.entries if entry.name == migration.name)
-    quoted = sql.quote_text(migration.name)
-    rows: list[str] = []
-    done = f"Recorded {migration.name} as applied, without running it."
-    if entry.state is State.RENAMED:
-        former = sql.quote_text(entry.former)
-        rows.append(f"UPDATE {history} SET name = {quoted} WHERE name = {former}")
-        rows.append(f"DELETE FROM {CHECKSUMS} WHERE name = {former}")
-        done = f"Recorded {migration.name} under its new name."
-    elif entry.state in {State.PENDING, State.OUT_OF_ORDER}:
-        rows.append(f"INSERT INTO {history} (name) VALUES ({quoted})")
-    elif entry.state is State.EDITED:
-        done = f"Accepted {migration.name} as its file is now."
-    else:
-        done = f"{migration.name} was recorded as applied already."
-    changes = [Statement(text) for text in rows]
-
-    def recorded() -> bool:
-        entries = status(database, migrations, table).entries
-        return Entry(migration.name, State.APPLIED) in [Entry(entry.name, entry.state) for entry in entries]
-
-    try:
-        database.batch([*history_tables(table), *changes, _remember(migration)])
-    except RemoteError as error:
-        confirm(error, f"{migration.name} was recorded", recorded, _LOOK)
-    return done
-
-
-_LOOK = "Look with `inv db.migrate.status` before you repeat it."
 
 
 def history_tables(table: str) -> list[Statement]:
@@ -262,11 +219,12 @@ def record(migration: Migration, table: str) -> list[Statement]:
     name = sql.quote_text(migration.name)
     return [
         Statement(f"INSERT INTO {sql.quote_name(table)} (name) VALUES ({name})"),
-        _remember(migration),
+        remember(migration),
     ]
 
 
-def _remember(migration: Migration) -> Statement:
+def remember(migration: Migration) -> Statement:
+    """Write the statement that keeps what a migration's file says now."""
     name = sql.quote_text(migration.name)
     return Statement(
         f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256) VALUES ({name}, '{migration.checksum}')"

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE, Settings
-from hoox_tasks.database.interface import Database, Statement
-from hoox_tasks.migrations import apply as applying
-from hoox_tasks.migrations import drift as drifting
-from hoox_tasks.migrations import history
-from hoox_tasks.migrations.apply import Applied
-from hoox_tasks.migrations.drift import Difference
+from hoox_tasks.database.empty_ledger import EmptyLedger
+from hoox_tasks.database.interface import Database, SchemaObject, Statement
+from hoox_tasks.database.lost_answers import confirm
+from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.migrations import history, marking
+from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, try_on
+from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.drift import Difference, compare_schemas
 from hoox_tasks.migrations.files import Migration, discover, find
-from hoox_tasks.migrations.history import CHECKSUMS, Status
-from hoox_tasks.migrations.model import Model
+from hoox_tasks.migrations.history import Entry, State, Status
+
+_ATTEMPTS = 5
+"""How often a run begins anew where others are ahead of it, beside once for each migration."""
+
+NO_CONSENT = Consent()
+"""Rows are not lost; values may change where a statement sets them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is wrong with a ledger, compared with its migrations: nothing of both where it agrees.
+
+    `wrong` are the migrations that are not applied as their files are, `differences` the objects that are
+    missing, extra or different.
+    """
+
+    status: Status
+    wrong: list[Entry]
+    differences: list[Difference]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the ledger is what its migrations say."""
+        return not self.wrong and not self.differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +49,7 @@ class Migrations:
     """The migrations of a ledger, in the order in which they apply.
 
     `table` is the history, wrangler's `migrations_table`. `strict` holds them to D1's rules where they are
-    tried and where a local ledger runs them.
+    tried on an empty ledger.
     """
 
     files: Sequence[Migration]
@@ -56,11 +81,13 @@ class Migrations:
     @property
     def own_tables(self) -> frozenset[str]:
         """The tables that serve the migrations themselves: the history, and the checksums beside it."""
-        return frozenset({self.table, CHECKSUMS})
+        return history.own_tables(self.table)
 
     def find(self, wanted: str) -> Migration:
         """Give the migration of a name, with or without .sql, or of a number; raises `Refused` for none."""
         return find(self.files, wanted)
+
+    # ------------------------------------------------------------------------------------------- asking
 
     def status(self, database: Database) -> Status:
         """Compare the files with the ledger's history; writes nothing, and costs one request on D1."""
@@ -71,45 +98,23 @@ class Migrations:
     ) -> list[Migration]:
         """Give the migrations to apply, in order; `to` names the last one (its name or number).
 
-        Raises `Refused` where the history and the files do not fit together, naming every misfit, and where
-        a pending file controls transactions.
+        Raises `Refused` where the history and the files do not fit together, naming every misfit; where a
+        pending file controls transactions; and where its consent is not understood.
         """
         return history.plan(current, self.files, to=to, allow_out_of_order=allow_out_of_order)
 
-    def apply(
-        self,
-        database: Database,
-        *,
-        to: str | None = None,
-        allow_out_of_order: bool = False,
-        allow_data_loss: bool = False,
-    ) -> tuple[list[Applied], Status]:
-        """Apply what is pending, a transaction for each; returns what was applied, and the status after.
-
-        Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
-        behind, those before it stay.
-        """
-        return applying.apply(
-            database,
-            self.files,
-            self.table,
-            to=to,
-            allow_out_of_order=allow_out_of_order,
-            allow_data_loss=allow_data_loss,
-            strict=self.strict,
-        )
-
-    def mark(self, database: Database, name: str, *, forget: bool = False) -> str:
-        """Record a migration as applied without running it; returns what was done, as a sentence.
-
-        A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
-        under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
-        """
-        return history.mark(database, self.files, self.table, name, forget=forget)
-
     def drift(self, current: Status) -> list[Difference]:
         """Compare a ledger with what its applied migrations make (all, where it has no history)."""
-        return drifting.find_drift(current, self.files, self.table, strict=self.strict)
+        recorded = dict(current.history)
+        applied = [migration for migration in self.files if migration.name in recorded]
+        expected = self._schema(applied or self.files)
+        return compare_schemas(expected, current.schema, self.own_tables)
+
+    def check(self, database: Database) -> Check:
+        """Compare a ledger with its migrations: history, files, checksums and schema."""
+        current = self.status(database)
+        wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
+        return Check(current, wrong, self.drift(current))
 
     def setup(self) -> list[Statement]:
         """Write the statements that apply all of them to an empty ledger, with their history.
@@ -117,16 +122,171 @@ class Migrations:
         Raises `Refused` where one controls transactions, and `MigrationFailed` where one does not run.
         """
         history.refuse_transactions(self.files)
-        with closing(Model([], strict=self.strict)) as model:
-            self.run_on(model)
+        self._schema(self.files)
         statements = history.history_tables(self.table)
         for migration in self.files:
             statements += [Statement(piece.sql) for piece in migration.pieces]
             statements += history.record(migration, self.table)
         return statements
 
-    def run_on(self, model: Model) -> None:
+    def run_on(self, ledger: EmptyLedger) -> None:
         """Run all of them, with their history, on an empty ledger; raises `MigrationFailed`."""
-        model.run(history.history_tables(self.table))
-        for migration in self.files:
-            applying.try_on(model, migration)
+        self._run_on(ledger, self.files)
+
+    def _schema(self, files: Sequence[Migration]) -> list[SchemaObject]:
+        with closing(EmptyLedger(strict=self.strict)) as ledger:
+            self._run_on(ledger, files)
+            return ledger.schema()
+
+    def _run_on(self, ledger: EmptyLedger, files: Sequence[Migration]) -> None:
+        ledger.run(history.history_tables(self.table))
+        for migration in files:
+            try_on(ledger, migration)
+
+    # ----------------------------------------------------------------------------------------- changing
+
+    def apply(
+        self,
+        database: Database,
+        *,
+        to: str | None = None,
+        allow_out_of_order: bool = False,
+        consent: Consent = NO_CONSENT,
+        report: Callable[[Applied], None] = lambda applied: None,
+    ) -> tuple[list[Applied], Status]:
+        """Apply what is pending, a transaction for each; returns what was applied, and the status after.
+
+        `consent` is what may be lost or changed, beside what the files themselves consent to. `report` is
+        called with each migration as soon as it is in the ledger, also where the next one fails or somebody
+        interrupts.
+
+        Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
+        behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
+        """
+        applied: list[Applied] = []
+
+        def note(migration: Applied) -> None:
+            applied.append(migration)
+            report(migration)
+
+        try:
+            status = self._apply_all(database, to, allow_out_of_order, consent, note)
+        except MigrationFailed as error:
+            error.applied = applied
+            raise
+        except HooxError as error:
+            if not applied:
+                raise
+            # A refusal is none any more.
+            path = self.find(applied[-1].name).path
+            raise MigrationFailed(
+                error.problem, error.remedy, path, applied=applied, detail=error.detail
+            ) from error
+        return applied, status
+
+    def _apply_all(
+        self,
+        database: Database,
+        to: str | None,
+        allow_out_of_order: bool,
+        consent: Consent,
+        note: Callable[[Applied], None],
+    ) -> Status:
+        run = Run(self.status(database))
+        attempts = len(self.files) + _ATTEMPTS
+        for _ in range(attempts):
+            pending = self.plan(run.status, to=to, allow_out_of_order=allow_out_of_order)
+            try:
+                for migration in pending:
+                    note(self._apply_one(database, migration, run, consent, note))
+            except Overtaken:
+                run = Run(self.status(database))  # Each time that another run is ahead, less is left to do.
+            else:
+                return self._verified(database, run.status) if pending else run.status
+        raise HooxError(
+            f"The history of {database.name} changed {attempts} times while migrations were applied.",
+            "Let the other runs end, then look with `inv db.migrate.status`.",
+        )
+
+    def _apply_one(
+        self,
+        database: Database,
+        migration: Migration,
+        run: Run,
+        consent: Consent,
+        note: Callable[[Applied], None],
+    ) -> Applied:
+        def recorded() -> bool:
+            return migration.name in dict(self.status(database).history)
+
+        try:
+            return apply_one(
+                database,
+                migration,
+                run,
+                table=self.table,
+                strict=self.strict,
+                consent=consent,
+                recorded=recorded,
+            )
+        except KeyboardInterrupt:
+            # It may have come behind the end of the transaction.
+            with suppress(HooxError):
+                if recorded():
+                    note(Applied(migration.name, 0.0, None))
+            raise
+
+    def _verified(self, database: Database, expected: Status) -> Status:
+        """Read the ledger again, and compare it with what applying should have made of it."""
+        try:
+            actual = self.status(database)
+        except RemoteError as error:
+            raise HooxError(
+                f"What was applied could not be looked at again: {error.problem}",
+                "Look with `inv db.migrate.status`.",
+            ) from error
+        missing = [name for name, _ in expected.history if name not in dict(actual.history)]
+        if len(actual.history) > len(expected.history) and not missing:
+            return actual  # Another run has gone on from there.
+        objects = {(item.type, item.name) for item in actual.schema}
+        lacking = [
+            f"{item.type} {item.name}" for item in expected.schema if (item.type, item.name) not in objects
+        ]
+        if missing or lacking:
+            raise HooxError(
+                f"The migrations were accepted, but {database.name} lacks {', '.join(missing + lacking)}.",
+                "Look with `inv db.migrate.status` and `inv db.schema` before anything else is done.",
+            )
+        return actual
+
+    def mark(self, database: Database, name: str, *, forget: bool = False) -> str:
+        """Record a migration as applied without running it; returns what was done, as a sentence.
+
+        A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
+        under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
+        """
+        current = self.status(database)
+        if forget:
+            correction = marking.forget(current, name, self.table)
+            what = f"{name} was forgotten"
+        else:
+            migration = self.find(name)
+            name = migration.name
+            correction = marking.record_by_hand(current, migration, self.table)
+            what = f"{name} was recorded"
+        self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
+        return correction.done
+
+    def _correct(
+        self, database: Database, correction: marking.Correction, what: str, done: Callable[[], bool]
+    ) -> None:
+        try:
+            database.batch(correction.statements)
+        except RemoteError as error:
+            confirm(error, what, done, "Look with `inv db.migrate.status` before you repeat it.")
+
+    def _is_recorded(self, database: Database, name: str) -> bool:
+        """Whether a migration is in the history, as its file is now."""
+        current = self.status(database)
+        states = {entry.name: entry.state for entry in current.entries}
+        return states.get(name) is State.APPLIED or states.get(name) is State.MISSING

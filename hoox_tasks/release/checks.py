@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import Migrations, State
+from hoox_tasks.migrations import Migrations
 from hoox_tasks.release.receipt import Smoke
 from hoox_tasks.values import Value
 
-RUNBOOK = {
+RUNBOOK: dict[str, tuple[str, ...]] = {
     "trades": (
         "SELECT COUNT(*) FROM trades",
         "SELECT created_at, symbol, action, price, quantity FROM trades ORDER BY created_at DESC LIMIT 5",
@@ -24,24 +24,19 @@ RUNBOOK = {
 def check(database: Database, migrations: Migrations, what: str) -> tuple[str, ...]:
     """Look whether a ledger, called `what`, is what its migrations say; gives the objects it has besides.
 
-    Raises `HooxError` that tells of every migration that is not applied, and of every object that is missing
+    Raises `HooxError` that names every migration that is not applied, and of every object that is missing
     or different.
     """
-    current = migrations.status(database)
-    drift = migrations.drift(current)
-    wrong = [
-        f"{entry.name} is {entry.state.value}"
-        for entry in current.entries
-        if entry.state is not State.APPLIED
-    ]
-    wrong += [str(one) for one in drift if one.what != "extra"]
+    found = migrations.check(database)
+    wrong = [f"{entry.name} is {entry.state.value}" for entry in found.wrong]
+    wrong += [str(difference) for difference in found.differences if difference.what != "extra"]
     if wrong:
         raise HooxError(
             f"{what} is not what its migrations say.",
             "Write a migration that brings it there; `inv db.check` compares the ledger itself.",
             detail="\n".join(wrong),
         )
-    return tuple(f"{one.type} {one.name}" for one in drift)
+    return tuple(f"{difference.type} {difference.name}" for difference in found.differences)
 
 
 def smoke(database: Database, queries: Sequence[str]) -> tuple[Smoke, ...]:

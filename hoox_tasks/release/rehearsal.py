@@ -13,7 +13,7 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import HooxError
 from hoox_tasks.files import scratch_folder
-from hoox_tasks.migrations import Applied, Migrations
+from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Effect, Migrations
 from hoox_tasks.values import Progress
 
 
@@ -37,6 +37,11 @@ class Rehearsal:
     applied: list[Applied]
     effects: list[TableEffect]
 
+    @property
+    def changes(self) -> list[Effect]:
+        """What became of rows and values that were there, in the order of the migrations."""
+        return [effect for migration in self.applied for effect in migration.effects or ()]
+
 
 def rehearse(
     database: Database,
@@ -44,7 +49,7 @@ def rehearse(
     *,
     to: str | None = None,
     allow_out_of_order: bool = False,
-    allow_data_loss: bool = False,
+    consent: Consent = NO_CONSENT,
     progress: Progress | None = None,
 ) -> Rehearsal:
     """Copy a ledger, apply what is pending to the copy under D1's rules, and check the copy.
@@ -64,7 +69,7 @@ def rehearse(
                 migrations,
                 to=to,
                 allow_out_of_order=allow_out_of_order,
-                allow_data_loss=allow_data_loss,
+                consent=consent,
             )
 
 
@@ -74,16 +79,14 @@ def rehearse_on(
     *,
     to: str | None = None,
     allow_out_of_order: bool = False,
-    allow_data_loss: bool = False,
+    consent: Consent = NO_CONSENT,
 ) -> Rehearsal:
     """Apply what is pending to a copy that the caller has made, and check the copy; it is left migrated.
 
     Raises as `rehearse` does.
     """
     before, schema, violations = _counts(copy), copy.schema(), verification.violations(copy.connection)
-    applied, status = migrations.apply(
-        copy, to=to, allow_out_of_order=allow_out_of_order, allow_data_loss=allow_data_loss
-    )
+    applied, status = migrations.apply(copy, to=to, allow_out_of_order=allow_out_of_order, consent=consent)
     after, changed = _counts(copy), _changes(schema, status.schema)
     (complaint,) = copy.connection.execute("PRAGMA integrity_check(1)").fetchone()
     dangling = verification.violations(copy.connection)

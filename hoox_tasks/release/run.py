@@ -7,11 +7,11 @@ rehearsal has gone well from its first statement to its last query, on a copy ma
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hoox_tasks import backups, ledger
 from hoox_tasks.backups import verification
@@ -19,45 +19,50 @@ from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest, scratch_folder
-from hoox_tasks.migrations import Applied, Migration, MigrationFailed, Migrations
+from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Migration, MigrationFailed, Migrations
 from hoox_tasks.release.checks import check, smoke
 from hoox_tasks.release.receipt import Backup, Receipt, Step
 from hoox_tasks.release.rehearsal import rehearse_on
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a release may do.
+
+    `folder` is where the backup is kept, `smoke` are queries that must run beside the runbook's, `consent`
+    is what the migrations may lose or change. With `dry` it ends with the rehearsal and keeps nothing.
+    """
+
+    folder: Path
+    smoke: Sequence[str] = ()
+    consent: Consent = NO_CONSENT
+    allow_out_of_order: bool = False
+    dry: bool = False
+
+
+class Reporter(Protocol):
+    """Is told how a release goes, and knows the commands that take it back."""
+
+    def say(self, text: str) -> None:
+        """Take note of the end of a step, as a sentence."""
+
+    def restore_commands(self, backup: Path) -> Sequence[str]:
+        """Give the commands that restore the backup at a path."""
+
+    def recovery_commands(self) -> Sequence[str]:
+        """Give the commands that go back to the recovery point, which the first change has taken."""
 
 
 class Release:
     """One release: what is to be done, and, as it goes on, what has been."""
 
     def __init__(
-        self,
-        database: Database,
-        migrations: Migrations,
-        folder: Path,
-        *,
-        smoke: Sequence[str] = (),
-        restore: Callable[[Path], Sequence[str]] = lambda path: (),
-        keep_way_back: Callable[[], Sequence[str]] = tuple,
-        tell: Callable[[str], None] = lambda text: None,
-        dry: bool = False,
-        allow_out_of_order: bool = False,
-        allow_data_loss: bool = False,
+        self, database: Database, migrations: Migrations, policy: Policy, reporter: Reporter
     ) -> None:
-        """`folder` is where the backup is kept, `smoke` queries of one's own.
-
-        `restore` makes the commands of the way back from the backup's path; `keep_way_back` takes a recovery
-        point, just before the ledger is touched, and gives those to it. `tell` is told each step's end.
-        With `dry` it ends with the rehearsal and keeps nothing.
-        """
         self._database = database
         self._migrations = migrations
-        self._folder = folder
-        self._queries = smoke
-        self._restore = restore
-        self._keep_way_back = keep_way_back
-        self._tell = tell
-        self._dry = dry
-        self._allow_out_of_order = allow_out_of_order
-        self._allow_data_loss = allow_data_loss
+        self._policy = policy
+        self._reporter = reporter
         self._steps: list[Step] = []
         self._restoring: tuple[str, ...] = ()
         self._pending: list[Migration] = []
@@ -67,7 +72,7 @@ class Release:
     @property
     def receipt(self) -> Receipt:
         """What has become of it so far."""
-        done = {one.name for one in self._applied}
+        done = {applied.name for applied in self._applied}
         pending = tuple(migration.name for migration in self._pending)
         return replace(
             self._receipt,
@@ -86,23 +91,27 @@ class Release:
         with self._taking("plan"):
             current = self._migrations.status(self._database)
             self._note(version=current.version)
-            self._pending = self._migrations.plan(current, allow_out_of_order=self._allow_out_of_order)
+            out_of_order = self._policy.allow_out_of_order
+            self._pending = self._migrations.plan(current, allow_out_of_order=out_of_order)
         if not self._pending:
-            self._tell(f"Nothing is pending on {self._database.label}.")
+            self._reporter.say(f"Nothing is pending on {self._database.label}.")
             self._look(self._database)
             return self._ended("nothing pending")
-        self._tell(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
+        self._reporter.say(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
         with scratch_folder() as scratch, ExitStack() as rehearsing:
-            folder = scratch if self._dry else self._folder
+            folder = scratch if self._policy.dry else self._policy.folder
             with self._taking("backup"):
                 copy = rehearsing.enter_context(self._back_up(folder))
             with self._taking("rehearsal"):
                 self._rehearse(copy)
-        if self._dry:
+        if self._policy.dry:
             return self._ended("rehearsed")
         with self._taking("migrate"):
-            self._note(way_back=(*self._keep_way_back(), *self._restoring))
-            self._migrate()
+            self._note(way_back=self._restoring)
+            try:
+                self._migrate()
+            finally:
+                self._note(way_back=(*self._reporter.recovery_commands(), *self._restoring))
         self._look(self._database)
         return self._ended("released")
 
@@ -118,12 +127,14 @@ class Release:
         )
         path = exported.path
         assert path is not None
-        if not self._dry:
+        if not self._policy.dry:
             backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
             self._note(backup=backup)
             # What is empty cannot be restored.
-            self._restoring = tuple(self._restore(path)) if exported.tables else ()
-            self._tell(f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified.")
+            self._restoring = tuple(self._reporter.restore_commands(path)) if exported.tables else ()
+            self._reporter.say(
+                f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified."
+            )
         with (
             verification.loaded(path) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
@@ -135,21 +146,25 @@ class Release:
         found = rehearse_on(
             copy,
             self._migrations,
-            allow_out_of_order=self._allow_out_of_order,
-            allow_data_loss=self._allow_data_loss,
+            allow_out_of_order=self._policy.allow_out_of_order,
+            consent=self._policy.consent,
         )
-        self._note(rehearsal=tuple(found.effects))
+        self._note(rehearsal=tuple(found.effects), changes=tuple(found.changes))
         check(copy, self._migrations, "The migrated copy")
-        smoke(copy, self._queries)
-        took = sum(one.seconds for one in found.applied)
-        self._tell(f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried.")
+        smoke(copy, self._policy.smoke)
+        took = sum(applied.seconds for applied in found.applied)
+        self._reporter.say(
+            f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried."
+        )
+        for change in found.changes:
+            self._reporter.say(f"  {change}")
 
     def _migrate(self) -> None:
         try:
             self._applied, _ = self._migrations.apply(
                 self._database,
-                allow_out_of_order=self._allow_out_of_order,
-                allow_data_loss=self._allow_data_loss,
+                allow_out_of_order=self._policy.allow_out_of_order,
+                consent=self._policy.consent,
             )
         except BaseException as error:
             self._applied = error.applied if isinstance(error, MigrationFailed) else self._found_applied()
@@ -157,7 +172,7 @@ class Release:
         finally:
             if self._applied:
                 self._note(version=self._applied[-1].name)
-                self._tell(f"Applied {', '.join(one.name for one in self._applied)}.")
+                self._reporter.say(f"Applied {', '.join(applied.name for applied in self._applied)}.")
 
     def _found_applied(self) -> list[Applied]:
         """Ask the ledger which of the planned migrations are in its history, after a failure of the way."""
@@ -175,13 +190,13 @@ class Release:
             extra = check(database, self._migrations, database.label)
             self._note(extra=extra)
             also = f"; it has besides: {', '.join(extra)}" if extra else ""
-            self._tell(f"Checked: {database.label} is what the migrations say{also}.")
+            self._reporter.say(f"Checked: {database.label} is what the migrations say{also}.")
         with self._taking("smoke"):
             tables = {
                 table.name: table.rows for table in ledger.list_tables(database, self._migrations.table)
             }
-            self._note(tables=tables, smoke=smoke(database, self._queries))
-            self._tell(f"Queried: {len(self._receipt.smoke)} queries ran.")
+            self._note(tables=tables, smoke=smoke(database, self._policy.smoke))
+            self._reporter.say(f"Queried: {len(self._receipt.smoke)} queries ran.")
 
     def _ended(self, outcome: str) -> Receipt:
         self._note(outcome=outcome, failed_in="")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -83,12 +85,12 @@ def export(
             )
         path = written.path
         if path is None:
-            sys.stdout.flush()
             terminal.note(
                 f"Exported {terminal.count(written.total, 'row')} of {database.label}"
                 f" in {terminal.duration(command.seconds)}."
             )
             return
+        command.did(f"exported {database.label} to {command.shown(path)}")
         size = path.stat().st_size
         removed = []
         if keep:
@@ -264,33 +266,48 @@ def restore(
                 )
             if not into:
                 _refuse_part(command.shown(path), backup, names)
+                _refuse_fragment(command, database, backup, names)
             if command.dry:
                 command.done(f"Would restore {command.shown(path)} into {into or database.label}; planned")
                 return
             for reservation in backup.reservations:
                 terminal.note(reservation)
-            other = backup.other_source(database)
-            origin = f", a backup of {other}," if other else ""
-            what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
-            if into:
-                database = backups.restore_beside(database, backup, into)
-            else:
-                by = f" by {command.shown(path)}, a backup of {other}" if other else ""
-                terminal.confirm(database.name, f"This replaces {what}{by}.", confirmed=confirm)
-                command.keep_way_back(database, "db.restore")
-                backups.restore(database, backup, names)
+            label = _restore(command, database, backup, names, into=into, confirm=confirm)
             held = backup.scratch.tables
             rows = sum(held[name].rows for name in names if name in held) if names else backup.scratch.rows
-            done = f"Restored {terminal.count(rows, 'row')} of {command.shown(path)}"
+            other = backup.other_source(database)
+            origin = f", a backup of {other}," if other else ""
             command.done(
-                f"{done}{origin} into {database.label}",
-                database=database.label,
+                f"Restored {terminal.count(rows, 'row')} of {command.shown(path)}{origin} into {label}",
+                database=label,
                 file=str(path),
                 rows=rows,
                 version=backup.version,
                 source=backup.manifest.source if backup.manifest else None,
                 violations=backup.scratch.violations,
             )
+
+
+def _restore(
+    command: Command,
+    database: Database,
+    backup: backups.Checked,
+    names: list[str],
+    *,
+    into: str | None,
+    confirm: bool,
+) -> str:
+    """Bring a backup into the ledger, or into a new one beside it; returns the label of that."""
+    if into:
+        with closing(backups.restore_beside(database, backup, into)) as beside:
+            command.did(f"made {beside.label}")
+            return beside.label
+    other = backup.other_source(database)
+    what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
+    by = f" by a backup of {other}" if other else ""
+    terminal.confirm(database.name, f"This replaces {what}{by}.", confirmed=confirm)
+    backups.restore(database, backup, names)
+    return database.label
 
 
 def _refuse_part(file: str, backup: backups.Checked, names: list[str]) -> None:
@@ -307,6 +324,23 @@ def _refuse_part(file: str, backup: backups.Checked, names: list[str]) -> None:
     if missing:
         raise Refused(
             f"{file} does not hold the rows of {missing[0]}.", f"It holds: {', '.join(held) or 'none'}."
+        )
+
+
+def _refuse_fragment(command: Command, database: Database, backup: backups.Checked, names: list[str]) -> None:
+    """Raise `Refused` where a dump of some tables would take the others away."""
+    if backup.manifest is not None or backup.version or names:
+        return
+    held = {item.name for item in backup.scratch.schema if item.type == "table"}
+    there = {item.name for item in database.schema() if item.type == "table"}
+    lost = sorted(there - held - command.migrations.own_tables)
+    if lost:
+        raise Refused(
+            f"The file has no table {', '.join(lost)}, which {database.label} would lose.",
+            f"Give --tables {','.join(sorted(held & there))} to restore only the rows that it has,"
+            " or restore it beside, with --into."
+            if held & there
+            else "Restore it beside, with --into.",
         )
 
 

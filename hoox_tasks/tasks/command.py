@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 
 from hoox_tasks.config.settings import PATHS, Settings, Target, load_settings
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document
-from hoox_tasks.database.interface import Database
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -25,28 +24,38 @@ with lazy_imports():
     from hoox_tasks.config import section
     from hoox_tasks.recovery import points
 
+if TYPE_CHECKING:
+    from hoox_tasks.database.interface import Database, Moment
+
 
 class Command:
-    """One task being run: its flags, its settings, and how it speaks."""
+    """One task being run: its flags, its settings, what it has done, and how it speaks.
 
-    def __init__(self, context: Context, target: Target, *, json: bool = False) -> None:
+    `cause` is what recovery points and their history call it.
+    """
+
+    def __init__(self, context: Context, target: Target, cause: str, *, json: bool = False) -> None:
+        self.cause = cause
         self.json = json
-        self.dry = bool(context.config.run.dry)
+        self.dry: bool = bool(context.config.run.dry)
+        self.remote: bool = target.remote
         self._target = target
-        self._configured = dict(context.config.get("hoox", {}))
-        if any(self._configured.get(name) for name in PATHS):
-            self._configured = section.resolve_paths(context.config, self._configured)
+        self._config = context.config
         self._settings: Settings | None = None
         self._migrations: migrations.Migrations | None = None
-        self.way_back: points.RecoveryPoint | None = None
-        self._way_back_kept = False
+        self._recorder: points.Recorder | None = None
+        self._changing: list[Database] = []
+        self._deeds: list[str] = []
+        self._unwritten: OSError | None = None
         self._started = time.perf_counter()
+
+    # --------------------------------------------------------------------------------- what it is given
 
     @property
     def settings(self) -> Settings:
         """The settings, from flags, environment and config files; raises `Refused` where they do not fit."""
         if self._settings is None:
-            self._settings = load_settings(self._target, self._configured)
+            self._settings = self.settings_of()
         return self._settings
 
     @property
@@ -58,22 +67,10 @@ class Command:
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""
-        return load_settings(self._target._replace(**flags), self._configured)
-
-    @contextmanager
-    def ledger(self, *, create: bool = False) -> Iterator[Database]:
-        """Open the ledger for a block."""
-        database = open_database(self.settings, create=create)
-        try:
-            if self.settings.remote:
-                terminal.note(f"On {database.address}:")
-            yield database
-            self.prune_ways_back(database)
-        except Refused:
-            self._drop_way_back()
-            raise
-        finally:
-            database.close()
+        configured = dict(self._config.get("hoox") or {})
+        if any(configured.get(name) for name in PATHS):
+            configured = section.resolve_paths(self._config, configured)
+        return load_settings(self._target._replace(**flags), configured)
 
     @property
     def flags(self) -> list[str]:
@@ -88,50 +85,132 @@ class Command:
         """The time since the task began."""
         return time.perf_counter() - self._started
 
-    def say(self, text: str) -> None:
-        """Print a line for people; with --json there is only the document."""
-        if not self.json:
-            sys.stdout.write(f"{text}\n")
+    # ------------------------------------------------------------------------------- the ledger it changes
 
-    def keep_way_back(self, database: Database, cause: str) -> None:
-        """Take a recovery point before this task first changes the ledger; the receipt will name it."""
-        if self.settings.keep_snapshots > 0 and not self._way_back_kept:
-            self.way_back = points.take(database, self.settings.snapshots_dir, cause)
-        self._way_back_kept = True
+    @contextmanager
+    def ledger(self, *, create: bool = False) -> Iterator[Database]:
+        """Open the ledger for a block; its first change goes through a recovery point.
 
-    def prune_ways_back(self, database: Database) -> None:
+        With `create` a local one is made where there is none.
+        """
+        with closing(open_database(self.settings, create=create)) as database:
+            if self.settings.remote:
+                terminal.note(f"On {database.address}:")
+            with self.guarded(database):
+                yield database
+
+    @contextmanager
+    def guarded(self, database: Database) -> Iterator[None]:
+        """Let the first change in a block go through a recovery point; with --dry let none pass at all."""
+        database.before_first_change = self._refuse_change if self.dry else self._record_with(database)
+        self._changing.append(database)
+        try:
+            yield
+            self._prune(database)
+        finally:
+            database.before_first_change = None
+            if self._recorder is not None:
+                self._recorder.close()
+
+    def _refuse_change(self, moment: Moment) -> None:
+        raise Refused("With --dry nothing is changed.", "Leave --dry out.")
+
+    def _record_with(self, database: Database) -> Callable[[Moment], None] | None:
+        if not self.settings.keep_snapshots:
+            return None
+
+        def record(moment: Moment) -> None:
+            # Most tasks only read, and never import what takes points.
+            if self._recorder is None:
+                self._recorder = points.Recorder(database, self.settings.snapshots_dir, self.cause)
+            self._recorder(moment)
+
+        return record
+
+    def _prune(self, database: Database) -> None:
         """Let go of the oldest recovery points, now that the change has gone well."""
-        if self.way_back:
-            points.prune(database, self.settings.snapshots_dir, max(1, self.settings.keep_snapshots))
-
-    def _drop_way_back(self) -> None:
-        """Forget the recovery point of a change that was refused: it would only push out others."""
-        if self.way_back:
-            points.forget(self.settings.snapshots_dir, self.way_back)
-            self.way_back = None
-
-    def done(self, text: str, **fields: Any) -> None:
-        """End with the receipt: what was done, to which ledger, in what time, and how it is taken back."""
-        if self.json:
-            point = {"recovery_point": self.way_back.id} if self.way_back else {}
-            print_document({**fields, **point, "seconds": round(self.seconds, 6)})
-            return
-        self.say(f"{text} ({terminal.duration(self.seconds)}).")
-        if self.way_back:
-            self.say(self.advice)
+        if self.point is not None:
+            keep = self.settings.keep_snapshots
+            points.prune(database, self.settings.snapshots_dir, keep, spare=self.point.id, note=terminal.note)
 
     @property
-    def advice(self) -> str:
-        """How the change is taken back that this task has made."""
-        return f"Take it back with `{self.undo}`."
+    def point(self) -> points.RecoveryPoint | None:
+        """The recovery point that was taken before this task first changed the ledger."""
+        return self._recorder.point if self._recorder else None
 
     @property
     def undo(self) -> str:
-        """The command that takes the change back that this task has made."""
-        assert self.way_back is not None
+        """The command that takes back what this task has changed; empty where there is no recovery point."""
+        if self.point is None:
+            return ""
         flags = [flag for flag in self.flags if flag != "--preview" or self.settings.remote]
-        return shlex.join(["inv", "db.undo", "--to", self.way_back.id, *flags])
+        return terminal.worded(shlex.join(["inv", "db.undo", "--to", self.point.id, *flags]))
+
+    @property
+    def advice(self) -> str:
+        """How this task's changes are taken back, as a sentence; empty where there is no recovery point."""
+        return f"Take it back with `{self.undo}`." if self.undo else ""
+
+    # --------------------------------------------------------------------------------------- what it says
+
+    def say(self, text: str) -> None:
+        """Print a line for people; with --json there is only the document.
+
+        A full disk or a closed pipe does not stop the work: it is told when that has ended.
+        """
+        if not self.json:
+            self._write(lambda: sys.stdout.write(f"{terminal.worded(text)}\n"))
+
+    def print(self, document: Any) -> None:
+        """Print the JSON document of this task, as `say` prints a line."""
+        self._write(lambda: print_document(document))
+
+    def did(self, deed: str) -> None:
+        """Remember what has been done, in a few words, for what is said if the task ends badly later."""
+        self._deeds.append(deed)
+
+    def done(self, text: str, **fields: Any) -> None:
+        """End with the receipt: what was done, to which ledger, in what time, and how it is taken back."""
+        if self.changed and not self.dry:
+            self._deeds = [text[0].lower() + text[1:]]
+        if self.json:
+            point = {"recovery_point": self.point.id} if self.point else {}
+            self.print({**fields, **point, "seconds": round(self.seconds, 6)})
+            return
+        self.say(f"{text} ({terminal.duration(self.seconds)}).")
+        if self.point:
+            self.say(self.advice)
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""
         return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+    def _write(self, write: Callable[[], object]) -> None:
+        if self._unwritten is None:
+            try:
+                write()
+            except OSError as error:
+                self._unwritten = error
+
+    # ------------------------------------------------------------------------------------ how it has ended
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything has been changed by now that stays, whatever happens next."""
+        return bool(self._deeds) or any(database.changes for database in self._changing)
+
+    @property
+    def account(self) -> str:
+        """What has been done by now, and how that is taken back, as sentences; empty where nothing was."""
+        if not self.changed:
+            return ""
+        done = "The ledger was changed before that."
+        if self._deeds:
+            done = f"Done before that: {'; '.join(self._deeds)}."
+        return "\n".join(filter(None, (done, self.advice)))
+
+    def finish(self) -> None:
+        """Write what is still held of the output; raises `OSError` where some of it could not be written."""
+        if self._unwritten is not None:
+            raise self._unwritten
+        sys.stdout.flush()

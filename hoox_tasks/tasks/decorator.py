@@ -32,28 +32,34 @@ def ledger_task(
     *,
     positional: tuple[str, ...] = (),
     iterable: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
     default: bool = False,
     name: str | None = None,
+    called: str = "",
     without: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a function that takes a `Command` and flags of its own into a task with the shared flags.
 
     `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here.
+    `called` is what people type for it, where that is not `db.` and its name.
+    `optional` names flags whose value may be left out, which makes them true.
     """
     shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
+        cause = called or f"db.{name or body.__name__}"
         own = list(inspect.signature(body).parameters.values())[1:]
-        optional = {parameter.name: parameter.default for parameter in own}
-        optional |= {flag: value for flag, (value, _) in shared.items()}
+        defaults = {parameter.name: parameter.default for parameter in own}
+        defaults |= {flag: value for flag, (value, _) in shared.items()}
 
         def run(context: Context, **flags: Any) -> None:
             chosen = {flag: flags.pop(flag) for flag in shared}
             given = {**chosen, **flags}
             target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
-            with exits.explained(remote=target.remote):
-                _refuse_empty({flag: given[flag] for flag in given if optional.get(flag, "") is None})
-                body(Command(context, target, json=chosen.get("json", False)), **flags)
+            command = Command(context, target, cause, json=chosen.get("json", False))
+            with exits.explained(command):
+                _refuse_empty({flag: given[flag] for flag in given if defaults.get(flag, "") is None})
+                body(command, **flags)
 
         parameters = [
             inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD),
@@ -72,6 +78,7 @@ def ledger_task(
             name=name,
             positional=positional,
             iterable=iterable,
+            optional=optional,
             default=default,
             auto_shortflags=False,
             help={**help, **{flag: text for flag, (_, text) in shared.items()}},

@@ -1,11 +1,15 @@
 """Every ending of a task is a sentence and an exit code.
 
-0 it is done. 1 it failed. 2 it was refused or misused, and nothing was changed. 130 it was interrupted.
-141 whoever read the output closed it.
+  0  it is done
+  1  it failed: what was and was not done is said, with the way back where anything was
+  2  it was refused or misused, and nothing was changed
+130  it was interrupted: what was done by then is said
+141  whoever read the output closed it, and nothing was changed
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -17,7 +21,10 @@ from invoke.exceptions import Exit
 
 from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.tasks.command import Command
 
+_FAILED = 1
+_REFUSED = 2
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 """What a shell makes of a program that SIGINT or SIGPIPE ended: 128 and the signal's number."""
@@ -27,41 +34,94 @@ _SECRET = 12
 
 
 @contextmanager
-def explained(*, remote: bool) -> Iterator[None]:
-    """Let every failure end in a sentence and an exit code, and never in a traceback."""
+def explained(command: Command) -> Iterator[None]:
+    """Let every ending of a task be a sentence and an exit code, and never a traceback."""
+    _make_output_usable()
     try:
         with _interruptible():
             yield
-            sys.stdout.flush()
-    except HooxError as error:
-        _debug(error)
-        raise Exit(_reported(str(error)), error.exit_code) from None
-    except KeyboardInterrupt:
-        left = (
-            "what D1 was asked to do it may still have done, whole"
-            if remote
-            else "nothing was left half done"
-        )
-        raise Exit(_reported(f"Interrupted; {left}."), _INTERRUPTED) from None
-    except BrokenPipeError:
-        # Whoever read our output has read enough. Python would complain once more when it closes it.
-        _silence()
-        raise Exit(None, _PIPE_CLOSED) from None
     except Exit:
         raise
+    except BaseException as error:
+        code, message = _ending(error, command)
+        raise _exit(code, message, error) from None
+    try:
+        command.finish()
     except OSError as error:
-        _debug(error)
-        if error.filename is None:
-            _silence()
-        problem = f"{error.filename or 'Standard output'} cannot be used: {error.strerror or error}."
-        raise Exit(
-            _reported(f"{problem} Look at its place, its permissions and the room on the disk."), 2
-        ) from None
-    except Exception as error:
-        _debug(error)
-        kind = type(error).__name__
-        problem = f"Something went wrong that should not ({kind}: {error})."
-        raise Exit(_reported(f"{problem} Run it again as `inv --debug ...` to see where."), 1) from None
+        raise _exit(*_unwritten(error, command), error) from None
+
+
+def _ending(error: BaseException, command: Command) -> tuple[int, str]:
+    """Give the exit code of a failure, and what is said about it; an empty text for nothing."""
+    if isinstance(error, KeyboardInterrupt):
+        return _INTERRUPTED, _interrupted(command)
+    if isinstance(error, HooxError):
+        code, message = error.exit_code, str(error)
+    elif isinstance(error, OSError) and error.filename is None:
+        return _unwritten(error, command)  # All else that we write names its file.
+    elif isinstance(error, OSError):
+        code = _REFUSED
+        message = (
+            f"{error.filename} cannot be used: {error.strerror or error}."
+            " Look at its place, its permissions and the room on the disk."
+        )
+    elif isinstance(error, Exception):
+        code = _FAILED
+        message = (
+            f"Something went wrong that should not ({type(error).__name__}: {error})."
+            " Run it again as `inv --debug ...` to see where."
+        )
+    else:  # SystemExit and its like.
+        raise error
+    # What was changed stays changed: then this is no refusal any more.
+    return (_FAILED if command.changed else code), _joined(message, command.account)
+
+
+def _interrupted(command: Command) -> str:
+    if command.remote:
+        return _joined("Interrupted; what D1 was asked to do it may still have done, whole.", command.account)
+    if command.changed:
+        return _joined("Interrupted.", command.account)
+    return "Interrupted; nothing was changed."
+
+
+def _unwritten(error: OSError, command: Command) -> tuple[int, str]:
+    """Give the ending of a task whose output could not be written."""
+    _silence()
+    closed = isinstance(error, BrokenPipeError)
+    if not command.changed:
+        # Whoever read our output has read enough.
+        return (_PIPE_CLOSED, "") if closed else (_REFUSED, _unusable(error))
+    # Nothing of the work is missing, only of what is said about it.
+    message = _joined(f"{_unusable(error)} The rest of the output is lost.", command.account)
+    return (0 if closed else _FAILED), message
+
+
+def _unusable(error: OSError) -> str:
+    return f"Standard output cannot be written: {error.strerror or error}."
+
+
+def _joined(message: str, account: str) -> str:
+    return f"{message}\n{account}" if account else message
+
+
+def _exit(code: int, message: str, error: BaseException) -> Exit:
+    if isinstance(error, Exception):
+        logging.getLogger("invoke").debug("failed", exc_info=error)
+    with suppress(OSError):
+        sys.stdout.flush()
+    return Exit(_shown(message) if message else None, code)
+
+
+def _shown(message: str) -> str:
+    for name in ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"):
+        token = os.environ.get(name, "")
+        if len(token) >= _SECRET:
+            message = message.replace(token, "…")
+    return terminal.printable(terminal.worded(message), lines=True)
+
+
+# ------------------------------------------------------------------------------------------- interruptions
 
 
 class _Interrupted(KeyboardInterrupt):
@@ -101,20 +161,30 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+# -------------------------------------------------------------------------------------------------- output
+
+
+def _make_output_usable() -> None:
+    """Let no text end the task that standard output cannot take, and no file get a closed stream's number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # To write to standard output fails then, as it would have.
+            opened = os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        unicode = sys.stdout.encoding.lower().startswith("utf")
+        # What is no UTF-8 in the ledger goes out as it is; what an encoding has not is written out.
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
+
+
 def _silence() -> None:
     """Let nothing more be written to standard output, not even what Python still holds of it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _reported(message: str) -> str:
-    with suppress(OSError):
-        sys.stdout.flush()
-    for name in ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"):
-        token = os.environ.get(name, "")
-        if len(token) >= _SECRET:
-            message = message.replace(token, "…")
-    return terminal.printable(message, lines=True)
-
-
-def _debug(error: Exception) -> None:
-    logging.getLogger("invoke").debug("failed", exc_info=error)

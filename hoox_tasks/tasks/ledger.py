@@ -5,23 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
-from hoox_tasks.database.interface import Database, Rows, Statement
-from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.database.interface import Database, Moment, Rows, Statement
+from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
-from hoox_tasks.tasks.seed import seed_at_first
+from hoox_tasks.tasks.seed import confirm_rows, fill, read_scenario
 from hoox_tasks.values import Value
 
 with lazy_imports():
-    from hoox_tasks import backups, ledger
+    from hoox_tasks import backups, ledger, migrations, seeding
+    from hoox_tasks.database import empty_ledger
 
 
 @ledger_task(
@@ -42,21 +44,30 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
     (the last migration's name), recovery_point (where a ledger that was there
     is migrated), seconds. With --dry: pending [name].
     """
-    if command.dry and not command.settings.remote and not command.settings.path.exists():
-        pending = [migration.name for migration in command.migrations.files]
-        for name in pending:
-            command.say(f"Would apply {name}")
-        label = command.shown(command.settings.path)
-        command.done(f"Would create {label}", database=label, pending=pending, version="")
+    if scenario and not seed:
+        raise Refused("--scenario and --no-seed do not go together.", "Give one of them.")
+    chosen = read_scenario(command, scenario) if seed else None
+    made = not command.settings.remote and not command.settings.path.exists()
+    if made or scenario:
+        _refuse_unfit(command, list(seeding.TABLES) if scenario else [])
+    if command.dry and made:
+        _plan_new(command)
         return
     with command.ledger(create=not command.dry) as database:
         if command.dry:
             migrate.plan(command, database, to=None, allow_out_of_order=False)
             return
+        before = command.migrations.status(database)
+        if chosen and _has(before, "trades") and ledger.holds_trades(database):
+            if scenario:
+                raise Refused(
+                    f"{database.label} holds trades already.", "Leave --scenario out, or reset it first."
+                )
+            chosen = None
+        if chosen:
+            confirm_rows(command, database, confirm=confirm)
         applied, status = migrate.apply_pending(command, database)
-        seeded = seed_at_first(command, database, scenario, confirm=confirm) if seed else {}
-        if seed and (noted := ledger.audit(database, command.settings.migrations_table)):
-            seeded = {**seeded, "system_logs": seeded.get("system_logs", 0) + noted}
+        seeded = _seed(command, database, status, chosen) if seed else {}
         parts = []
         if applied:
             parts.append(f"applied {terminal.count(len(applied), 'migration')}")
@@ -70,10 +81,54 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
         command.done(
             did,
             database=database.label,
-            applied=[asdict(one) for one in applied],
+            applied=[asdict(migration) for migration in applied],
             seeded=seeded,
             version=status.version,
         )
+
+
+def _refuse_unfit(command: Command, tables: list[str]) -> None:
+    """Raise before anything is made, where the migrations do not run or do not make some tables."""
+    with closing(empty_ledger.EmptyLedger(strict=command.settings.strict)) as empty:
+        command.migrations.run_on(empty)
+        missing = sorted(set(tables) - set(empty.tables()))
+    if missing:
+        raise Refused(
+            f"The migrations make no table {missing[0]}, so no scenario fits.", "Leave --scenario out."
+        )
+
+
+def _plan_new(command: Command) -> None:
+    """Print what would be done to a ledger that is not there yet."""
+    pending = [migration.name for migration in command.migrations.files]
+    for name in pending:
+        command.say(f"Would apply {name}")
+    label = command.shown(command.settings.path)
+    command.done(f"Would create {label}", database=label, pending=pending, version="")
+
+
+def _seed(
+    command: Command, database: Database, status: migrations.Status, scenario: seeding.Scenario | None
+) -> dict[str, int]:
+    """Seed a migrated ledger and note its migrations in its log; a ledger of another domain gets neither."""
+    seeded: dict[str, int] = {}
+    if scenario:
+        missing = [table for table in seeding.TABLES if not _has(status, table)]
+        if missing:
+            terminal.note(f"{database.label} has no table {missing[0]}, so it is not seeded.")
+        else:
+            seeded = fill(database, scenario) or {}
+        if seeded:
+            command.did(f"seeded {terminal.count(sum(seeded.values()), 'row')}")
+    if _has(status, "system_logs"):
+        noted = ledger.audit(database, command.settings.migrations_table)
+        if noted:
+            seeded = {**seeded, "system_logs": seeded.get("system_logs", 0) + noted}
+    return seeded
+
+
+def _has(status: migrations.Status, table: str) -> bool:
+    return any(item.type == "table" and item.name == table for item in status.schema)
 
 
 @ledger_task({"all": "List the tables of tools and engine as well."}, name="list")
@@ -130,10 +185,9 @@ def query(
         if command.dry and write:
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
-        if write:
-            command.keep_way_back(database, "db.query --write")
+        command.cause = "db.query --write"
         run(database, statements, params, format, write=write)
-        if command.way_back:
+        if command.point:
             terminal.note(command.advice)
 
 
@@ -155,15 +209,16 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
     try:
         rows = render(results(), format, sys.stdout)
     except StatementError as error:
-        raise Refused(
+        # What was sent to be written is no misuse any more: it was tried, and undone.
+        kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
+        raise kind(
             f"The SQL failed: {error.message.rstrip('.')}.",
-            error.remedy or "Nothing was changed. Correct it; `inv db.schema` shows the tables.",
+            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
-    sys.stdout.flush()
     footer = [terminal.count(rows, "row")]
-    changes = sum(result.meta.changes for result in seen)
     if write:
+        changes = sum(result.meta.changes for result in seen)
         footer.append(f"{changes:,} changed")
     billed = [result.meta for result in seen if result.meta.rows_read is not None]
     if billed:
@@ -263,22 +318,33 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
     null), recovery_point (for `inv db.undo`), seconds.
     """
     with command.ledger() as database:
-        migrations = command.migrations
+        files = command.migrations.files
         if command.dry:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
         terminal.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
-        written = None
-        if backup:
-            path = backups.default_path(command.settings.backups_dir)
-            written = backups.export(database, path, reserve=True, migrations_table=migrations.table)
-            saved = command.shown(written.path or path)
-            command.say(f"Exported {terminal.count(written.total, 'row')} to {saved}")
-        command.keep_way_back(database, "db.reset")
-        status = ledger.reset(database, migrations)
+        # The backup is of the very moment that the recovery point is of.
+        with database.holding() as moment:
+            written = _back_up(command, database, moment) if backup else None
+            status = ledger.reset(database, command.migrations)
         command.done(
-            f"Wiped {database.label} and applied {terminal.count(len(migrations.files), 'migration')}",
+            f"Wiped {database.label} and applied {terminal.count(len(files), 'migration')}",
             database=database.label,
             version=status.version,
             backup=str(written.path) if written else None,
         )
+
+
+def _back_up(command: Command, database: Database, moment: Moment) -> backups.Export:
+    written = backups.export(
+        database,
+        backups.default_path(command.settings.backups_dir),
+        reserve=True,
+        moment=moment,
+        migrations_table=command.settings.migrations_table,
+    )
+    assert written.path
+    saved = command.shown(written.path)
+    command.say(f"Exported {terminal.count(written.total, 'row')} to {saved}")
+    command.did(f"exported {terminal.count(written.total, 'row')} to {saved}")
+    return written

@@ -18,6 +18,7 @@ from hoox_tasks.tasks.decorator import ledger_task
 with lazy_imports():
     from hoox_tasks import migrations
     from hoox_tasks.release import rehearsal
+    from hoox_tasks.views import dictionary
 
 
 def entry_document(entry: migrations.Entry) -> dict[str, str]:
@@ -31,44 +32,63 @@ def apply_pending(
     *,
     to: str | None = None,
     allow_out_of_order: bool = False,
-    allow_data_loss: bool = False,
+    consent: migrations.Consent | None = None,
 ) -> tuple[list[migrations.Applied], migrations.Status]:
-    """Apply what is pending and tell each one; those before a failing one are told as well."""
-    current = command.migrations.status(database)
-    if command.migrations.plan(current, to=to, allow_out_of_order=allow_out_of_order):
-        command.keep_way_back(database, "db.migrate")
-    try:
-        applied, status = command.migrations.apply(
-            database, to=to, allow_out_of_order=allow_out_of_order, allow_data_loss=allow_data_loss
-        )
-    except migrations.MigrationFailed as error:
-        _tell(command, error.applied)
-        raise
-    _tell(command, applied)
-    return applied, status
+    """Apply what is pending, and tell each one as soon as it was committed."""
+
+    def report(migration: migrations.Applied) -> None:
+        command.did(f"applied {migration.name}")
+        _tell(command, migration)
+
+    return command.migrations.apply(
+        database,
+        to=to,
+        allow_out_of_order=allow_out_of_order,
+        consent=consent or read_consent(command),
+        report=report,
+    )
 
 
-def _tell(command: Command, applied: list[migrations.Applied]) -> None:
-    for one in applied:
-        command.say(f"Applied {one.name} ({terminal.duration(one.seconds)})")
+def read_consent(
+    command: Command, allow_data_loss: bool | str = False, allow_value_changes: str | None = None
+) -> migrations.Consent:
+    """Give what the flags consent to; the data dictionary says which columns are asked for."""
+    described = dictionary.read_dictionary(command.settings.migrations_dir)
+    return migrations.consent(
+        data_loss=allow_data_loss,
+        value_changes=allow_value_changes or (),
+        amounts=dictionary.amounts(described),
+    )
+
+
+def _tell(command: Command, migration: migrations.Applied, where: str = "Applied") -> None:
+    command.say(f"{where} {migration.name} ({terminal.duration(migration.seconds)})")
+    for effect in migration.effects or ():
+        command.say(f"  {effect}")
+    if migration.effects is None:
+        command.say("  What it did to rows that were there is not known.")
 
 
 @ledger_task(
     {
         "to": "Stop after this migration: its name or number.",
         "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
-        "allow-data-loss": "Let a migration lose rows, where otherwise it would be undone.",
+        "allow-data-loss": "Let migrations lose rows and values: of the tables named, or of any.",
+        "allow-value-changes": "Let migrations change these amounts: trades.price, or all of a table.",
         "rehearse": "First apply them to a copy of the ledger, show what they do, and ask.",
         "check": "With --rehearse, end after the copy.",
         "confirm": "With --rehearse, go on without asking when all went well.",
     },
+    optional=("allow_data_loss",),
     default=True,
+    called="db.migrate",
 )
 def apply(
     command: Command,
     to: str | None = None,
     allow_out_of_order: bool = False,
-    allow_data_loss: bool = False,
+    allow_data_loss: bool | str = False,
+    allow_value_changes: str | None = None,
     rehearse: bool = False,
     check: bool = False,
     confirm: bool = False,
@@ -76,13 +96,18 @@ def apply(
     """Apply all pending migrations, in order.
 
     Each one commits together with its row in the history, or leaves nothing
-    behind. With Invoke's own --dry (`inv --dry db.migrate`) the plan is printed
-    and nothing is touched.
+    behind. One that would lose rows, or change amounts of money, is undone,
+    unless it is named with a flag or in the file itself:
+    `-- hoox: allow-data-loss trades`, `-- hoox: allow-value-changes trades.price`.
+    With Invoke's own --dry (`inv --dry db.migrate`) the plan is printed and
+    nothing is touched.
 
-    JSON: database, applied [{name, seconds}], version (the last migration's
+    JSON: database, applied [{name, seconds, effects [{table, column, what,
+    rows}]}], version (the last migration's
     name), recovery_point (where anything was applied), seconds. With --dry:
     pending [name].
     """
+    consent = read_consent(command, allow_data_loss, allow_value_changes)
     if not rehearse and (check or confirm):
         raise Refused(f"--{'check' if check else 'confirm'} only goes with --rehearse.", "Leave it out.")
     with command.ledger() as database:
@@ -94,7 +119,7 @@ def apply(
             database,
             to=to,
             allow_out_of_order=allow_out_of_order,
-            allow_data_loss=allow_data_loss,
+            consent=consent,
             check=check,
             confirm=confirm,
         ):
@@ -104,7 +129,7 @@ def apply(
             database,
             to=to,
             allow_out_of_order=allow_out_of_order,
-            allow_data_loss=allow_data_loss,
+            consent=consent,
         )
         did = (
             f"Applied {terminal.count(len(applied), 'migration')} to"
@@ -114,7 +139,7 @@ def apply(
         command.done(
             f"{did} {database.label}",
             database=database.label,
-            applied=[asdict(one) for one in applied],
+            applied=[asdict(migration) for migration in applied],
             version=status.version,
         )
 
@@ -125,7 +150,7 @@ def _rehearsed(
     *,
     to: str | None,
     allow_out_of_order: bool,
-    allow_data_loss: bool,
+    consent: migrations.Consent,
     check: bool,
     confirm: bool,
 ) -> bool:
@@ -137,23 +162,23 @@ def _rehearsed(
                 command.migrations,
                 to=to,
                 allow_out_of_order=allow_out_of_order,
-                allow_data_loss=allow_data_loss,
+                consent=consent,
                 progress=progress,
             )
     except HooxError:
         terminal.note(f"On a copy of {database.label}, which was not touched itself:")
         raise
-    for one in found.applied:
-        command.say(f"On a copy: applied {one.name} ({terminal.duration(one.seconds)})")
+    for migration in found.applied:
+        _tell(command, migration, "On a copy: applied")
     if not command.json and found.applied:
         rows = [
             (
-                one.table,
-                "-" if one.before is None else one.before,
-                "-" if one.after is None else one.after,
-                "; ".join(one.schema) or "-",
+                effect.table,
+                "-" if effect.before is None else effect.before,
+                "-" if effect.after is None else effect.after,
+                "; ".join(effect.schema) or "-",
             )
-            for one in found.effects
+            for effect in found.effects
         ]
         print_table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
     if check or not found.applied:
@@ -161,8 +186,8 @@ def _rehearsed(
         command.done(
             f"Rehearsed {done} on a copy of {database.label}; the copy is sound",
             database=database.label,
-            rehearsed=[asdict(one) for one in found.applied],
-            tables=[asdict(one) for one in found.effects],
+            rehearsed=[asdict(applied) for applied in found.applied],
+            tables=[asdict(effect) for effect in found.effects],
         )
         return False
     terminal.confirm(
@@ -188,7 +213,7 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
     )
 
 
-@ledger_task({"check": "Exit with 1 when anything is pending or wrong."})
+@ledger_task({"check": "Exit with 1 when anything is pending or wrong."}, called="db.migrate.status")
 def status(command: Command, check: bool = False) -> None:
     """List all migrations: applied (and when), pending, or what is wrong.
 
@@ -235,6 +260,7 @@ def status(command: Command, check: bool = False) -> None:
         "message": "What the migration does; becomes the file's name.",
     },
     positional=("message",),
+    called="db.migrate.new",
     without=("remote", "preview", "path"),
 )
 def new(command: Command, message: str) -> None:
@@ -272,6 +298,7 @@ def new(command: Command, message: str) -> None:
         "forget": "Take a recorded name whose file is gone out of the history.",
     },
     positional=("name",),
+    called="db.migrate.mark",
 )
 def mark(command: Command, name: str, forget: bool = False) -> None:
     """Record a migration as applied without running it.
@@ -302,30 +329,28 @@ def check(command: Command) -> None:
     [{type, name, what, expected, actual}].
     """
     with command.ledger() as database:
-        current = command.migrations.status(database)
-        drift = command.migrations.drift(current)
-        wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
+        found = command.migrations.check(database)
         if command.json:
             print_document(
                 {
                     "database": database.label,
-                    "version": current.version,
-                    "agrees": not wrong and not drift,
-                    "migrations": [entry_document(entry) for entry in current.entries],
-                    "differences": [asdict(one) for one in drift],
+                    "version": found.status.version,
+                    "agrees": found.agrees,
+                    "migrations": [entry_document(entry) for entry in found.status.entries],
+                    "differences": [asdict(difference) for difference in found.differences],
                 }
             )
         else:
-            for entry in wrong:
+            for entry in found.wrong:
                 command.say(f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip())
-            for one in drift:
-                command.say(str(one))
-        if wrong or drift:
-            things = terminal.count(len(wrong) + len(drift), "difference")
-            pending = any(entry.state is migrations.State.PENDING for entry in wrong)
-            rest = len(wrong) + len(drift) > sum(entry.state is migrations.State.PENDING for entry in wrong)
-            remedies = ["Apply what is pending with `inv db.migrate`."] * pending
-            remedies += ["Write a migration that brings files and ledger together."] * rest
+            for difference in found.differences:
+                command.say(str(difference))
+        if not found.agrees:
+            number = len(found.wrong) + len(found.differences)
+            things = terminal.count(number, "difference")
+            pending = sum(entry.state is migrations.State.PENDING for entry in found.wrong)
+            remedies = ["Apply what is pending with `inv db.migrate`."] * (pending > 0)
+            remedies += ["Write a migration that brings files and ledger together."] * (number > pending)
             raise HooxError(f"{database.label} is not what its migrations say: {things}.", " ".join(remedies))
         if not command.json:
-            command.done(f"{database.label} is what its migrations say, {current.version or 'none'}")
+            command.done(f"{database.label} is what its migrations say, {found.status.version or 'none'}")

@@ -52,7 +52,7 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
             f"This brings {database.label} back to {since}; what was written since is lost.",
             confirmed=confirm,
         )
-        command.keep_way_back(database, f"undo to {point.id}")
+        command.cause = f"undo to {point.id}"
         undoing.undo_to(database, settings.snapshots_dir, point)
         command.done(
             f"Brought {database.label} back to {since}",

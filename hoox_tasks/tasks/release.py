@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
+from hoox_tasks.tasks.migrate import read_consent
 
 with lazy_imports():
     from hoox_tasks import backups as backing_up
@@ -33,9 +32,11 @@ with lazy_imports():
         "summary": "Append the receipt as Markdown to this file; $GITHUB_STEP_SUMMARY where that is set.",
         "artifact": "What a workflow calls the place where it keeps the backup, for the receipt.",
         "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
-        "allow-data-loss": "Let a migration lose rows, where otherwise it would be undone.",
+        "allow-data-loss": "Let migrations lose rows and values: of the tables named, or of any.",
+        "allow-value-changes": "Let migrations change these amounts: trades.price, or all of a table.",
     },
     iterable=("smoke",),
+    optional=("allow_data_loss",),
 )
 def release(
     command: Command,
@@ -44,7 +45,8 @@ def release(
     summary: str | None = None,
     artifact: str = "",
     allow_out_of_order: bool = False,
-    allow_data_loss: bool = False,
+    allow_data_loss: bool | str = False,
+    allow_value_changes: str | None = None,
 ) -> None:
     """Migrate as a release does: back up, rehearse on a copy, apply, check, query.
 
@@ -53,44 +55,42 @@ def release(
     (`inv --dry db.release`) it ends with the rehearsal and keeps no backup.
 
     JSON: the receipt: database, outcome (released, rehearsed, nothing pending,
-    failed), version, pending [name], applied [{name, seconds}], not_applied
-    [name], uncertain, backup {path, bytes, sha256, rows}, artifact, rehearsal
-    [{table, before, after (rows; null: no such table), schema [change]}], extra
-    [object], tables {name: rows}, smoke [{sql, rows, value}], way_back
-    [command], steps [{name, seconds}], failed_in, problem, detail, remedy,
-    seconds.
+    failed), version, pending [name], applied [{name, seconds, effects
+    [{table, column, what, rows}]}], not_applied [name], uncertain, backup
+    {path, bytes, sha256, rows}, artifact, rehearsal [{table, before, after
+    (rows; null: no such table), schema [change]}], changes [{table, column,
+    what, rows}], extra [object], tables {name: rows}, smoke [{sql, rows,
+    value}], way_back [command], steps [{name, seconds}], failed_in, problem,
+    detail, remedy, seconds.
     """
-    receipt = receipts.Receipt("the ledger", "failed", failed_in="plan")
+    course: releasing.Release | None = None
     error: BaseException | None = None
     try:
         settings = command.settings
         folder = Path(backups).expanduser().absolute() if backups else settings.backups_dir
         with command.ledger() as database:
-            course = releasing.Release(
-                database,
-                command.migrations,
+            policy = releasing.Policy(
                 folder,
-                smoke=smoke or (),
-                restore=_restore(command, artifact),
-                keep_way_back=lambda: _way_back(command, database, artifact),
-                tell=terminal.note if command.json else command.say,
-                dry=command.dry,
-                allow_out_of_order=allow_out_of_order,
-                allow_data_loss=allow_data_loss,
+                tuple(smoke or ()),
+                read_consent(command, allow_data_loss, allow_value_changes),
+                allow_out_of_order,
+                command.dry,
             )
-            receipt = course.receipt
-            try:
-                course.run()
-            finally:
-                receipt = replace(course.receipt, artifact=artifact)
+            reporter = _Reporter(command, database, artifact)
+            course = releasing.Release(database, command.migrations, policy, reporter)
+            course.run()
     except BaseException as raised:
         error = raised
         raise
     finally:
-        _tell(command, _with(receipt, error), error, summary or os.environ.get("GITHUB_STEP_SUMMARY"))
+        begun = receipts.Receipt("the ledger", "failed", failed_in="plan")
+        receipt = _with(course.receipt if course else begun, artifact, error)
+        _tell(command, receipt, error, summary or os.environ.get("GITHUB_STEP_SUMMARY"))
 
 
-def _with(receipt: receipts.Receipt, error: BaseException | None) -> receipts.Receipt:
+def _with(receipt: receipts.Receipt, artifact: str, error: BaseException | None) -> receipts.Receipt:
+    """Give the receipt with the artifact's name, and with what ended the release."""
+    receipt = replace(receipt, artifact=artifact)
     if error is None:
         return receipt
     if isinstance(error, HooxError):
@@ -98,30 +98,39 @@ def _with(receipt: receipts.Receipt, error: BaseException | None) -> receipts.Re
     return replace(receipt, problem=f"It was ended ({type(error).__name__}).")
 
 
-def _restore(command: Command, artifact: str) -> Callable[[Path], list[str]]:
-    """Write the commands of the way back, for the ledger that this task was given."""
+class _Reporter:
+    """Says how a release goes, and words the commands that take it back, for the ledger of this task."""
 
-    def commands(path: Path) -> list[str]:
-        # The folder of a runner is gone with it; who restores has the artifact's file beside him.
-        file = path.name if artifact else command.shown(path)
-        return [shlex.join(["inv", "db.restore", file, *command.flags])]
+    def __init__(self, command: Command, database: Database, artifact: str) -> None:
+        self._command = command
+        self._database = database
+        self._artifact = artifact
 
-    return commands
+    def say(self, text: str) -> None:
+        if self._command.json:
+            terminal.note(text)
+        else:
+            self._command.say(text)
 
+    def restore_commands(self, backup: Path) -> list[str]:
+        # The folder of a runner is gone with it; who restores has the artifact's file at hand.
+        file = backup.name if self._artifact else self._command.shown(backup)
+        return [terminal.worded(shlex.join(["inv", "db.restore", file, *self._command.flags]))]
 
-def _way_back(command: Command, database: Database, artifact: str) -> list[str]:
-    """Take a recovery point, and write the command that goes back to it, from here or from anywhere."""
-    command.keep_way_back(database, "db.release")
-    point = command.way_back
-    if point is None:
-        return []
-    if not artifact:
-        return [command.undo]
-    # The file that undo reads is gone with the runner; D1 itself knows the bookmark, for 30 days.
-    words = ["npx", "wrangler", "d1", "time-travel", "restore", database.name, f"--bookmark={point.mark}"]
-    if "--env" in command.flags:
-        words.append(f"--env={command.flags[command.flags.index('--env') + 1]}")
-    return [shlex.join(words)] if command.settings.remote else []
+    def recovery_commands(self) -> list[str]:
+        """Word the command that goes back to this release's recovery point, from here or from anywhere."""
+        command = self._command
+        point = command.point
+        if point is None:
+            return []
+        if not self._artifact:
+            return [command.undo]
+        # The file that undo reads is gone with the runner; D1 itself knows the bookmark, for 30 days.
+        words = ["npx", "wrangler", "d1", "time-travel", "restore", self._database.name]
+        words.append(f"--bookmark={point.mark}")
+        if "--env" in command.flags:
+            words.append(f"--env={command.flags[command.flags.index('--env') + 1]}")
+        return [shlex.join(words)] if command.settings.remote else []
 
 
 def _tell(
@@ -139,7 +148,7 @@ def _tell(
         except OSError as problem:
             terminal.note(f"The summary {summary} cannot be written: {problem.strerror}.")
     if command.json:
-        print_document({**asdict(receipt), "seconds": round(command.seconds, 6)})
+        command.print({**asdict(receipt), "seconds": round(command.seconds, 6)})
         return
     if error is not None:
         applied = ", ".join(one.name for one in receipt.applied) or "nothing"
@@ -151,10 +160,10 @@ def _tell(
         command.say(f"Backup: {command.shown(Path(receipt.backup.path))}{kept}.")
     for line in receipt.way_back:
         command.say(f"The way back, which loses what was written since: {line}")
-    command.way_back = None  # It has been told.
     if error is None:
         did = {"rehearsed": "Rehearsed a release of", "nothing pending": "Nothing to release on"}
-        command.done(f"{did.get(receipt.outcome, 'Released')} {receipt.database}")
+        seconds = terminal.duration(command.seconds)
+        command.say(f"{did.get(receipt.outcome, 'Released')} {receipt.database} ({seconds}).")
 
 
 @ledger_task({"confirm": "Do it without asking where it could not be undone."}, without=("remote",))
@@ -189,14 +198,13 @@ def pull(command: Command, confirm: bool = False) -> None:
         with (
             checked as backup,
             closing(open_database(here, create=True)) as database,
+            command.guarded(database),
         ):
-            command.keep_way_back(database, "db.pull")
-            if command.way_back is None and database.schema():
+            if not here.keep_snapshots and database.schema():
                 terminal.confirm(
                     database.name, f"This replaces {database.label} for good.", confirmed=confirm
                 )
             backing_up.restore(database, backup)
-            command.prune_ways_back(database)
             rows = backup.scratch.rows
             command.done(
                 f"Filled {database.label} with {terminal.count(rows, 'row')} of {source.label}",

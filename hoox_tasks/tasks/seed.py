@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
@@ -16,30 +17,41 @@ with lazy_imports():
     from hoox_tasks import ledger, seeding
     from hoox_tasks.config import moments
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _AT_FIRST = "demo"
 
 
-def seed_at_first(
-    command: Command, database: Database, scenario: str | None, *, confirm: bool
-) -> dict[str, int]:
-    """Seed a ledger that holds no trades yet; one that does is left alone.
+def read_scenario(command: Command, name: str | None) -> seeding.Scenario | None:
+    """Read the scenario that `inv db.apply` fills an empty ledger with; None where it fills none.
 
-    A remote ledger gets made-up rows only where a scenario is named and confirmed.
+    A remote ledger gets made-up rows only where a scenario is named. Raises `Refused` for a misspelt name.
     """
-    if command.settings.remote and scenario is None:
-        return {}
-    if ledger.holds_trades(database):
-        if scenario:
-            raise Refused(
-                f"{database.label} holds trades already.", "Leave --scenario out, or reset it first."
-            )
-        return {}
+    if command.settings.remote and name is None:
+        return None
+    return seeding.load_scenario(name or _AT_FIRST, command.settings.fixtures_dirs)
+
+
+def confirm_rows(command: Command, database: Database, *, confirm: bool) -> None:
+    """Go on only if made-up rows may go into this ledger: a remote one asks; raises `Refused`."""
     if command.settings.remote:
         terminal.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
-    loaded = seeding.load_scenario(scenario or _AT_FIRST, command.settings.fixtures_dirs)
-    command.keep_way_back(database, "db.apply")
-    with terminal.progress("Seeding") as progress:
-        return ledger.seed(database, loaded, progress=progress)
+
+
+def fill(
+    database: Database,
+    scenario: seeding.Scenario,
+    *,
+    seed: int | None = None,
+    start: datetime | None = None,
+    scale: float = 1,
+) -> dict[str, int] | None:
+    """Fill a ledger; returns the rows of each table, None where it holds trades already."""
+    with terminal.progress("Seeding") as progress, database.holding():
+        if ledger.holds_trades(database):
+            return None
+        return ledger.seed(database, scenario, seed=seed, start=start, scale=scale, progress=progress)
 
 
 @ledger_task(
@@ -66,10 +78,9 @@ def seed(
     loaded = seeding.load_scenario(scenario, command.settings.fixtures_dirs)
     moment, factor = moments.parse_moment(start) if start else None, _factor(scale)
     with command.ledger() as database:
+        taken = Refused(f"{database.label} holds trades already.", "Reset it first, or name another --path.")
         if ledger.holds_trades(database):
-            raise Refused(
-                f"{database.label} holds trades already.", "Reset it first, or name another --path."
-            )
+            raise taken
         if command.dry:
             total = sum(seeding.counts(loaded, factor).values())
             command.done(
@@ -79,13 +90,10 @@ def seed(
                 tables=seeding.counts(loaded, factor),
             )
             return
-        if command.settings.remote:
-            terminal.confirm(
-                database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm
-            )
-        command.keep_way_back(database, "db.seed")
-        with terminal.progress("Seeding") as progress:
-            counts = ledger.seed(database, loaded, seed=seed, start=moment, scale=factor, progress=progress)
+        confirm_rows(command, database, confirm=confirm)
+        counts = fill(database, loaded, seed=seed, start=moment, scale=factor)
+        if counts is None:  # Somebody else was faster.
+            raise taken
         command.done(
             f"Seeded {terminal.count(sum(counts.values()), 'row')} of {scenario} into {database.label}",
             database=database.label,

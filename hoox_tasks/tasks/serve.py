@@ -43,6 +43,9 @@ def serve(
     # Each ledger has an id of its own, so that a client of one cannot reach another by mistake.
     database_id = settings.database_id or str(uuid.uuid5(uuid.NAMESPACE_URL, settings.path.as_uri()))
     name = settings.database_name or settings.path.stem
+    if command.dry:
+        command.done(f"Would serve {command.shown(settings.path)} as D1 database {name}")
+        return
     with closing(
         server.create_app(
             settings.path, name=name, database_id=database_id, token=token, strict_splitter=strict_splitter

@@ -31,10 +31,16 @@ def shell(command: Command, write: bool = False) -> None:
     if interactive:
         extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
     with command.ledger() as database:
+        command.cause = "db.shell --write"
+        told = False
 
         def execute(text: str) -> None:
+            nonlocal told
             statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
             ledger_tasks.run(database, statements, [], "table", write=write)
+            if command.point and not told:
+                terminal.note(f"Before this it became recovery point {command.point.id}. {command.advice}")
+                told = True
 
         opened = shells.Shell(
             database, execute, command.settings.migrations_table, mode=" (write)" if write else ""
@@ -65,6 +71,9 @@ def browse(command: Command, port: int = 8001) -> None:
 
     with files.scratch_folder() as folder:
         with command.ledger() as database:
+            if command.dry:
+                command.done(f"Would browse {database.label}")
+                return
             pages = browser.metadata(database, described, {settings.migrations_table, migrations.CHECKSUMS})
             path = settings.path
             if settings.remote:

@@ -22,7 +22,7 @@ from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import Migration, Migrations, Model, history_tables, try_on
+from hoox_tasks.migrations import Migration, Migrations, history_tables, try_on
 from hoox_tasks.migrations.files import leading_number
 from hoox_tasks.testing.ledgers import LedgerFactory
 from hoox_tasks.testing.templates import Recipe
@@ -78,7 +78,7 @@ def test_numbering(hoox_recipe: Recipe, hoox_migrations: Migrations) -> None:
 
 def test_rules(hoox_migrations: Migrations) -> None:
     """Every migration keeps D1's rules: it would run there."""
-    with closing(Model([])) as model:
+    with closing(EmptyLedger()) as model:
         model.run(history_tables(hoox_migrations.table))
         for migration in hoox_migrations.files:
             try:

@@ -29,6 +29,11 @@ class Column:
     refers: str = ""
 
     @property
+    def is_amount(self) -> bool:
+        """Whether the column holds money or goods: its unit is a currency or an asset, or a rate of them."""
+        return "currency" in self.unit or "asset" in self.unit
+
+    @property
     def sentence(self) -> str:
         """The description with the unit behind it."""
         return f"{self.description} Unit: {self.unit}." if self.unit else self.description
@@ -57,6 +62,16 @@ def read_dictionary(folder: Path | None = None) -> dict[str, Table]:
         raise Refused(
             f"{path} is no data dictionary: {error}.", "See the comment at the top of the bundled one."
         ) from error
+
+
+def amounts(dictionary: dict[str, Table]) -> frozenset[str]:
+    """Give the columns that hold amounts, as `table.column`."""
+    return frozenset(
+        f"{name}.{column}"
+        for name, table in dictionary.items()
+        for column, meaning in table.columns.items()
+        if meaning.is_amount
+    )
 
 
 def _table(table: dict[str, Any]) -> Table:

@@ -26,11 +26,28 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations import MigrationFailed, Migrations
 from hoox_tasks.release.receipt import Receipt
-from hoox_tasks.release.run import Release
+from hoox_tasks.release.run import Policy, Release
 from hoox_tasks.release.summary import annotation, markdown
+from hoox_tasks.views.dictionary import amounts, read_dictionary
 
 TABLE = "d1_migrations"
 GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"
+
+
+class Reporter:
+    """Notes what it is told, and knows two commands."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+
+    def restore_commands(self, backup: Path) -> list[str]:
+        return [f"restore {backup.name}"]
+
+    def recovery_commands(self) -> list[str]:
+        return []
 
 
 class Workspace:
@@ -64,9 +81,9 @@ class Workspace:
         path.write_text(text)
         return path
 
-    def release(self, **options: Any) -> Release:
-        options = {"restore": lambda path: [f"restore {path.name}"], **options}
-        return Release(self.ledger, Migrations(self.files), self.folder / "backups", **options)
+    def release(self, reporter: Reporter | None = None, **policy: Any) -> Release:
+        chosen = Policy(self.folder / "backups", **policy)
+        return Release(self.ledger, Migrations(self.files), chosen, reporter or Reporter())
 
     @property
     def dump(self) -> list[str]:
@@ -102,7 +119,7 @@ def test_the_first_release_makes_the_ledger(tmp_path: Path) -> None:
     """A database that is new, with nothing in it, is released to like any other."""
     files = migrations.discover(bundled("migrations"))
     with closing(LocalDatabase(tmp_path / "new.sqlite", create=True)) as ledger:
-        receipt = Release(ledger, Migrations(files), tmp_path).run()
+        receipt = Release(ledger, Migrations(files), Policy(tmp_path), Reporter()).run()
         assert [one.name for one in receipt.applied] == [file.name for file in files]
         assert receipt.tables["trades"] == 0
         assert receipt.way_back == (), "an empty backup cannot be restored"
@@ -159,10 +176,30 @@ def test_rows_go_only_where_that_is_allowed(workspace: Workspace) -> None:
     with pytest.raises(MigrationFailed, match="would lose rows"):
         workspace.release().run()
     assert workspace.dump == before
-    receipt = workspace.release(allow_data_loss=True).run()
+    receipt = workspace.release(consent=migrations.consent(data_loss=True)).run()
     (effect,) = (one for one in receipt.rehearsal if one.table == "trades")
     assert (effect.before, effect.after, receipt.tables["trades"]) == (3, 1, 1)
     assert list(workspace.ledger.query("SELECT id FROM trades")) == [("t0",)]
+
+
+def test_amounts_are_asked_for_and_told(workspace: Workspace) -> None:
+    """A release that changes prices stops in the rehearsal, unless they are named; then the receipt counts them."""
+    workspace.ledger.connection.execute("UPDATE trades SET price = 5")
+    workspace.write("0003_round.sql", "UPDATE trades SET price = price + 1 WHERE id <> 't0';")
+    asked = {"amounts": amounts(read_dictionary(workspace.folder / "migrations"))}
+    before = workspace.dump
+    release = workspace.release(consent=migrations.consent(**asked))
+    with pytest.raises(MigrationFailed, match=r"trades\.price: 2 rows changed") as caught:
+        release.run()
+    assert "--allow-value-changes=trades.price" in caught.value.remedy
+    assert (release.receipt.failed_in, workspace.dump) == ("rehearsal", before)
+    reporter = Reporter()
+    allowed = migrations.consent(value_changes="trades.price", **asked)
+    receipt = workspace.release(reporter, consent=allowed).run()
+    assert list(map(str, receipt.changes)) == ["trades.price: 2 rows changed"]
+    assert receipt.applied[0].effects == receipt.changes
+    assert "  trades.price: 2 rows changed" in reporter.told
+    assert "- `trades.price: 2 rows changed`" in markdown(receipt)
 
 
 def test_a_ledger_of_free_rules_is_rehearsed_by_them(workspace: Workspace) -> None:
@@ -171,7 +208,9 @@ def test_a_ledger_of_free_rules_is_rehearsed_by_them(workspace: Workspace) -> No
     with pytest.raises(MigrationFailed, match="sqlite_version"):
         workspace.release().run()
     with closing(LocalDatabase(workspace.folder / "ledger.sqlite", strict=False)) as free:
-        receipt = Release(free, Migrations(workspace.files, strict=False), workspace.folder / "backups").run()
+        receipt = Release(
+            free, Migrations(workspace.files, strict=False), Policy(workspace.folder / "backups"), Reporter()
+        ).run()
     assert (receipt.outcome, receipt.tables["x"]) == ("released", 1)
 
 
@@ -258,12 +297,13 @@ def test_what_came_between_stops_it_half_way_and_is_told(workspace: Workspace) -
     workspace.write("0003_note.sql", GOOD)
     workspace.write("0004_one.sql", "CREATE UNIQUE INDEX one ON trades (symbol) WHERE symbol <> 'BTCUSDT';")
 
-    def meanwhile(told: str) -> None:
-        if told.startswith("Rehearsed"):
-            workspace.trade(8, "ETHUSDT")
-            workspace.trade(9, "ETHUSDT")
+    class Meanwhile(Reporter):
+        def say(self, text: str) -> None:
+            if text.startswith("Rehearsed"):
+                workspace.trade(8, "ETHUSDT")
+                workspace.trade(9, "ETHUSDT")
 
-    release = workspace.release(tell=meanwhile)
+    release = workspace.release(Meanwhile())
     with pytest.raises(MigrationFailed, match="UNIQUE"):
         release.run()
     receipt = release.receipt

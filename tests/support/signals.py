@@ -41,7 +41,7 @@ def ends(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     sent = time.monotonic()
     process.send_signal(number)
     err = finished(process)
-    assert err.decode().strip() == "Interrupted; nothing was left half done."
+    assert err.decode().strip() == "Interrupted; nothing was changed."
     assert process.returncode == 130
     assert time.monotonic() - sent < SOON
 
