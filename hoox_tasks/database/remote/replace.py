@@ -90,7 +90,7 @@ class Replacement:
 
     def compare(self, copy: Path) -> None:
         """Compare what the script could not; raises `HooxError` where it differs, or cannot be compared."""
-        tables = [table for table in self._unproven if table.kind == "table"]
+        tables = self._unproven
         if not tables:
             return
         name = self._database.name
@@ -119,6 +119,7 @@ class Replacement:
         """Write the script, but for the guards before it."""
         with source.snapshot() as snapshot:
             tables, schema, _ = read_tables_and_schema(snapshot)
+            _check_schema(schema)
             chosen = choose_tables(tables, self._tables)
             here, objects = self._moment.found, self._moment.objects
             if self._moment.spent:
@@ -266,6 +267,16 @@ def _expect(
         if last != content.counts[table.name]:
             return None
     return content.answers
+
+
+def _check_schema(schema: Iterable[SchemaObject]) -> None:
+    """Raise `Refused` where what a file has as an object's definition is more than that."""
+    for item in schema:
+        if len(sql.split(item.sql)) != 1 or sql.first_word(item.sql) != "CREATE":
+            raise Refused(
+                f"The {item.type} {item.name} of the backup is defined by more than one CREATE statement.",
+                "Do not rely on this file: somebody has tampered with its schema.",
+            )
 
 
 def _write_deletions(
