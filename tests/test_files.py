@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import shutil
-import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,36 +17,10 @@ import pytest
 
 from hoox_tasks import files
 from hoox_tasks.errors import Refused
+from tests.support.processes import full_disk, killed_after, run_at_once
+from tests.support.programs import program
 
 SECONDS = 60
-SAME_PID = "import os; os.getpid = lambda: 7\n"
-"""Begins a program that has the process id of every other such program, as in containers."""
-
-
-def run_at_once(programs: list[str], *arguments: Path) -> list[str]:
-    """Run Python programs at the same time, all with one process id; gives what each printed."""
-    prelude = (
-        f"{SAME_PID}import sys\nfrom pathlib import Path\nfrom hoox_tasks import files\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-    )
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", prelude + program, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for program in programs
-    ]
-    for process in running:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    with ThreadPoolExecutor(len(running)) as pool:
-        ended = list(pool.map(lambda process: process.communicate("\n", timeout=SECONDS), running))
-    for process, (_, complaint) in zip(running, ended, strict=True):
-        assert process.returncode == 0, complaint
-    return [printed for printed, _ in ended]
 
 
 def mode(path: Path) -> int:
@@ -64,32 +34,6 @@ def umask(value: int) -> Iterator[None]:
         yield
     finally:
         os.umask(former)
-
-
-@contextmanager
-def killed_while(program: str, *arguments: Path) -> Iterator[None]:
-    """Kill a Python program when it has said `ready`."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        try:
-            yield
-        finally:
-            process.kill()
-
-
-@contextmanager
-def full_disk(room: int) -> Iterator[None]:
-    """Let no file become larger than so many bytes."""
-    usual, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 # -------------------------------------------------------------------------------------- written whole
@@ -255,13 +199,7 @@ def test_a_link_whose_answer_was_lost_is_recognised(tmp_path: Path, monkeypatch:
 
 def test_many_reserve_one_name_at_once(tmp_path: Path) -> None:
     """Processes with one id that write the same name at once get a file each, with what they wrote."""
-    program = (
-        "for number in range(25):\n"
-        "    with files.draft(Path(sys.argv[1]) / 'db-backup-x.sql') as draft:\n"
-        "        draft.output.write(f'{MINE}.{number}'.encode())\n"
-        "        print(draft.reserve(companion='.json'), f'{MINE}.{number}')\n"
-    )
-    printed = run_at_once([f"MINE = {mine}\n{program}" for mine in range(4)], tmp_path)
+    printed = run_at_once(tmp_path, *(("reserve", str(mine)) for mine in range(4)))
     lines = "".join(printed).splitlines()
     assert len(lines) == 100
     assert {line.split()[0]: line.split()[1] for line in lines} == {
@@ -271,13 +209,10 @@ def test_many_reserve_one_name_at_once(tmp_path: Path) -> None:
 
 def test_numbers_are_given_once(tmp_path: Path) -> None:
     """Processes with one id that draw numbers of one folder at once never get the same, and leave few files."""
-    program = (
-        "for _ in range(50):\n"
-        "    number = files.next_number(Path(sys.argv[1]))\n"
-        "    print(number.value, flush=True)\n"
-        "    number.close()\n"
-    )
-    printed = [list(map(int, text.split())) for text in run_at_once([program] * 4, tmp_path)]
+    printed = [
+        list(map(int, text.split()))
+        for text in run_at_once(tmp_path, *(("number", str(mine)) for mine in range(4)))
+    ]
     assert all(numbers == sorted(numbers) for numbers in printed)
     every = [number for numbers in printed for number in numbers]
     assert len(set(every)) == len(every) == 200
@@ -287,12 +222,11 @@ def test_numbers_are_given_once(tmp_path: Path) -> None:
 
 def test_a_number_is_in_use_until_it_is_closed(tmp_path: Path) -> None:
     """Whether the one who drew a number is still at work is known, here and in other processes."""
-    ask = f"print(files.number_in_use(Path({str(tmp_path)!r}), 8))"
     number = files.next_number(tmp_path, above=7)
     assert number.value == 8
-    assert (files.number_in_use(tmp_path, 8), run_at_once([ask])) == (True, ["True\n"])
+    assert (files.number_in_use(tmp_path, 8), run_at_once(tmp_path, ("ask", "8"))) == (True, ["True\n"])
     number.close()
-    assert (files.number_in_use(tmp_path, 8), run_at_once([ask])) == (False, ["False\n"])
+    assert (files.number_in_use(tmp_path, 8), run_at_once(tmp_path, ("ask", "8"))) == (False, ["False\n"])
     assert files.number_in_use(tmp_path, 3) is False
 
 
@@ -314,13 +248,7 @@ def test_a_number_whose_file_is_gone_is_not_given_again(
 
 def test_what_a_killed_task_left_is_removed(tmp_path: Path) -> None:
     """A killed task's half file and scratch folder go with the next task, however young they are."""
-    write = (
-        "import sys, time\nfrom pathlib import Path\nfrom hoox_tasks import files\n"
-        "folder = Path(sys.argv[1])\n"
-        "with files.scratch_folder(folder) as scratch, files.draft(folder / 'out.sql') as draft:\n"
-        "    (scratch / 'big').write_bytes(b'x')\n    print('ready', flush=True)\n    time.sleep(60)\n"
-    )
-    with killed_while(write, tmp_path):
+    with killed_after([*program("at_rest"), "write", str(tmp_path)]):
         before = sorted(path.name for path in tmp_path.iterdir())
         with files.scratch_folder(tmp_path), files.written_whole(tmp_path / "out.sql") as file:
             file.write(b"mine")
@@ -350,13 +278,7 @@ def test_what_is_in_use_stays_whatever_the_clock_says(
 
 def test_scratch_folders_made_at_once_all_live(tmp_path: Path) -> None:
     """However many tasks begin at once, none takes the folder of another for abandoned."""
-    program = (
-        "for _ in range(60):\n"
-        "    with files.scratch_folder(Path(sys.argv[1])) as a, files.scratch_folder(Path(sys.argv[1])) as b:\n"
-        "        (a / 'x').write_text('x'); (b / 'x').write_text('x')\n"
-        "        assert (a / 'x').exists() and (b / 'x').exists()\n"
-    )
-    run_at_once([program] * 4, tmp_path)
+    run_at_once(tmp_path, *(("scratch", str(mine)) for mine in range(4)))
     assert list(tmp_path.iterdir()) == []
 
 

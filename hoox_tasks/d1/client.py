@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -132,8 +132,18 @@ class D1Client(Connection):
         """
         return transfer.download(self, url, target, progress)
 
-    def import_file(self, source: Path | bytes, *, progress: Progress | None = None) -> Import:
+    def import_file(
+        self,
+        source: Path | bytes,
+        *,
+        head: bytes = b"",
+        begun: Callable[[], None] = lambda: None,
+        progress: Progress | None = None,
+    ) -> Import:
         """Run a file of SQL through D1's import: uploaded, ingested whole or not at all.
+
+        `head` is SQL to run before it. `begun` is called right before D1 is told to run it: what fails
+        earlier has changed nothing.
 
         The import uses SQLite's own way to find the end of a statement, so that triggers are safe. The
         last statement must end with a semicolon. A comment that is never the same twice is appended, or
@@ -143,7 +153,7 @@ class D1Client(Connection):
         Raises `StatementError` where a statement fails (nothing is kept then), and `RemoteError`, with
         `ambiguous` set where the import may have happened.
         """
-        return transfer.import_file(self, source, progress)
+        return transfer.import_file(self, source, head, begun, progress)
 
     # -- Time Travel ------------------------------------------------------------------------------
 

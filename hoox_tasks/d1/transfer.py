@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,12 +85,18 @@ def download(connection: Connection, url: str, target: IO[bytes], progress: Prog
     return connection.request_signed("GET", url, take)
 
 
-def import_file(connection: Connection, source: Path | bytes, progress: Progress | None) -> Import:
+def import_file(
+    connection: Connection,
+    source: Path | bytes,
+    head: bytes,
+    begun: Callable[[], None],
+    progress: Progress | None,
+) -> Import:
     """Run a file of SQL through D1's import; see `D1Client.import_file`."""
-    nonce = f"\n-- import {secrets.token_hex(16)}\n".encode()
+    parts = _Parts(head, source, f"\n-- import {secrets.token_hex(16)}\n".encode())
     digest = hashlib.md5(usedforsecurity=False)
     size = 0
-    for chunk in _chunks(source, nonce):
+    for chunk in parts:
         digest.update(chunk)
         size += len(chunk)
     etag = digest.hexdigest()
@@ -101,7 +108,8 @@ def import_file(connection: Connection, source: Path | bytes, progress: Progress
             f"D1 did not say where to upload the file to import: {reason}.",
             "Wait until no other import or export of this database runs, then try again.",
         )
-    _upload(connection, url, source, nonce, size, etag, progress)
+    _upload(connection, url, parts, size, etag, progress)
+    begun()
     body = {"action": "ingest", "filename": filename, "etag": etag}
     state = as_dict(connection.request("POST", "/import", json_body=body, write=True))
     for poll in range(MAX_POLLS):
@@ -143,15 +151,14 @@ def _poll(connection: Connection, bookmark: str) -> dict[str, Any]:
 def _upload(
     connection: Connection,
     url: str,
-    source: Path | bytes,
-    nonce: bytes,
+    parts: _Parts,
     size: int,
     etag: str,
     progress: Progress | None,
 ) -> None:
     def content() -> Iterator[bytes]:
         done = 0
-        for chunk in _chunks(source, nonce):
+        for chunk in parts:
             yield chunk
             done += len(chunk)
             if progress is not None:
@@ -164,11 +171,21 @@ def _upload(
     connection.request_signed("PUT", url, check, content=content, size=size)
 
 
-def _chunks(source: Path | bytes, nonce: bytes) -> Iterator[bytes]:
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
-    yield nonce
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is uploaded, in chunks, as often as it is needed: a head, the file, and a mark of its own."""
+
+    head: bytes
+    source: Path | bytes
+    nonce: bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self.head:
+            yield self.head
+        with io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+        yield self.nonce
 
 
 def _import_error(connection: Connection, state: Mapping[str, Any]) -> HooxError:

@@ -9,7 +9,7 @@ passes text on and two connections can work at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -85,6 +85,39 @@ def write_tables(
                 write(_closed(item.sql))
     write(b"COMMIT;\n")
     return {table.name: counts[table.name] for table in chosen if table.name in counts}
+
+
+def write_live_rows(
+    reader: Reader, tables: list[Table], write: Write, *, progress: Progress | None = None
+) -> None:
+    """Write the rows of tables that others may change meanwhile, as INSERT OR REPLACE with their rowids.
+
+    A row that is there from the beginning to the end is written at least once, wherever INSERT OR REPLACE
+    moves it meanwhile: new rowids are larger, and reading goes on until none is left. It may be written
+    more than once, the last time as it was last.
+    """
+    counts = _counts(reader, tables)
+    done, total = 0, sum(counts.values())
+    shadows = {table.name for table in tables if table.kind == "shadow"}
+    for table in tables:
+        if table.kind == "virtual":
+            for text in _virtual_rows(reader, table, tables, shadows):
+                write(text)
+        elif table.kind == "table" and counts[table.name]:
+            for text, rows in _pages(reader, table) if table.rowid else _careful(reader, table, ""):
+                write(text)
+                done += rows
+                if progress:
+                    progress("rows", done, max(done, total))
+    _write_sequences(reader, tables, False, write)
+
+
+def write_live_rows_again(reader: Reader, table: Table, rowids: Sequence[int], write: Write) -> None:
+    """Write those rows of a table, as `write_live_rows` does, that have these rowids now."""
+    for start in range(0, len(rowids), _CHUNK_ROWS):
+        listed = ", ".join(map(str, rowids[start : start + _CHUNK_ROWS]))
+        for text, _ in _careful(reader, table, f"WHERE {table.rowid} IN ({listed})", live=True):
+            write(text)
 
 
 def _encoding(snapshot: Reader) -> bytes:
@@ -197,10 +230,59 @@ class _Ranges:
         return int(as_text(found[0][0])) if found else self._last
 
 
-def _careful(snapshot: Reader, table: Table, which: str) -> Iterator[tuple[bytes, int]]:
+def _pages(reader: Reader, table: Table) -> Iterator[tuple[bytes, int]]:
+    """Yield a table's rows page by page, in the order of their rowids, until a page is not full.
+
+    Whatever is behind the last rowid at that time is in that page: D1 answers a query at one moment.
+    """
+    after, size = "", _CHUNK_ROWS
+    while True:
+        where = f"WHERE {table.rowid} > {after}" if after else ""
+        page = next(reader.map([Statement(_page_query(table, where, size))]))
+        if page is None and size > 1:
+            size = max(1, size // 8)
+            continue
+        if page is None:  # A single row, too long to be put together with anything.
+            one = f"SELECT CAST(min({table.rowid}) AS TEXT) FROM {sql.quote_name(table.name)} {where}"
+            last, taken = as_text(next(iter(reader.stream(Statement(one))))[0]), 1
+            yield from _careful(reader, table, f"WHERE {table.rowid} = {last}", live=True)
+        else:
+            text, number, care, found = page[0]
+            taken = int(str(number))
+            if not taken:
+                return
+            last = as_text(found)
+            if isinstance(text, bytes) and not care and b"\r" not in text and _is_plain(text):
+                yield text, taken
+            else:
+                between = f"{where} AND" if where else "WHERE"
+                yield from _careful(reader, table, f"{between} {table.rowid} <= {last}", live=True)
+            if taken < size:
+                return
+            size = max(
+                1,
+                min(_CHUNK_ROWS, taken * _CHUNK_BYTES // max(len(text) if isinstance(text, bytes) else 0, 1)),
+            )
+        after = last
+
+
+def _page_query(table: Table, where: str, rows: int) -> str:
+    """Ask for some rows as text, how many they are, whether one needs care, and the last rowid."""
+    textual = [sql.quote_name(column) for column in table.columns if column in table.textual]
+    care = " OR ".join(f"instr({name}, char(0)) OR typeof({name}) = 'blob'" for name in textual) or "0"
+    return (
+        f"SELECT group_concat(line, ''), count(*), max(care), CAST(max(place) AS TEXT) FROM"
+        f" (SELECT {_row(table, None, live=True)} AS line, {care} AS care, {table.rowid} AS place"
+        f" FROM {sql.quote_name(table.name)} NOT INDEXED {where} ORDER BY {table.rowid} LIMIT {rows})"
+    )
+
+
+def _careful(
+    snapshot: Reader, table: Table, which: str, *, live: bool = False
+) -> Iterator[tuple[bytes, int]]:
     """Yield rows one by one, each in the plainest form that every reader takes back unchanged."""
     query = (
-        f"SELECT {_row(table, _guarded_text)}, {_row(table, _hex_text)}"
+        f"SELECT {_row(table, _guarded_text, live=live)}, {_row(table, _hex_text, live=live)}"
         f" FROM {sql.quote_name(table.name)} {which}"
     )
     for plain, hexadecimal in snapshot.stream(Statement(query)):
@@ -230,12 +312,14 @@ def _chunk_query(table: Table) -> str:
     )
 
 
-def _row(table: Table, text: Callable[[str], str] | None, extra: str = "") -> str:
+def _row(table: Table, text: Callable[[str], str] | None, extra: str = "", *, live: bool = False) -> str:
     """Write the SQL expression that makes a row's INSERT statement.
 
     `text` makes the expression for a text's literal; without it columns of text affinity are trusted to
-    hold nothing but plain text. `extra` is a column that is written beside the table's own.
+    hold nothing but plain text. `extra` is a column that is written beside the table's own. With `live` the
+    row takes its rowid along, and the place of one that was there before.
     """
+    extra = table.rowid if live else extra
     columns = ([extra] if extra else []) + list(table.columns)
     listed = f"({', '.join(map(sql.quote_name, columns))})" if table.partial or extra else ""
     marks, values = [], []
@@ -243,7 +327,8 @@ def _row(table: Table, text: Callable[[str], str] | None, extra: str = "") -> st
         trusted = text is None and column in table.textual
         marks.append("%Q" if trusted else "%s")
         values.append(sql.quote_name(column) if trusted else _literal(column, text or _guarded_text))
-    head = f"INSERT INTO {sql.quote_name(table.name)}{listed} VALUES(".replace("%", "%%")
+    verb = "INSERT OR REPLACE" if live else "INSERT"
+    head = f"{verb} INTO {sql.quote_name(table.name)}{listed} VALUES(".replace("%", "%%")
     parts = []
     for start in range(0, len(columns), _FORMAT_VALUES):
         end = start + _FORMAT_VALUES

@@ -90,7 +90,8 @@ class Table:
 
     `kind` is table, virtual or shadow. `columns` are those with values of their own (generated ones are
     not). `rowid` is a name by which its rowid can be asked for, empty for none. `parents` are the tables
-    that its foreign keys refer to, `cascades` those of them whose deletions change this one.
+    that its foreign keys refer to, `cascades` those of them whose deletions change this one. `untyped` are
+    the columns that keep a whole REAL as such: those of no declared type, or BLOB.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Table:
     key: tuple[str, ...]
     parents: frozenset[str]
     cascades: frozenset[str] = frozenset()
+    untyped: frozenset[str] = frozenset()
 
     @property
     def module(self) -> str:

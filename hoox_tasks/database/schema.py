@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
 
 from hoox_tasks import sql
 from hoox_tasks.database.drop_order import children_first
 from hoox_tasks.database.interface import SCHEMA_QUERY, Reader, SchemaObject, Statement, Table
 from hoox_tasks.errors import Refused
-from hoox_tasks.values import Value
+from hoox_tasks.values import Row, Value
 
 SEQUENCES = Table(
     "sqlite_sequence", "", "table", ("name", "seq"), frozenset(), False, "rowid", (), frozenset()
@@ -16,17 +18,60 @@ SEQUENCES = Table(
 """Where SQLite keeps the last numbers of AUTOINCREMENT, in a ledger that has such a column."""
 
 
-def read_tables(snapshot: Reader) -> list[Table]:
+_TABLES_QUERY = (
+    # Names are chosen first: nobody may ask about D1's own tables.
+    "WITH listed AS MATERIALIZED (SELECT s.rowid AS place, s.name, s.sql, l.type, l.wr"
+    " FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name AND l.schema = 'main'"
+    r" WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\'"
+    r" AND s.name NOT LIKE '\_cf\_%' ESCAPE '\')"
+    " SELECT place, 'table', 0, name, sql, type, wr FROM listed"
+    " UNION ALL SELECT place, 'column', c.cid, c.name, c.type, c.pk, c.hidden"
+    " FROM listed JOIN pragma_table_xinfo(listed.name) c"
+    " UNION ALL SELECT place, 'key', k.id, k.\"table\", k.on_delete, 0, 0"
+    " FROM listed JOIN pragma_foreign_key_list(listed.name) k"
+    " ORDER BY 1, 3"
+)
+"""Asks for every table, its columns and its foreign keys at once."""
+
+
+def read_tables(reader: Reader) -> list[Table]:
     """Give the ledger's tables in the order in which their rows can be inserted, parents first."""
-    query = (
-        "SELECT s.name, s.sql, l.type, l.wr FROM sqlite_schema s JOIN pragma_table_list l"
-        " ON l.name = s.name AND l.schema = 'main' WHERE s.type = 'table'"
-        r" AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND s.name NOT LIKE '\_cf\_%' ESCAPE '\'"
-        " ORDER BY s.rowid"
-    )
+    return _ordered(reader.stream(Statement(_TABLES_QUERY)))
+
+
+def read_schema(reader: Reader) -> list[SchemaObject]:
+    """Give all objects but the engine's own, as `Database.schema` does, at the reader's moment."""
+    return [SchemaObject(*map(as_text, row)) for row in reader.stream(Statement(SCHEMA_QUERY))]
+
+
+def read_tables_and_schema(
+    reader: Reader, *others: Statement
+) -> tuple[list[Table], list[SchemaObject], list[list[Row]]]:
+    """Give what `read_tables` and `read_schema` do, and the rows of other queries; one request on D1."""
+    statements = [Statement(_TABLES_QUERY), Statement(SCHEMA_QUERY), *others]
+    answers = zip(statements, reader.map(statements), strict=True)
+    # None stands for what is too large to be held at once.
+    tables, objects, *rest = [
+        list(reader.stream(statement)) if rows is None else rows for statement, rows in answers
+    ]
+    return _ordered(tables), [SchemaObject(*map(as_text, row)) for row in objects], rest
+
+
+def _ordered(rows: Iterable[Row]) -> list[Table]:
+    """Make tables of the rows that the query for them gave, parents first."""
+    described: dict[Value, dict[str, list[tuple[Value, ...]]]] = {}
+    for place, kind, _, *details in rows:
+        described.setdefault(place, {"table": [], "column": [], "key": []})[as_text(kind)].append(
+            tuple(details)
+        )
     found = {}
-    for name, ddl, kind, without_rowid in list(snapshot.stream(Statement(query))):
-        table = _table(snapshot, as_text(name), as_text(ddl), as_text(kind), bool(without_rowid))
+    tables = [parts["table"][0] for parts in described.values()]
+    shadows = _shadow_tables([as_text(ddl) for _, ddl, kind, _ in tables if as_text(kind) == "virtual"])
+    for parts in described.values():
+        ((name, ddl, kind, without_rowid),) = parts["table"]
+        if as_text(kind) == "shadow" and shadows is not None and as_text(name).lower() not in shadows:
+            kind = "table"
+        table = _table(name, ddl, kind, without_rowid, parts["column"], parts["key"])
         found[table.name] = table
     graph = {name: table.parents for name, table in found.items()}
     cascades = {name: table.cascades for name, table in found.items()}
@@ -34,18 +79,36 @@ def read_tables(snapshot: Reader) -> list[Table]:
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
-def read_schema(snapshot: Reader) -> list[SchemaObject]:
-    """Give all objects but the engine's own, as `Database.schema` does, at the snapshot's moment."""
-    return [SchemaObject(*map(as_text, row)) for row in snapshot.stream(Statement(SCHEMA_QUERY))]
+def _shadow_tables(definitions: list[str]) -> set[str] | None:
+    """The tables that virtual tables make, in lower case; None where this SQLite lacks a module.
+
+    SQLite goes by names: to it, a user's table `notes_content` is a shadow table of a full-text table `notes`
+    even where that keeps its text elsewhere, and does not make it.
+    """
+    if not definitions:
+        return set()
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        try:
+            for definition in definitions:
+                connection.execute(definition)
+        except sqlite3.Error:
+            return None
+        query = "SELECT lower(name) FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'"
+        return {row[0] for row in connection.execute(query)}
 
 
-def _table(snapshot: Reader, name: str, ddl: str, kind: str, without_rowid: bool) -> Table:
-    columns, textual, key, taken, hidden = [], set(), {}, set(), False
-    described = snapshot.stream(
-        Statement("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid", (name,))
-    )
+def _table(
+    name: Value,
+    ddl: Value,
+    kind: Value,
+    without_rowid: Value,
+    described: Sequence[Row],
+    foreign_keys: Sequence[Row],
+) -> Table:
+    kind = as_text(kind)
+    columns, textual, untyped, key, taken, hidden = [], set(), set(), {}, set(), False
     for column, declared, pk, concealed in described:
-        label = as_text(column)
+        label, type_name = as_text(column), as_text(declared).upper()
         taken.add(label.lower())
         if pk:
             key[int(str(pk))] = label
@@ -53,20 +116,15 @@ def _table(snapshot: Reader, name: str, ddl: str, kind: str, without_rowid: bool
             hidden = hidden or kind != "virtual"
             continue
         columns.append(label)
-        if any(word in as_text(declared).upper() for word in ("CHAR", "CLOB", "TEXT")) and (
-            "INT" not in as_text(declared).upper()
-        ):
+        if any(word in type_name for word in ("CHAR", "CLOB", "TEXT")) and "INT" not in type_name:
             textual.add(label)
-    keys = [
-        (as_text(parent), as_text(action))
-        for parent, action in snapshot.stream(
-            Statement('SELECT "table", on_delete FROM pragma_foreign_key_list(?)', (name,))
-        )
-    ]
+        if not type_name or "BLOB" in type_name:
+            untyped.add(label)
+    keys = [(as_text(parent), as_text(action)) for parent, action, *_ in foreign_keys]
     free = [alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken]
     return Table(
-        name=name,
-        sql=ddl,
+        name=as_text(name),
+        sql=as_text(ddl),
         kind=kind,
         columns=tuple(columns),
         textual=frozenset(textual),
@@ -75,6 +133,7 @@ def _table(snapshot: Reader, name: str, ddl: str, kind: str, without_rowid: bool
         key=tuple(key[place] for place in sorted(key)),
         parents=frozenset(parent for parent, _ in keys),
         cascades=frozenset(parent for parent, action in keys if action != "NO ACTION"),
+        untyped=frozenset(untyped),
     )
 
 
@@ -102,9 +161,26 @@ def choose_tables(found: list[Table], names: Collection[str]) -> list[Table]:
 
 
 def is_contentless(table: Table) -> bool:
-    """Tell whether an FTS5 table keeps its index only, and no text."""
-    words = [token.text for token in sql.tokens(table.sql)]
-    return any(
-        words[place].lower() == "content" and words[place + 1] == "=" and words[place + 2] in {"''", '""'}
-        for place in range(len(words) - 2)
+    """Tell whether a full-text table keeps its index only, and no text."""
+    option = _content_option(table.sql)
+    return option is not None and not sql.unquote_name(option).strip("'")
+
+
+def content_table(ddl: str) -> str:
+    """The table whose rows a full-text table indexes, from its definition; empty where it has its own."""
+    option = _content_option(ddl)
+    return sql.unquote_name(option).strip("'") if option else ""
+
+
+def _content_option(ddl: str) -> str | None:
+    words = [token.text for token in sql.tokens(ddl)]
+    if [word.upper() for word in words[:2]] != ["CREATE", "VIRTUAL"]:
+        return None
+    return next(
+        (
+            words[place + 2]
+            for place in range(len(words) - 2)
+            if words[place].lower() == "content" and words[place + 1] == "="
+        ),
+        None,
     )

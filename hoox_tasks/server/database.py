@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,9 @@ from hoox_tasks.values import Value
 
 BUSY_SECONDS = 5.0
 KEPT_BOOKMARKS = 50
+"""Moments that are kept because the ledger changed then."""
+KEPT_PROMISES = 500
+"""Moments that are kept because a client was told their bookmark."""
 SNAPSHOT_BYTES = 8_000_000
 """Up to this size every change is followed by a snapshot; a larger ledger is copied only when a client
 asks for its bookmark."""
@@ -46,11 +49,12 @@ class StatementResult:
     meta: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Moment:
     bookmark: str
     taken_at: float
     file: Path
+    promised: bool = False
 
 
 class Ledger:
@@ -59,13 +63,23 @@ class Ledger:
     `snapshots` is a folder for Time Travel, which lives as long as the server does.
     """
 
-    def __init__(self, uuid: str, name: str, path: Path, snapshots: Path, *, strict_splitter: bool) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        name: str,
+        path: Path,
+        snapshots: Path,
+        *,
+        strict_splitter: bool,
+        on_statement: Callable[[str], None] | None = None,
+    ) -> None:
         self.uuid = uuid
         self.name = name
         self.path = path
         self.created_at: str = _iso(path.stat().st_ctime if path.exists() else time.time())
         self._snapshots = snapshots
         self._strict_splitter = strict_splitter
+        self._on_statement = on_statement
         self._lock = threading.Lock()
         self._moments: list[_Moment] = []
         self._epoch = int(time.time())
@@ -127,7 +141,7 @@ class Ledger:
         with self._lock:
             results = self._run(statements, False) if statements else []
             self._notice()
-            bookmark = self._remember()
+            bookmark = self._remember(promised=True)
         totals = {
             key: sum(result.meta[key] for result in results)
             for key in ("duration", "changes", "rows_read", "rows_written")
@@ -148,6 +162,8 @@ class Ledger:
                     refusal = shape_refusal(text)
                     if refusal is not None:
                         raise D1Error(400, 7500, refusal)
+                    if self._on_statement:
+                        self._on_statement(text)
                     started = time.perf_counter()
                     before = connection.total_changes
                     cursor = connection.execute(text, tuple(values))
@@ -221,7 +237,7 @@ class Ledger:
             # The file may be changed by others than this server: the bookmark is that of the moment read.
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
             self._notice()
-            bookmark = self._remember()
+            bookmark = self._remember(promised=True)
             lines = d1_dump(connection, schema=schema, data=data, tables=tables)
             file.writelines(f"{line}\n" for line in lines)
         return bookmark
@@ -236,17 +252,18 @@ class Ledger:
         with self._lock:
             self._notice()
             if at is None or at >= self._since:
-                return self._remember()
+                return self._remember(promised=True)
             kept = [moment for moment in self._moments if moment.taken_at <= at]
             if not kept:
                 raise D1Error(400, 7400, "There is no bookmark at or before this timestamp.")
+            kept[-1].promised = True
             return kept[-1].bookmark
 
     def restore(self, bookmark: str) -> str:
         """Take the file back to a kept bookmark; gives the bookmark of before."""
         with self._lock:
             self._notice()
-            previous = self._remember()
+            previous = self._remember(promised=True)
             moment = next((each for each in self._moments if each.bookmark == bookmark), None)
             if moment is None:
                 raise D1Error(400, 7400, f"The bookmark {bookmark} is unknown or no longer kept.")
@@ -272,8 +289,11 @@ class Ledger:
         self._since = time.time()
         return True
 
-    def _remember(self) -> str:
-        """Keep a copy of this moment, so that it can be gone back to; gives its bookmark."""
+    def _remember(self, *, promised: bool = False) -> str:
+        """Keep a copy of this moment, so that it can be gone back to; returns its bookmark.
+
+        One that is `promised` to a client is kept for longer.
+        """
         place = f"{self._epoch:08x}-{self._changes:08x}-00000000"
         bookmark = (
             f"{place}-{hashlib.md5(f'{self.uuid}/{place}'.encode(), usedforsecurity=False).hexdigest()}"
@@ -284,10 +304,16 @@ class Ledger:
             with closing(sqlite3.connect(file)) as copy:
                 self._watcher.backup(copy)
             self._moments.append(_Moment(bookmark, self._since, file))
-            for old in self._moments[:-KEPT_BOOKMARKS]:
-                old.file.unlink(missing_ok=True)
-            del self._moments[:-KEPT_BOOKMARKS]
+        self._moments[-1].promised = self._moments[-1].promised or promised
+        self._forget_old()
         return bookmark
+
+    def _forget_old(self) -> None:
+        """Remove the copies of moments that were not promised to anybody, and of very many that were."""
+        for kind, most in ((False, KEPT_BOOKMARKS), (True, KEPT_PROMISES)):
+            for old in [moment for moment in self._moments if moment.promised is kind][:-most]:
+                old.file.unlink(missing_ok=True)
+                self._moments.remove(old)
 
 
 def breaks_the_splitter(statement: str) -> bool:

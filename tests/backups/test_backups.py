@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 
 from hoox_tasks import backups, migrations
 from hoox_tasks.backups import fingerprint, verification
-from hoox_tasks.backups.rotation import Backup
 from hoox_tasks.config import settings
 from hoox_tasks.database import load
 from hoox_tasks.database.local.database import LocalDatabase
@@ -345,38 +343,7 @@ def test_the_fingerprint_tells_rows_apart(data: st.DataObject) -> None:
     assert fingerprint.fingerprint([[row] for row in reversed(first)]) == made[0]
 
 
-# --------------------------------------------------------------------------------------------- rotation
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 60), st.booleans(), st.sampled_from("ab")), max_size=12),
-    st.one_of(st.none(), st.integers(1, 5)),
-    st.one_of(st.none(), st.integers(1, 50)),
-)
-def test_the_last_verified_one_always_stays(
-    made: list[tuple[int, bool, str]], keep: int | None, days: int | None
-) -> None:
-    """Rotation keeps the newest, and of every ledger the last verified one whatever its age."""
-    now = datetime(2026, 5, 19, tzinfo=UTC)
-    found = [
-        Backup(
-            Path(f"{place}.sql"),
-            now - timedelta(days=age),
-            1,
-            backups.Manifest("t", source, "", 1, "", "", "", True, verified),
-        )
-        for place, (age, verified, source) in enumerate(sorted(made, key=lambda one: one[0]))
-    ]
-    gone = backups.surplus(found, keep=keep, days=days, now=now)
-    left = [one for one in found if one not in gone]
-    for source in "ab":
-        proven = [one for one in found if one.verified and one.manifest and one.manifest.source == source]
-        assert proven[:1] == [one for one in left if one in proven][:1]
-    assert not set(map(id, gone)) & set(map(id, found[: keep or 0])) or keep is None or days is not None
-    for one in gone:
-        assert (keep is not None and found.index(one) >= keep) or (
-            days and now - one.taken > timedelta(days=days)
-        )
+# ---------------------------------------------------------------------------------------------- listing
 
 
 def test_backups_are_listed_newest_first(path: Path) -> None:

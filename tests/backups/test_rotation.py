@@ -17,8 +17,8 @@ from hoox_tasks import backups, files
 from hoox_tasks.backups import exporting, rotation
 from hoox_tasks.backups.rotation import Backup
 from hoox_tasks.database.local.database import LocalDatabase
+from tests.support.processes import run_at_once
 from tests.support.sqlite_files import execute
-from tests.test_files import run_at_once
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 """Half an hour before the clocks of much of Europe go from two to three."""
@@ -218,19 +218,7 @@ def test_parallel_exports_of_two_ledgers_are_all_whole(tmp_path: Path, folder: P
     """Of 60 pairs of exports at once, by processes of one id, each has its file, with its own ledger in it."""
     for name in ("a.sqlite", "b.sqlite"):
         make(tmp_path, name).close()
-    program = (
-        "from contextlib import closing\n"
-        "from hoox_tasks import backups\n"
-        "from hoox_tasks.database.local.database import LocalDatabase\n"
-        "folder = Path(sys.argv[1])\n"
-        "with closing(LocalDatabase(folder / NAME)) as database:\n"
-        "    for _ in range(30):\n"
-        "        path = backups.default_path(folder / 'backups')\n"
-        "        made = backups.export(database, path, reserve=True, migrations_table='d1_migrations')\n"
-        "        print(made.path, NAME)\n"
-    )
-    names = ["a.sqlite", "b.sqlite"] * 2
-    printed = run_at_once([f"NAME = {name!r}\n{program}" for name in names], tmp_path)
+    printed = run_at_once(tmp_path, *[("export", "a.sqlite"), ("export", "b.sqlite")] * 2)
     made = dict(line.split() for line in "".join(printed).splitlines())
     assert len(made) == 120
     found = backups.find(folder)

@@ -27,6 +27,7 @@ from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 DATABASE = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
+BASE = "https://d1.test/client/v4"
 TOKEN = "s3cr3t-T0ken_of-the-ledger"
 
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
@@ -69,7 +70,7 @@ class Script:
             ACCOUNT,
             TOKEN,
             database_id=database,
-            base_url="https://d1.test/client/v4",
+            base_url=BASE,
             transport=httpx.MockTransport(self),
             sleep=self.waits.append,
         )
@@ -554,9 +555,8 @@ def test_settings_that_cannot_be_right_are_refused(change: dict[str, Any], words
         "account_id": ACCOUNT,
         "token": TOKEN,
         "database_id": DATABASE,
-        "base_url": "https://d1.test/client/v4",
-    }
-    settings |= change
+        "base_url": BASE,
+    } | change
     with pytest.raises(Refused, match=words) as caught:
         D1Client(settings.pop("account_id"), settings.pop("token"), **settings)
     assert TOKEN not in str(caught.value)
@@ -591,9 +591,7 @@ def test_a_token_for_tests_does_not_garble_messages(script: Script) -> None:
     script.answers = [refusal(400, 7500, "no such table: company: SQLITE_ERROR")]
     transport = httpx.MockTransport(script)
     with (
-        D1Client(
-            ACCOUNT, "any", database_id=DATABASE, base_url="https://d1.test/client/v4", transport=transport
-        ) as client,
+        D1Client(ACCOUNT, "any", database_id=DATABASE, base_url=BASE, transport=transport) as client,
         pytest.raises(StatementError, match="company"),
     ):
         client.raw("SELECT * FROM company")

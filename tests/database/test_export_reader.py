@@ -18,7 +18,7 @@ from hoox_tasks.backups import verification
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import SchemaObject, Statement
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.database.remote import database as remote_module
+from hoox_tasks.database.remote import snapshot as snapshot_module
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.database.remote.export_reader import load_export
 from hoox_tasks.errors import HooxError, RemoteError
@@ -247,15 +247,15 @@ def restless(remote: RemoteDatabase, monkeypatch: pytest.MonkeyPatch) -> list[in
     """
     remote.batch([Statement("CREATE TABLE t (a)"), Statement("INSERT INTO t VALUES (?)", [2**60])])
     left = [9]
-    write_tables = dump.write_tables
+    write_live_rows = dump.write_live_rows
 
-    def write_meanwhile(*args: Any, **options: Any) -> dict[str, int]:
+    def write_meanwhile(*args: Any, **options: Any) -> None:
         if left[0]:
             left[0] -= 1
             remote.query("INSERT INTO t VALUES (1)", write=True)
-        return write_tables(*args, **options)
+        write_live_rows(*args, **options)
 
-    monkeypatch.setattr("hoox_tasks.database.remote.database.dump.write_tables", write_meanwhile)
+    monkeypatch.setattr(dump, "write_live_rows", write_meanwhile)
     return left
 
 
@@ -316,7 +316,7 @@ def test_an_export_that_lost_a_row_is_not_believed(
         lost.append(kept.pop(max(place for place, line in enumerate(kept) if '"parent"' in line)))
         load_export(kept, *args)
 
-    monkeypatch.setattr(remote_module, "load_export", lossy)
+    monkeypatch.setattr(snapshot_module, "load_export", lossy)
     with closing(dumped(remote)) as loaded:
         assert content(loaded, "child", "parent") == truth
     assert len(lost) == 1

@@ -222,7 +222,7 @@ def test_rows_that_d1_cannot_take_are_refused_before_anything_is_sent(
     assert remote.insert([("t", ["a"], [("x",), ("é" * 99_000,), ("y",)])]) == {"t": 3}
     assert wire.asked == ["raw"]
     assert cells(remote, "SELECT length(a) FROM t ORDER BY rowid") == [(1,), (99_000,), (1,)]
-    monkeypatch.setattr("hoox_tasks.database.remote.database._BATCH_BYTES", 300_000)
+    monkeypatch.setattr("hoox_tasks.database.remote.changes._BATCH_BYTES", 300_000)
     wire.asked.clear()
     with pytest.raises(Refused, match=r"A row is 1[0-9]{2},[0-9]{3} bytes long"):
         remote.insert([("t", ["a"], [("x" * 120_000,), ("y" * 50_000,), ("z" * 150_000,)])])

@@ -15,7 +15,7 @@ import pytest
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database import dump
 from hoox_tasks.database.checksum import checksums
-from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.interface import Moment, Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.database.schema import read_tables
@@ -215,3 +215,25 @@ def test_checksums_are_the_same_on_a_real_engine(real: RemoteDatabase, tmp_path:
         assert found["t"].rows == len(rows)
         real.query("UPDATE t SET b = 8 WHERE b = 7 AND a = 1.5", write=True)
         assert checksums(real, tables)["t"] != found["t"]
+
+
+def test_a_change_is_made_of_a_moment_on_a_real_engine(engine_database: EngineDatabase) -> None:
+    """A change that somebody else was ahead of fails on a real engine as a whole, and is made anew."""
+    client = _Unmoved(
+        engine_database.account, "any", database_id=engine_database.uuid, base_url=engine_database.base_url
+    )
+    seen: list[dict[str, int]] = []
+    with closing(RemoteDatabase(client, "real")) as real:
+        real.batch([Statement("CREATE TABLE t (a, b TEXT)"), Statement("CREATE INDEX i ON t (a)")])
+        real.insert([("t", ["a"], [(value,) for value in VALUES])])
+
+    def interfere(moment: Moment) -> None:
+        seen.append(dict(moment.tables))
+        if len(seen) == 1:
+            engine_database.raw("INSERT INTO t VALUES (1, 'others')")
+
+    with closing(RemoteDatabase(client.for_database(engine_database.uuid), "real")) as real:
+        real.before_first_change = interfere
+        real.batch([Statement("UPDATE t SET b = 'ours'"), Statement("CREATE TABLE u (a)")])
+        assert list(real.query("SELECT count(*), sum(b = 'ours') FROM t")) == [(len(VALUES) + 1,) * 2]
+    assert seen == [{"t": len(VALUES)}, {"t": len(VALUES) + 1}]

@@ -39,6 +39,7 @@ LEFT = (
     "nothing shows that the database copy",
 )
 NEITHER = "may be neither what it was nor what it should be"
+MAY_STILL = "It is not known whether ledger will be restored"
 WAY_BACK = re.compile(r"`wrangler d1 time-travel restore ledger --bookmark=([0-9a-f-]{59,})`")
 CHANGES = (
     "DELETE FROM trades WHERE rowid % 3 = 0; UPDATE trades SET price = price * 1.5;"
@@ -91,7 +92,7 @@ def check_way_back(error: HooxError, place: Place, clean: RemoteDatabase, before
 def test_restore(
     make: Callable[..., Place], seeded: Path, changed: Callable[[str], Path], seeds: range, what: str
 ) -> None:
-    """The ledger is the old one or the backup's; where it may be neither, that and the way back are told."""
+    """The ledger is the old one or the backup's, and which of them is told, or that it is not known."""
     tables = TABLES if what == "tables" else []
     source = changed(CHANGES + LONG if what == "long rows" else CHANGES)
     before = Place(seeded, Faults(0)).state()
@@ -113,12 +114,13 @@ def test_restore(
                         outcomes.append("restored")
                         assert place.state() == after
                     elif NEITHER in error.problem:
-                        outcomes.append("neither" if place.state() not in (before, after) else "unsure")
+                        assert place.state() in (before, after)
                         check_way_back(error, place, clean, before)
+                        outcomes.append("not looked at")
                     else:
-                        assert not unsure(error)
                         assert place.state() == before
-                        outcomes.append("taken back" if "was taken back" in error.remedy else "failed")
+                        assert unsure(error) is (MAY_STILL in error.problem)
+                        outcomes.append("may still happen" if unsure(error) else "failed")
     tell(f"restore {what}", outcomes)
     assert "restored" in outcomes
 
@@ -223,7 +225,8 @@ def workspace(tmp_path: Path, seeded: Path, monkeypatch: pytest.MonkeyPatch) -> 
             return remote if settings.remote else original(settings, create=create)
 
         monkeypatch.setattr(opening, "open_database", opened)
-        monkeypatch.setattr("hoox_tasks.tasks.command.open_database", opened, raising=False)
+        for module in ("command", "release"):
+            monkeypatch.setattr(f"hoox_tasks.tasks.{module}.open_database", opened)
 
     return use
 
@@ -253,10 +256,10 @@ def test_pull(
             failed = run_task("pull", "json")
         assert local.state() == (before if failed else after)
         assert place.state() == after
-        hidden = [path for path in Path().rglob(".*") if path.is_file()]
-        assert hidden == []
+        hidden = [path.name for path in Path().rglob(".*") if path.is_file()]
+        assert [name for name in hidden if not re.fullmatch(r"\.gitignore|\.\d+\.number", name)] == []
         outcomes.append("failed" if failed else "pulled")
-    assert len(list(snapshots.iterdir())) == 2 * min(outcomes.count("pulled"), 10)
+    assert len(list(snapshots.glob("*.json"))) == outcomes.count("pulled")
     tell("pull", outcomes)
     assert "pulled" in outcomes
 
@@ -271,7 +274,9 @@ def test_rehearsal(make: Callable[..., Place], seeded: Path, tmp_path: Path, see
     place = make(-1, seeded)
     before = place.state()
     with place.remote() as database:
-        expected = rehearsal.rehearse(database, Migrations(files), consent=migrations.consent(data_loss=True)).effects
+        expected = rehearsal.rehearse(
+            database, Migrations(files), consent=migrations.consent(data_loss=True)
+        ).effects
     assert len(expected) > 1
     outcomes = []
     for seed in seeds:
@@ -279,7 +284,9 @@ def test_rehearsal(make: Callable[..., Place], seeded: Path, tmp_path: Path, see
         with place.remote(Faults(seed, rate=0.2)) as database:
             error = failure(
                 lambda: found.extend(  # noqa: B023
-                    rehearsal.rehearse(database, Migrations(files), consent=migrations.consent(data_loss=True)).effects
+                    rehearsal.rehearse(
+                        database, Migrations(files), consent=migrations.consent(data_loss=True)
+                    ).effects
                 )
             )
         assert error or found == expected
@@ -368,7 +375,7 @@ def test_a_restore_fails_at_every_request(
             counted = Interrupting(httpx.WSGITransport(app), range(0), attack, after=after)
             with connected(counted) as database:
                 backups.restore(database, backup)
-        assert counted.count > 7
+        assert counted.count >= 7
         for position in range(counted.count):
             place = make(position, seeded)
             with place.served() as app:
@@ -378,7 +385,7 @@ def test_a_restore_fails_at_every_request(
                     try:
                         error = failure(lambda: backups.restore(database, backup))
                     except KeyboardInterrupt:
-                        assert place.state() == old
+                        assert place.state() == (new if database.changes else old)
                         outcomes.add("interrupted")
                         continue
                     if error is None:
@@ -389,8 +396,10 @@ def test_a_restore_fails_at_every_request(
                         outcomes.add("neither")
                     else:
                         assert place.state() == old
-                        outcomes.add("old")
-    assert ("neither" in outcomes) is (length > (1 if attack is interrupt else 2))
+                        outcomes.add("may still happen" if MAY_STILL in error.problem else "old")
+    survived = 1 if attack is interrupt else 2
+    assert ("may still happen" in outcomes) is (not after and length <= survived)
+    assert ("neither" in outcomes) is (length > survived)
     assert ("interrupted" in outcomes) is (attack is interrupt)
 
 
@@ -400,18 +409,20 @@ def test_a_second_interruption_does_not_hide_the_state(
     changed: Callable[[str], Path],
     workspace: Callable[[Database], None],
 ) -> None:
-    """Ctrl-C in a restore on D1, and again while it is taken back, ends with the way back, not with a lie."""
+    """Ctrl-C in a restore on D1, and again while it is looked at, ends with the way back, not with a lie."""
     source = changed(CHANGES)
     with backup_of(source):
         place = make(0, seeded)
         with place.served() as app:
             inner = httpx.WSGITransport(app)
+            begun: list[bool] = []
 
             class Impatient(httpx.BaseTransport):
                 def handle_request(self, request: httpx.Request) -> httpx.Response:
                     ingests = b'"ingest"' in request.read()
                     response = inner.handle_request(request)
-                    if ingests or request.url.path.endswith("time_travel/restore"):
+                    if ingests or begun:
+                        begun.append(True)
                         signal.raise_signal(signal.SIGINT)
                     return response
 

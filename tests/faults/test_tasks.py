@@ -111,7 +111,7 @@ def test_seed(
 ) -> None:
     """All rows of a scenario are there, or none, and the user is told which, or that it is not known."""
     if imported:
-        monkeypatch.setattr("hoox_tasks.database.remote.database._SCRIPT_BYTES", 0)
+        monkeypatch.setattr("hoox_tasks.database.remote.changes.SCRIPT_BYTES", 0)
     quiet = seeding.load_scenario("quiet", [bundled("fixtures")])
     full = Place(seeded, Faults(0)).state()
     ours = migrations.discover(bundled("migrations"))

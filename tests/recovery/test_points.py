@@ -21,9 +21,10 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.recovery import points
 from hoox_tasks.recovery.undo import undo_to
+from tests.support.processes import full_disk, killed_after, run_at_once
+from tests.support.programs import program
 from tests.support.remote import Counting, connect
 from tests.support.sqlite_files import ask, execute, opened
-from tests.test_files import full_disk, killed_while, run_at_once
 
 SetClock = Callable[[datetime], None]
 NOW = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
@@ -166,19 +167,7 @@ def test_a_point_is_private_and_out_of_gits_sight(ledger: LocalDatabase, folder:
 def test_parallel_points_of_two_ledgers_are_all_their_own(workspace: Path, folder: Path) -> None:
     """Of 50 pairs of changes at once, by processes of one id, each has its point, with its own ledger in it."""
     ledgers = {name: make(workspace, name) for name in ("a.sqlite", "b.sqlite")}
-    program = (
-        "from contextlib import closing\n"
-        "from hoox_tasks.database.local.database import LocalDatabase\n"
-        "from hoox_tasks.recovery import points\n"
-        "root = Path(sys.argv[1])\n"
-        "for _ in range(25):\n"
-        "    with closing(LocalDatabase(root / NAME, root=root, busy_timeout=60)) as database:\n"
-        "        with points.recording(database, root / '.hoox' / 'snapshots', 'x', keep=1) as recorder:\n"
-        "            database.query('INSERT INTO t (x) VALUES (1)', write=True)\n"
-        "    print(NAME, recorder.point.id, recorder.point.tables['t'])\n"
-    )
-    names = ["a.sqlite", "b.sqlite"] * 2
-    printed = run_at_once([f"NAME = {name!r}\n{program}" for name in names], workspace)
+    printed = run_at_once(workspace, *[("change", "a.sqlite"), ("change", "b.sqlite")] * 2)
     told = [line.split() for line in "".join(printed).splitlines()]
     assert len({number for _, number, _ in told}) == len(told) == 100
     for name, database in ledgers.items():
@@ -292,19 +281,7 @@ def test_points_of_running_tasks_stay(ledger: LocalDatabase, folder: Path, set_c
 
 def test_what_a_killed_task_left_goes(ledger: LocalDatabase, folder: Path) -> None:
     """A copy whose task was killed before it was listed goes with the next change; strangers' files stay."""
-    program = (
-        "import sys, time\nfrom pathlib import Path\n"
-        "from hoox_tasks.database.local.database import LocalDatabase\n"
-        "from hoox_tasks.recovery import points\n"
-        "class Slow:\n"
-        "    def __getattr__(self, name):\n"
-        "        print('ready', flush=True)\n"
-        "        time.sleep(60)\n"
-        "points.records = Slow()\n"
-        "path, folder = map(Path, sys.argv[1:])\n"
-        "points.take(LocalDatabase(path), folder, 'x')\n"
-    )
-    with killed_while(program, ledger.path, folder):
+    with killed_after([*program("at_rest"), "point", str(ledger.path.parent)]):
         assert (folder / "1.sqlite").exists()
         with (
             closing(LocalDatabase(ledger.path, busy_timeout=0)) as impatient,
@@ -525,25 +502,8 @@ def test_undo_is_undone(ledger: LocalDatabase, folder: Path) -> None:
 
 def test_a_point_and_its_counts_are_of_one_moment(ledger: LocalDatabase, folder: Path) -> None:
     """While others write, each point's counts are those of its copy, and no acknowledged row is missed."""
-    program = (
-        "import sqlite3, time\n"
-        "connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n"
-        "for _ in range(300):\n"
-        "    connection.execute('INSERT INTO t (x) VALUES (9)')\n"
-        "    print(connection.execute('SELECT max(id) FROM t').fetchone()[0])\n"
-    )
-    changing = (
-        "from contextlib import closing\n"
-        "from hoox_tasks.database.local.database import LocalDatabase\n"
-        "from hoox_tasks.recovery import points\n"
-        "path, folder = map(Path, sys.argv[1:])\n"
-        "for number in range(15):\n"
-        "    with closing(LocalDatabase(path, busy_timeout=60)) as database:\n"
-        "        with points.recording(database, folder, str(number)) as recorder:\n"
-        "            database.query(f'UPDATE t SET x = {number} WHERE id = 1', write=True)\n"
-    )
-    run_at_once([program, changing], ledger.path, folder)
-    with closing(LocalDatabase(ledger.path)) as database:
+    run_at_once(ledger.path.parent, ("insert", "ledger.sqlite"), ("update", "ledger.sqlite"))
+    with closing(LocalDatabase(ledger.path, root=ledger.path.parent)) as database:
         found = points.history(database, folder)
     assert len(found) == 15
     for point in found:

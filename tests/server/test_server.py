@@ -483,6 +483,16 @@ def test_bookmarks_stand_for_moments(client: D1Client) -> None:
     assert cells(client, "SELECT count(*) FROM t") == [(1,)]
 
 
+def test_a_bookmark_that_a_client_was_told_is_kept(client: D1Client) -> None:
+    """After more commits than there are moments kept of themselves, a promised one can be gone to."""
+    client.raw("CREATE TABLE t (a)", write=True)
+    promised = client.bookmark()
+    for _ in range(60):
+        client.raw("INSERT INTO t VALUES (1)", write=True)
+    assert client.restore(promised).bookmark == promised
+    assert cells(client, "SELECT count(*) FROM t") == [(0,)]
+
+
 def test_changes_by_others_move_the_bookmark(client: D1Client, tmp_path: Path) -> None:
     """What another program does to the file is noticed."""
     before = client.bookmark()

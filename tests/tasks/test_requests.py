@@ -10,6 +10,7 @@ import pytest
 
 from hoox_tasks import backups, ledger, migrations, seeding
 from hoox_tasks.config.settings import bundled
+from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.migrations import Migration, Migrations
 from tests.support.d1_api import TRIGGER
@@ -112,6 +113,52 @@ def test_changing(remote: RemoteDatabase, wire: Counting, ours: list[Migration],
     wire.asked.clear()
     ledger.reset(remote, Migrations(ours))
     assert wire.asked == ["raw"] * 3
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE trades", "CREATE TABLE more (a)"])
+def test_a_moment_is_three_requests(
+    remote: RemoteDatabase, wire: Counting, ours: list[Migration], statement: str
+) -> None:
+    """To look at the ledger before its first change, and to save that moment, costs three requests more."""
+    Migrations(ours).apply(remote)
+    with closing(connect(wire)) as database:
+        database.before_first_change = lambda moment: None
+        wire.asked.clear()
+        database.batch([Statement(statement)])
+        assert wire.asked == ["raw", "raw", "bookmark", "raw"]
+        wire.asked.clear()
+        database.batch([Statement("DELETE FROM balances")])
+        assert wire.asked == ["raw"]
+
+
+def test_restoring_asks_little(
+    remote: RemoteDatabase, wire: Counting, ours: list[Migration], tmp_path: Path
+) -> None:
+    """Beside its import, a restore to D1 of seven tables asks at most five times, the comparison included."""
+    Migrations(ours).apply(remote)
+    ledger.seed(remote, seeding.load_scenario("quiet", [bundled("fixtures")]))
+    backups.export(remote, tmp_path / "x.sql", migrations_table=HISTORY)
+    remote.query("DELETE FROM trades", write=True)
+    with backups.checked(tmp_path / "x.sql", Migrations(ours)) as checked:
+        assert len(checked.scratch.tables) >= 7
+        wire.asked.clear()
+        backups.restore(remote, checked)
+        backups.compare_with(checked, remote)
+    kinds = ["file" if kind.endswith(".sql") else kind for kind in wire.asked]
+    assert kinds.count("raw") <= 5
+    assert [kind for kind in kinds if kind != "raw"] == ["bookmark", "import", "file", "import", "import"]
+
+
+def test_exporting_online_asks_little(
+    remote: RemoteDatabase, wire: Counting, ours: list[Migration], tmp_path: Path
+) -> None:
+    """An export by queries asks at most once for each table, and six times beside."""
+    Migrations(ours).apply(remote)
+    ledger.seed(remote, seeding.load_scenario("quiet", [bundled("fixtures")]))
+    tables = [item for item in remote.schema() if item.type == "table"]
+    wire.asked.clear()
+    backups.export(remote, tmp_path / "x.sql", migrations_table=HISTORY, online=True)
+    assert len(wire.asked) <= len(tables) + 6
 
 
 def test_a_migration_with_a_trigger_is_imported_and_recorded(

@@ -3,7 +3,7 @@
 D1's dumps often do not load again (https://developers.cloudflare.com/d1/best-practices/import-export-data/
 and its format's habits): a table may follow rows that refer to it, infinities are bare words, and line
 breaks in text are written by way of `replace`. So the rows are read as values, and the schema comes from
-the database itself. What a dump cannot carry at all, `inexact_query` finds beforehand.
+the database itself. What a dump cannot carry at all, `inexact_queries` find beforehand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 
 from hoox_tasks import sql
-from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.database.interface import SchemaObject, Table
 from hoox_tasks.errors import HooxError
 from hoox_tasks.rules.functions import supply_functions
 from hoox_tasks.values import Row, Value
@@ -37,27 +37,31 @@ _CELL = re.compile(
 _FRACTION = re.compile(r"[.eI]").search
 
 
-def inexact_queries(connection: sqlite3.Connection, schema: Iterable[SchemaObject]) -> list[str]:
+def is_exportable(tables: Iterable[Table]) -> bool:
+    """Whether D1 exports these tables (none made by a module), each row on a line of its own."""
+    names = [name for table in tables for name in (table.name, *table.columns)]
+    return all(table.kind == "table" for table in tables) and not any("\n" in name for name in names)
+
+
+def inexact_queries(tables: Iterable[Table]) -> list[str]:
     """Write queries that count the cells which D1's export would change; each gives one number.
 
-    `connection` is to a database with this schema. Those are integers beyond 2^53, infinities, whole REALs
-    where a column keeps an INTEGER as such, and texts in which a line break stands beside a written `\\n`.
+    Those are integers beyond 2^53, infinities, whole REALs where a column keeps an INTEGER as such, and
+    texts in which a line break stands beside a written `\\n`.
     """
     queries = []
-    for table in _tables(schema):
-        quoted = sql.quote_name(table)
-        columns = connection.execute(f"PRAGMA table_info({quoted})").fetchall()
-        conditions = [_inexact(sql.quote_name(str(row[1])), str(row[2])) for row in columns]
+    for table in tables:
+        conditions = [_inexact(sql.quote_name(name), name in table.untyped) for name in table.columns]
         for start in range(0, len(conditions), _CONDITIONS):
             # The 0 is there because max() of one argument is another function.
             some = ", ".join(conditions[start : start + _CONDITIONS])
-            queries.append(f"SELECT count(*) FROM {quoted} WHERE max(0, {some})")
+            queries.append(f"SELECT count(*) FROM {sql.quote_name(table.name)} WHERE max(0, {some})")
     return queries
 
 
-def _inexact(name: str, declared: str) -> str:
+def _inexact(name: str, untyped: bool) -> str:
     real = f"abs({name}) > 1.7976931348623157e308"
-    if not declared or "BLOB" in declared.upper():
+    if untyped:
         real = f"({real} OR {name} = round({name}))"
     return (
         f"CASE typeof({name}) WHEN 'integer' THEN {name} NOT BETWEEN -9007199254740992 AND 9007199254740992"
@@ -149,10 +153,6 @@ def _text(text: str, breaks: str) -> str:
     if "\\n" in breaks:
         text = text.replace("\\n", "\n")
     return text
-
-
-def _tables(schema: Iterable[SchemaObject]) -> list[str]:
-    return [item.name for item in schema if item.type == "table"]
 
 
 def _unreadable(line: int) -> HooxError:

@@ -1,26 +1,24 @@
-"""A ledger's content on its way to D1 and back, exact.
+"""A ledger written as a script for D1's import, exact.
 
-D1 answers in JSON, which rounds; so SQL writes each row as literals, which SQLite reads again here. To D1
-goes a script in the order in which it can be run with foreign keys on. What is too long for a statement
-there comes in pieces: all is one transaction, in which rows may refer to each other in any order.
+Rows are literals, in an order in which they can go in with foreign keys on. A value that is too long for a
+statement comes in pieces, by way of a table that the script drops at its end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from functools import partial
+from itertools import chain, count
 from typing import IO
 
 from hoox_tasks import sql
 from hoox_tasks.database.drop_order import drop_statements
 from hoox_tasks.database.interface import SchemaObject, Snapshot, Statement, Table
+from hoox_tasks.database.remote.inserts import literal, pack_inserts
 from hoox_tasks.database.schema import is_contentless
 from hoox_tasks.errors import Refused
-from hoox_tasks.values import Row, Value
+from hoox_tasks.values import Row
 
-_STATEMENT_BYTES = 90_000
-_CELLS = 10_000
-"""A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
 _SHORT = 200
 """Characters of a value that need not come in pieces."""
 _PIECE = 40_000
@@ -66,46 +64,32 @@ def write_rows(snapshot: Snapshot, table: Table, write: IO[str], pieces: str) ->
             name = sql.quote_name(table.name)
             write.write(f"INSERT INTO {name}({name}) VALUES('rebuild');\n")
         return
-    head = f"INSERT INTO {sql.quote_name(table.name)} ({', '.join(map(sql.quote_name, columns))}) VALUES"
-    packed: list[str] = []
-    size = 0
-    most = max(1, min(500, _CELLS // max(1, len(columns))))
-    for block in snapshot.exact(table, columns):
-        for row in block:
-            text = f"({','.join(map(_cell, row))})"
-            length = len(text.encode()) + 1
-            if packed and (size + length + len(head) > _STATEMENT_BYTES or len(packed) == most):
-                write.write(f"{head}{','.join(packed)};\n")
-                packed, size = [], 0
-            if length + len(head) > _STATEMENT_BYTES:
-                write.writelines(_long_row(head, row, pieces))
-                continue
-            packed.append(text)
-            size += length
-    if packed:
-        write.write(f"{head}{','.join(packed)};\n")
+    rows = chain.from_iterable(snapshot.exact(table, columns))
+    for statement in pack_inserts(table.name, columns, rows, partial(_in_pieces, pieces)):
+        write.write(f"{statement.sql};\n")
 
 
-def _long_row(head: str, row: Row, pieces: str) -> Iterator[str]:
+def _in_pieces(pieces: str, head: str, row: Row) -> Iterator[Statement]:
     """Yield the statements for a row that is too long for one: long values come from a table of pieces."""
     cells, number = [], 0
     for value in row:
-        literal = _cell(value)
-        if len(literal) <= _SHORT or not isinstance(value, str | bytes):
-            cells.append(literal)
+        text = literal(value)
+        if len(text) <= _SHORT or not isinstance(value, str | bytes):
+            cells.append(text)
             continue
         number += 1
         raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
         for start in range(0, len(raw), _PIECE):
-            yield f"INSERT INTO {pieces} VALUES ({number}, X'{raw[start : start + _PIECE].hex()}');\n"
+            piece = raw[start : start + _PIECE].hex()
+            yield Statement(f"INSERT INTO {pieces} VALUES ({number}, X'{piece}')")
         # Only texts can be put together; as such, bytes stay what they are.
         text = (
             "(SELECT group_concat(CAST(piece AS TEXT), '')"
             f" FROM (SELECT piece FROM {pieces} WHERE cell = {number} ORDER BY rowid))"
         )
         cells.append(f"CAST({text} AS BLOB)" if isinstance(value, bytes) else text)
-    yield f"{head}({','.join(cells)});\n"
-    yield f"DELETE FROM {pieces};\n"
+    yield Statement(f"{head}({','.join(cells)})")
+    yield Statement(f"DELETE FROM {pieces}")
 
 
 def _columns(snapshot: Snapshot, table: Table) -> tuple[str, ...] | None:
@@ -118,13 +102,3 @@ def _columns(snapshot: Snapshot, table: Table) -> tuple[str, ...] | None:
         exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = ?", (f"{table.name}_content",))
         return ("rowid", *table.columns) if list(snapshot.stream(exists)) else None
     return table.columns
-
-
-def _cell(value: Value) -> str:
-    if isinstance(value, str):
-        raw = value.encode("utf-8", "surrogateescape")
-        try:
-            raw.decode()
-        except UnicodeDecodeError:
-            return f"CAST(X'{raw.hex()}' AS TEXT)"
-    return sql.quote_value(value)

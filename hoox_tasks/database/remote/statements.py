@@ -1,31 +1,40 @@
-"""Statements and their values as they can travel to D1."""
+"""Statements and their values as they travel to D1, and what comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from hoox_tasks import sql
-from hoox_tasks.d1 import check_parameters
-from hoox_tasks.database.interface import (
-    Statement,
-)
-from hoox_tasks.rules.limits import STATEMENT_BYTES
-from hoox_tasks.values import Row, Value
+from hoox_tasks.d1 import D1Client, Result, ResultMeta, check_parameters, check_statement
+from hoox_tasks.database.interface import Meta, Rows, Statement
+from hoox_tasks.errors import Refused
+from hoox_tasks.values import Approximate, Row, Value
 
-if TYPE_CHECKING:
-    pass
+SCRIPT_BYTES = 1_000_000
+"""What goes as one request's SQL; more is imported. D1 names no limit, and answers within 30 seconds."""
 
 
-_INSERT_BYTES = 90_000
+def read(client: D1Client, unit: Sequence[Statement]) -> list[Rows]:
+    """Run reading statements in one request, all at one moment."""
+    return send(client, unit, write=False)[0]
 
 
-_LITERAL_BYTES = 1_000
-"""In a row that is too long for one statement, longer texts and blobs are bound."""
+def send(client: D1Client, unit: Sequence[Statement], *, write: bool = True) -> tuple[list[Rows], bool]:
+    """Run statements as one unit: in one request, or through D1's import, which answers no rows.
 
-
-_INSERT_CELLS = 10_000
-"""A statement may be 100,000 bytes long, and compile to 25,000 instructions: about two for a cell."""
+    The import takes what D1's own splitter would break, and what is large. Returns the results, and whether
+    it was that.
+    """
+    try:
+        texts = [check_statement(inlined(statement), index) for index, statement in enumerate(unit)]
+    except (Refused, CannotInline):  # Values too long for a literal, or numbered marks.
+        pairs = [carried(statement) for statement in unit]
+        return [rows_of(result) for result in client.raw_batch(pairs, write=write)], False
+    script = sql.join(texts)
+    if write and (any(map(sql.is_trigger, texts)) or len(script) > SCRIPT_BYTES):
+        client.import_file(script.encode())
+        return [Rows((), ()) for _ in unit], True
+    return [rows_of(result) for result in client.raw_script(script, write=write)], False
 
 
 def carried(statement: Statement) -> tuple[str, Sequence[Value]]:
@@ -69,36 +78,20 @@ def inlined(statement: Statement) -> str:
     return "".join([*parts, statement.sql[position:]])
 
 
-def inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[Statement]:
-    """Yield INSERT statements for rows, as many to a statement as D1 takes; only a long row binds values."""
-    head = f"INSERT INTO {sql.quote_name(table)} ({', '.join(map(sql.quote_name, columns))}) VALUES\n"
-    most = max(1, _INSERT_CELLS // max(1, len(columns)))
-    packed: list[str] = []
-    size = 0
-    for row in rows:
-        text = f"({','.join(map(sql.quote_value, row))})"
-        length = len(text.encode()) + 2
-        if packed and (size + length > _INSERT_BYTES or len(packed) == most):
-            yield Statement(head + ",\n".join(packed))
-            packed, size = [], 0
-        if len(head.encode()) + length > STATEMENT_BYTES:
-            parts, params = zip(*map(_bound, row), strict=True)
-            yield Statement(f"{head}({','.join(parts)})", [text for text in params if text is not None])
-            continue
-        packed.append(text)
-        size += length
-    if packed:
-        yield Statement(head + ",\n".join(packed))
+def rows_of(result: Result) -> Rows:
+    """Give a result of the wire as the interface has it; still streaming where it is large."""
+    rows = Rows(result.columns, ())
+
+    def taken() -> Iterator[Row]:
+        for row in result.rows:
+            rows.approximate += sum(type(value) is Approximate for value in row)
+            yield row
+        rows.meta = _meta(result.meta)
+
+    rows.meta = _meta(result.meta)
+    rows.rows = list(taken()) if isinstance(result.rows, list) else taken()
+    return rows
 
 
-def _bound(value: Value) -> tuple[str, str | None]:
-    """Write a value as SQL, with the text that is bound to it where it is long."""
-    if isinstance(value, str) and len(value) > _LITERAL_BYTES:
-        return "?", value
-    if isinstance(value, bytes) and len(value) > _LITERAL_BYTES:
-        return "unhex(?)", value.hex()
-    return sql.quote_value(value), None
-
-
-def text_bytes(text: Value) -> int:
-    return len(str(text).encode("utf-8", "surrogatepass"))
+def _meta(meta: ResultMeta) -> Meta:
+    return Meta(meta.duration, meta.changes, meta.rows_read, meta.rows_written)

@@ -1,0 +1,178 @@
+"""What a ledger on D1 answered, as statements that fail where it would not answer the same any more.
+
+No transaction on D1 spans two requests. So a change that is to be made of a moment takes along what was
+seen at that moment: its guard runs before it, in the same transaction, and undoes it where it fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from hoox_tasks import sql
+from hoox_tasks.database.checksum import checksums
+from hoox_tasks.database.interface import Database, Rows, SchemaObject, Statement, Table
+from hoox_tasks.errors import ChangedMeanwhile, HooxError, StatementError
+from hoox_tasks.rules.limits import STATEMENT_BYTES
+from hoox_tasks.values import Row, Value
+
+_GUARD_WORDS = re.compile(r"hoox guard (changed|arrived|late): ?(.*?)'?(?:: SQLITE_\w+.*)?\Z", re.DOTALL)
+_GROUP_BYTES = 20_000
+"""Bytes of definitions that one statement compares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query about a part of the ledger, and the rows that it gave."""
+
+    about: str
+    sql: str
+    columns: int
+    rows: tuple[Row, ...]
+
+    def guard(self, kind: str) -> Statement:
+        """Write the statement that fails where the query would give other rows.
+
+        `kind` is `changed` before a change, `arrived` behind it.
+        """
+        names = [f"c{place}" for place in range(self.columns)]
+        quoted = " || ' ' || ".join(f"quote({name})" for name in names)
+        expected = " ".join(_quote(value) for row in self.rows for value in row)
+        condition = (
+            f"(SELECT coalesce(group_concat({quoted}, ' '), '') FROM seen) IS NOT {sql.quote_text(expected)}"
+        )
+        return Statement(
+            f"WITH seen({', '.join(names)}) AS ({self.sql}) {fail_when(condition, kind, self.about)}"
+        )
+
+
+class Recorder:
+    """Passes reading units on to a ledger, and remembers the questions and the answers.
+
+    `others` are asked together with the first unit.
+    """
+
+    def __init__(self, database: Database, others: Sequence[Statement]) -> None:
+        self._database = database
+        self._others = others
+        self.answers: list[Answer] = []
+        self.requests = 0
+
+    def batch(self, statements: Iterable[Statement], *, write: bool = False) -> list[Rows]:
+        """Run a reading unit."""
+        asked = list(statements)
+        unit = asked + list(self._others if not self.requests else ())
+        results = self._database.batch(unit, write=write)
+        self.requests += 1
+        for statement, result in zip(unit, results, strict=True):
+            result.rows = rows = list(result)
+            self.answers.append(Answer("", statement.sql, len(result.columns), tuple(rows)))
+        return results[: len(asked)]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a ledger answered about its rows, how many each table has, and whether it was asked by pages."""
+
+    answers: tuple[Answer, ...]
+    counts: dict[str, int]
+    paged: bool
+
+
+def ask_content(
+    database: Database, tables: Sequence[Table], weighed: Collection[str] | None = None
+) -> Content:
+    """Ask a ledger how many rows tables have, and for the checksums of those `weighed` (None: of all).
+
+    One request where none is large. Of a virtual table only the rows are counted; what is behind it are
+    tables of their own.
+    """
+    own = [table for table in tables if table.kind != "shadow"]
+    plain = [table for table in own if table.kind == "table" and (weighed is None or table.name in weighed)]
+    counted = [table for table in own if table not in plain]
+    others = [Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted]
+    recorder = Recorder(database, others)
+    found = checksums(cast(Database, recorder), plain) if plain else {}
+    if not recorder.requests and others:
+        recorder.batch([])
+    counts = {name: checksum.rows for name, checksum in found.items()}
+    answers = [_named(answer, tables) for answer in recorder.answers]
+    questions = {question.sql for question in others}
+    counts |= {answer.about: int(str(answer.rows[0][0])) for answer in answers if answer.sql in questions}
+    return Content(tuple(answers), counts, recorder.requests > 1)
+
+
+def _named(answer: Answer, tables: Sequence[Table]) -> Answer:
+    """Say which table a question is about, for the error."""
+    for table in tables:
+        if f"FROM {sql.quote_name(table.name)}" in answer.sql:
+            return replace(answer, about=table.name)
+    return answer
+
+
+def ask_schema(schema: Sequence[SchemaObject], query: str) -> Iterator[Answer]:
+    """Give questions about all objects of a ledger with the answers, from what `query` gave before."""
+    groups: list[list[SchemaObject]] = [[]]
+    size = 0
+    for item in schema:
+        size += len(item.sql)
+        if groups[-1] and size > _GROUP_BYTES:
+            groups.append([])
+            size = len(item.sql)
+        groups[-1].append(item)
+    start = 0
+    for place, group in enumerate(groups):
+        limit = -1 if place == len(groups) - 1 else len(group)
+        # A definition may be so long that a statement does not hold it.
+        ddl = "sql" if sum(len(item.sql) for item in group) <= _GROUP_BYTES else "length(sql)"
+        rows = tuple(
+            (item.type, item.name, item.table, item.sql if ddl == "sql" else len(item.sql)) for item in group
+        )
+        question = f"SELECT type, name, tbl_name, {ddl} FROM ({query}) LIMIT {limit} OFFSET {start}"
+        yield Answer("the schema", question, 4, rows)
+        start += len(group)
+
+
+def fail_when(condition: str, kind: str, detail: str) -> str:
+    """Write a query that fails, with these words, where a condition holds.
+
+    Plain SQL has no RAISE outside triggers; an invalid JSON path is an error that carries any text.
+    """
+    words = sql.quote_text(f"hoox guard {kind}: ")
+    return f"SELECT CASE WHEN {condition} THEN json_extract('{{}}', {words} || {sql.quote_text(detail)}) END"
+
+
+def explain_guard(error: StatementError, name: str) -> HooxError:
+    """Give the error that a guard's failure stands for; `error` itself where it is none."""
+    match = _GUARD_WORDS.search(error.message)
+    if match is None:
+        return error
+    kind, detail = match.groups()
+    if kind == "changed":
+        return ChangedMeanwhile(
+            f"Somebody else changed {detail} of {name} since it was looked at, so nothing was done.",
+            "Run it again, when nobody writes to it if it happens again.",
+        )
+    if kind == "late":
+        return HooxError(f"D1 came to the import of {name} too late, so nothing was done.", "Run it again.")
+    return HooxError(
+        f"What arrived in {detail} is not what was sent, so D1 undid the import.",
+        "The ledger is as it was; try again.",
+    )
+
+
+def check_guards(statements: Iterable[Statement]) -> list[Statement]:
+    """Give the guards that D1 takes; the few that are too long for a statement are left out."""
+    return [statement for statement in statements if len(statement.sql.encode()) <= STATEMENT_BYTES]
+
+
+def _quote(value: Value) -> str:
+    """Write a value as SQLite's quote() does; questions give no REALs and no blobs."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(int(value))
+    assert isinstance(value, str)
+    return "'" + value.replace("'", "''") + "'"
