@@ -28,7 +28,7 @@ from hoox_tasks.database.interface import (
     SchemaObject,
     Statement,
 )
-from hoox_tasks.database.local.connection import open_connection, run_patiently
+from hoox_tasks.database.local.connection import connect_modules, open_connection, run_patiently
 from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
@@ -158,7 +158,9 @@ class LocalDatabase:
         # Rows that nobody takes to the end are closed by the garbage collector, in whatever thread that runs.
         connection = open_connection(self.path, self._busy_timeout, shared=True)
         try:
-            connection.execute("PRAGMA query_only = ON")
+            with translated(self.path):
+                connection.execute("PRAGMA query_only = ON")
+                connect_modules(connection)
             authorizer = enforce(connection, read_only=True, strict=self._strict)
             with translated(self.path, sql, authorizer=authorizer):
                 cursor = connection.execute(_checked(sql, self._strict), tuple(params))
@@ -203,16 +205,30 @@ class LocalDatabase:
 
         The file itself is never replaced: a running `wrangler dev` would go on with the old one.
         """
+        with self._attached(copy) as connection, self.transaction():
+            if tables:
+                replacing.replace_rows(self.sqlite_utils, tables)
+            else:
+                replacing.replace_all(connection)
+
+    @contextmanager
+    def _attached(self, copy: Path) -> Iterator[sqlite3.Connection]:
+        """Attach a file for a block, with foreign keys off; raises `Refused` where its encoding differs."""
         connection = self._connection
         with translated(self.path):
-            connection.execute(f"ATTACH DATABASE ? AS {replacing.COPY}", (copy.resolve().as_uri(),))
+            try:
+                connection.execute(f"ATTACH DATABASE ? AS {replacing.COPY}", (copy.resolve().as_uri(),))
+            except sqlite3.OperationalError as error:
+                if "encoding" not in str(error):
+                    raise
+                (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+                raise Refused(
+                    f"The texts of {self.label} are in {encoding}, those of {copy.name} are not.",
+                    "Restore it to the ledger that it came from.",
+                ) from error
             connection.execute("PRAGMA foreign_keys = OFF")
             try:
-                with self.transaction():
-                    if tables:
-                        replacing.replace_rows(connection, tables)
-                    else:
-                        replacing.replace_all(connection)
+                yield connection
             finally:
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute(f"DETACH DATABASE {replacing.COPY}")
@@ -247,14 +263,17 @@ class LocalDatabase:
         if self._moment is not None:
             yield self._moment
             return
-        with translated(self.path):
-            run_patiently(self._connection, "BEGIN IMMEDIATE", self._busy_timeout)
-        moment = self._moment = moments.LocalMoment(self.path, self._busy_timeout)
+        before: tuple[int, ...] = ()
         changed = committing = committed = False
+        moment = self._moment = moments.LocalMoment(
+            self.path, self._busy_timeout, lambda: self._state() == before
+        )
         try:
+            with translated(self.path):
+                run_patiently(self._connection, "BEGIN IMMEDIATE", self._busy_timeout)
+            before = self._state()
             if self.before_first_change and not self._changes:
                 self.before_first_change(moment)
-            before = self._state()
             yield moment
             changed, committing = self._state() != before, True
             with translated(self.path):
@@ -291,7 +310,8 @@ class LocalDatabase:
         file = folder / mark
         if not file.is_file():
             raise Refused(f"The recovery point {file} is gone.", "See the others with `inv db.history`.")
-        self.replace(file)
+        with self._attached(file) as connection, self.transaction():
+            replacing.replace_all(connection, numbers=True)
 
     # ----------------------------------------------------------------------------------- files beside it
 
@@ -312,8 +332,10 @@ class LocalDatabase:
     def remove(self) -> None:
         """Delete the file, and close it."""
         self.close()
+        file = self.path.resolve()
         for end in ("", "-wal", "-shm"):
-            Path(f"{self.path}{end}").unlink(missing_ok=True)
+            Path(f"{file}{end}").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)  # A symbolic link to it.
 
     def close(self) -> None:
         """Let go of the file."""
@@ -364,6 +386,9 @@ class LocalDatabase:
         """Run statements on the open transaction, behind D1's rules, and take all their rows."""
         results = []
         connection = self._connection
+        if not write:
+            with translated(self.path):
+                connect_modules(connection)
         authorizer = enforce(connection, read_only=not write, strict=self._strict)
         if write and not self._strict:
             # A statement of a unit that ended the transaction would break "all or nothing".
