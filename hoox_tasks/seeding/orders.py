@@ -243,6 +243,9 @@ class Orders(Books):
                 f'{{"trade_id": "{trade_id}"}}',
             )
         )
+        if opens and not slot.low < self.ticks[market] < slot.high:
+            # The price has run through a limit, and on to where the new position ends.
+            self.reached(market, ticks)
 
     def _reach(self, market: int) -> int:
         """How many ticks from a price the market ends a step, on average, that has been there within it."""
@@ -296,9 +299,6 @@ class Orders(Books):
                 lots = min(lots, position.lots)
             if error is None:
                 self._fill(slot, opens, side, lots, ticks, bool(limit), fate, signal_id, tail, moment, sent)
-                if not slot.low < mark < slot.high:
-                    # The price has run through the limit, and on to where the new position ends.
-                    self.reached(market, ticks)
             else:
                 self.leave_unfilled(
                     slot, opens, side, contract.quantity(asked), "FAILED", error, None, None, "ERROR",
