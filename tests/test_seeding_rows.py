@@ -456,7 +456,7 @@ def test_other_words_change_nothing_that_carries_meaning(monkeypatch: pytest.Mon
     scenario = load_scenario("demo", FOLDERS)
     usual = list(generate(scenario, scale=0.05))
     monkeypatch.setattr(
-        "hoox_tasks.seeding.generator.draw_pools", lambda seed, messages: draw_pools(seed + 1, messages)
+        "hoox_tasks.seeding.desk.draw_pools", lambda seed, messages: draw_pools(seed + 1, messages)
     )
     other = list(generate(scenario, scale=0.05))
     assert usual != other
