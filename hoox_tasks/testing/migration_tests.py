@@ -25,7 +25,7 @@ from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migration, Migrations, history_tables, try_on
 from hoox_tasks.migrations.files import leading_number
 from hoox_tasks.testing.ledgers import LedgerFactory
-from hoox_tasks.testing.templates import Recipe
+from hoox_tasks.testing.recipe import Recipe
 
 
 def collect(session: pytest.Session) -> Iterable[pytest.Item]:
