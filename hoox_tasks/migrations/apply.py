@@ -24,15 +24,18 @@ from hoox_tasks.migrations.guards import (
     write_guards,
 )
 from hoox_tasks.migrations.history import Status, history_tables, own_tables, record
-from hoox_tasks.migrations.lineage import Lineage, checks_keys
+from hoox_tasks.migrations.lineage import Lineage
+from hoox_tasks.migrations.tables import checks_keys
+
+_WHERE = "to `inv db.migrate` or `inv db.release`"
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """A migration that was applied, how long it took in seconds, and what it did to rows that were there.
 
-    `effects` is None where nobody could tell: D1 imports a migration with a trigger, and answers no rows then.
-    What nobody consented to fails there as well.
+    `effects` is None where nobody could tell: D1 imports a migration with a trigger, and answers no rows.
+    What nobody consented to is undone there as well.
     """
 
     name: str
@@ -64,7 +67,7 @@ class MigrationFailed(HooxError):
         super().__init__(problem, remedy, detail=detail)
         self.file = file
         self.line = line
-        self.applied = list(applied)
+        self.applied: list[Applied] = list(applied)
 
 
 @dataclass(slots=True)
@@ -105,6 +108,9 @@ def apply_one(
     except RemoteError as error:
         _confirm(migration, error, recorded)
         results = []
+    except HooxError as error:  # A lock, a full disk: the ledger's own troubles.
+        error.problem = f"Migration {migration.name} was not applied: {error.problem}"
+        raise
     seconds = time.perf_counter() - started
     answers = results if any(rows.columns for rows in results) else []
     effects: tuple[Effect, ...] | None = ()
@@ -194,8 +200,9 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     unit.add(*guards.closing)
     for stored, name in filled:
         unit.ask(name, stored.rowid, unit.after)
+    virtual = {name.lower() for name in ledger.of_kind("virtual")}
     for name in lineage.made:
-        if lineage.holds_rows(name):
+        if lineage.holds_rows(name) and name not in virtual:
             unit.ask(name, "", unit.after)
     unit.statements += record(migration, table)
     return unit
@@ -244,13 +251,13 @@ def _explained(migration: Migration, unit: _Unit, error: StatementError) -> Exce
         return MigrationFailed(
             f"Migration {migration.name} would change amounts, so it was undone: {told}.",
             f"If that is meant, write `-- hoox: allow-value-changes {', '.join(names)}` into the file,"
-            f" or give --allow-value-changes={','.join(names)}.",
+            f" or give --allow-value-changes={','.join(names)} {_WHERE}.",
             migration.path,
         )
     tables = sorted({effect.table for effect in effects})
     remedy = (
         f"If that is meant, write `-- hoox: allow-data-loss {', '.join(tables)}` into the file,"
-        f" or give --allow-data-loss={','.join(tables)}."
+        f" or give --allow-data-loss={','.join(tables)} {_WHERE}."
     )
     if cascading:
         remedy = (

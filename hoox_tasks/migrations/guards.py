@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from hoox_tasks import sql
 from hoox_tasks.migrations.consent import Consent
-from hoox_tasks.migrations.lineage import Fate, Home, Lineage, Stored
+from hoox_tasks.migrations.lineage import Fate, Home, Lineage
+from hoox_tasks.migrations.tables import Stored
 
 _FOUND = "hoox_guard"
 _COUNTS = "hoox_guard_rows"
@@ -155,9 +156,10 @@ class _Writer:
         if table.virtual:
             self._count_virtual(fate)
             return
+        keyed = tuple(home for home in fate.homes if home.key and home.marker)
+        fate = replace(fate, homes=keyed or fate.homes)
         by_rowid = any(was == table.rowid for home in fate.homes for was, _ in home.key)
-        self._copy(table, copy, [table.rowid] if by_rowid else [])
-        keyed = [home for home in fate.homes if home.key and home.marker]
+        self._copy(table, copy, _compared(fate), [table.rowid] if by_rowid else [])
         if keyed or not fate.homes:
             self._by_key(fate, copy, keyed)
         else:
@@ -236,12 +238,13 @@ class _Writer:
             f" WHERE NOT ({table.rowid} > {own.low} AND {table.rowid} <= {own.high})" if table.rowid else ""
         )
 
-    def _copy(self, table: Stored, copy: str, rowid: Sequence[str]) -> None:
+    def _copy(self, table: Stored, copy: str, compared: Collection[str], rowid: Sequence[str]) -> None:
         """Copy a table's rows before the migration, without types: every value stays as it is stored."""
         self._copies.append(copy)
-        named = ", ".join([*(["rowid"] if rowid else []), *(f"c{i}" for i in range(len(table.columns)))])
-        selected = ", ".join([*rowid, *map(sql.quote_name, table.columns)])
-        columns = ", ".join(f"c{i}" for i in range(len(table.columns)))
+        chosen = [(f"c{i}", column) for i, column in enumerate(table.columns) if column in compared]
+        named = ", ".join([*(["rowid"] if rowid else []), *(name for name, _ in chosen)])
+        selected = ", ".join([*rowid, *(sql.quote_name(column) for _, column in chosen)])
+        columns = ", ".join(name for name, _ in chosen) or "none"
         self._guards.opening.append(f"CREATE TABLE {copy} ({columns})")
         self._guards.opening.append(
             f"INSERT INTO {copy} ({named}) SELECT {selected} FROM {sql.quote_name(table.name)}"
@@ -273,6 +276,15 @@ class _Writer:
             here = " AND ".join([conditions[number], *(f"NOT {found}" for found in conditions[:number])])
             for column in table.columns:
                 counts += self._column(fate, home, column, place[column], f"h{number}", here)
+        if len(homes) == 1 and homes[0].columns.keys() == set(table.columns):
+            # Most rows are as they were: they need not be looked at column by column.
+            compared = [column for column in table.columns if column in _compared(fate)]
+            alike = [
+                f"({place[column]} IS {now} COLLATE BINARY AND typeof({place[column]}) = typeof({now}))"
+                for column in compared
+                for now in [f"h0.{sql.quote_name(homes[0].columns[column])}"]
+            ]
+            source += f" WHERE NOT ({_all([*conditions, *alike])})"
         self._record(counts, source)
 
     def _column(
@@ -302,7 +314,7 @@ class _Writer:
         told = self._amount(name, column)
         if column in fate.updated:
             return [count(CHANGED, differs, told)]
-        if not home.same:
+        if not home.same or (fate.rewritten and not fate.replaced):
             return [
                 count(EMPTIED, emptied, self._loss(name)),
                 count(CHANGED, changed, self._loss(name, column, changed=True)),
@@ -405,6 +417,29 @@ class _Writer:
             )
 
 
+def _compared(fate: Fate) -> set[str]:
+    """Give the columns of a table that have to be compared: all, where rows were written anew."""
+    table = fate.table
+    if (
+        fate.replaced
+        or fate.rewritten
+        or not fate.homes
+        or not all(home.same and home.key for home in fate.homes)
+    ):
+        return set(table.columns)
+    key = {was for home in fate.homes for was, _ in home.key}
+    followed = {reference.column for reference in table.references} if fate.cascading else set()
+    return (key | followed | fate.updated) & set(table.columns)
+
+
+def _all(conditions: Sequence[str]) -> str:
+    """Write that all conditions hold, in pairs: an expression may be 100 levels deep."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return f"({_all(conditions[:half])} AND {_all(conditions[half:])})"
+
+
 def _chunks(counts: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     """Divide counts, so that a statement has no more of them, and no more text, than D1 allows."""
     chunk: list[tuple[int, str]] = []
@@ -425,10 +460,7 @@ def _same(was: str, now: str) -> str:
     its text and its number are.
     """
     numbers = "('integer', 'real')"
-    kinds = (
-        f"(typeof({was}) IN {numbers}) = (typeof({now}) IN {numbers})"
-        f" AND (typeof({was}) = 'blob') = (typeof({now}) = 'blob')"
-    )
+    kinds = f"(typeof({was}) = typeof({now}) OR typeof({was}) IN {numbers} AND typeof({now}) IN {numbers})"
     alike = (
         f"typeof({was}) <> 'blob' AND typeof({now}) <> 'blob'"
         f" AND CAST({was} AS TEXT) = CAST({now} AS TEXT) AND CAST({was} AS NUMERIC) = CAST({now} AS NUMERIC)"

@@ -9,6 +9,7 @@ from enum import Enum
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.migrations.consent import read_consent
 from hoox_tasks.migrations.files import Migration, find, order
 
 CHECKSUMS = "hoox_checksums"
@@ -168,7 +169,7 @@ def plan(
     """Give the migrations to apply, in order; `to` names the last one (its name or number).
 
     Raises `Refused` where the history and the files do not fit together, naming every misfit, and where
-    a pending file controls transactions.
+    a pending file controls transactions, or consents to something in words that are not known.
     """
     accepted = [State.APPLIED, State.PENDING]
     if allow_out_of_order:
@@ -186,6 +187,8 @@ def plan(
         last = find(migrations, to)
         pending = [migration for migration in pending if order(migration.name) <= order(last.name)]
     refuse_transactions(pending)
+    for migration in pending:
+        read_consent(migration.name, migration.text)
     return pending
 
 

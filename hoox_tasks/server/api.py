@@ -10,7 +10,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +18,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from hoox_tasks.config.moments import parse_moment
+from hoox_tasks.errors import Refused
 from hoox_tasks.server import answers
 from hoox_tasks.server.database import D1Error, Ledger
 from hoox_tasks.server.json_values import as_text
@@ -72,11 +73,13 @@ class Api:
         read_only_token: str | None,
         strict_splitter: bool,
         hosts: Collection[str],
+        on_statement: Callable[[str], None] | None = None,
     ) -> None:
         self.token = token
         self._read_only_token = read_only_token
         self._strict_splitter = strict_splitter
-        self.hosts = set(hosts)
+        self.hosts: set[str] = set(hosts)
+        self._on_statement = on_statement
         self._folder = tempfile.TemporaryDirectory(prefix="hoox-d1-")
         self._files = SignedFiles(Path(self._folder.name))
         self._ledgers: dict[str, Ledger] = {}
@@ -149,7 +152,14 @@ class Api:
 
     def _add(self, identity: str, name: str, path: Path) -> Ledger:
         snapshots = Path(self._folder.name) / "bookmarks" / identity
-        ledger = Ledger(identity, name, path, snapshots, strict_splitter=self._strict_splitter)
+        ledger = Ledger(
+            identity,
+            name,
+            path,
+            snapshots,
+            strict_splitter=self._strict_splitter,
+            on_statement=self._on_statement,
+        )
         self._ledgers[identity] = ledger
         self._transfers[identity] = Transfer(ledger, self._files)
         return ledger
@@ -296,12 +306,14 @@ def create_app(
     read_only_token: str | None = None,
     strict_splitter: bool = False,
     hosts: Collection[str] = LOOPBACK,
+    on_statement: Callable[[str], None] | None = None,
 ) -> Api:
     """Make the local D1 API over the SQLite file `ledger`, as the database `name` with `database_id`.
 
     Requests need a bearer token: `token`, or any where that is None; with `read_only_token` nothing can
     be changed. `strict_splitter` makes `/query` and `/raw` refuse the triggers on which D1's own splitter
-    is known to break. `hosts` are the names that clients may call this server by.
+    is known to break. `hosts` are the names that clients may call this server by. `on_statement` is called
+    with each statement of a client before it runs.
 
     The application holds files: close it. Databases that clients create live as long as it does.
     """
@@ -313,6 +325,7 @@ def create_app(
         read_only_token=read_only_token,
         strict_splitter=strict_splitter,
         hosts=hosts,
+        on_statement=on_statement,
     )
 
 
@@ -328,10 +341,9 @@ def _moment(timestamp: str | None) -> float | None:
     if not timestamp:
         return None
     try:
-        moment = datetime.fromisoformat(timestamp)
-    except ValueError:
+        return parse_moment(timestamp).timestamp()
+    except Refused:
         raise D1Error(400, 7400, "Invalid property: timestamp => Invalid datetime") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _whole(text: str) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +63,23 @@ class Ledger:
     `snapshots` is a folder for Time Travel, which lives as long as the server does.
     """
 
-    def __init__(self, uuid: str, name: str, path: Path, snapshots: Path, *, strict_splitter: bool) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        name: str,
+        path: Path,
+        snapshots: Path,
+        *,
+        strict_splitter: bool,
+        on_statement: Callable[[str], None] | None = None,
+    ) -> None:
         self.uuid = uuid
         self.name = name
         self.path = path
-        self.created_at = _iso(path.stat().st_ctime if path.exists() else time.time())
+        self.created_at: str = _iso(path.stat().st_ctime if path.exists() else time.time())
         self._snapshots = snapshots
         self._strict_splitter = strict_splitter
+        self._on_statement = on_statement
         self._lock = threading.Lock()
         self._moments: list[_Moment] = []
         self._epoch = int(time.time())
@@ -152,6 +162,8 @@ class Ledger:
                     refusal = shape_refusal(text)
                     if refusal is not None:
                         raise D1Error(400, 7500, refusal)
+                    if self._on_statement:
+                        self._on_statement(text)
                     started = time.perf_counter()
                     before = connection.total_changes
                     cursor = connection.execute(text, tuple(values))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    pass
-from hoox_tasks.testing.ledgers import Row
+Row: TypeAlias = dict[str, Any]
+"""A row of a table: its cells by the names of their columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +24,56 @@ class TableDifference:
     removed: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
+        """Whether anything happened."""
         return bool(self.added or self.changed or self.removed)
 
     def __str__(self) -> str:
+        """Counts: `+1 ~2 -0` for one row added, two changed and none removed."""
         return f"+{len(self.added)} ~{len(self.changed)} -{len(self.removed)}"
 
 
 class LedgerDifference(dict[str, TableDifference]):
-    """The tables whose rows are not what they were, by name; any other table is an empty difference."""
+    """The tables whose rows are not what they were, by name; any other table is an empty difference.
+
+    `tables` are all tables of the ledger. Asking about any other name raises `KeyError`: a misspelt table
+    would otherwise never differ.
+    """
+
+    tables: frozenset[str]
+
+    def __init__(self, differences: Iterable[tuple[str, TableDifference]], tables: Iterable[str]) -> None:
+        super().__init__(differences)
+        self.tables = frozenset(tables)
 
     def __missing__(self, table: str) -> TableDifference:
+        self._check(table)
         return TableDifference()
 
+    def __contains__(self, table: object) -> bool:
+        self._check(table)
+        return super().__contains__(table)
+
+    def get(self, table: str, default: Any = None) -> Any:
+        """Like that of a dict, but for a name that is no table's."""
+        self._check(table)
+        return super().get(table, default)
+
+    def _check(self, table: object) -> None:
+        if table not in self.tables:
+            near = difflib.get_close_matches(str(table).lower(), self.tables, 1, cutoff=0.5)
+            names = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(self.tables))}."
+            raise KeyError(f"The ledger has no table {table}. {names}")
+
     def __str__(self) -> str:
+        """The tables with their counts: `trades +0 ~1 -0`."""
         return ", ".join(f"{table} {changes}" for table, changes in self.items()) or "no difference"
 
 
 def compare(before: sqlite3.Connection, now: sqlite3.Connection) -> LedgerDifference:
-    """Tell how the rows of two ledgers differ, table by table; of SQLite's own tables nothing is said."""
+    """Compare the rows of two ledgers, table by table; SQLite's own tables are left out."""
     tables = sorted({*_tables(before), *_tables(now)})
-    differences = ((table, _compare(*_rows(before, now, table))) for table in tables)
-    return LedgerDifference((table, difference) for table, difference in differences if difference)
+    differences = ((table, _compare(before, now, table)) for table in tables)
+    return LedgerDifference([(table, found) for table, found in differences if found], tables)
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
@@ -51,15 +81,28 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
         r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
     )
-    return [name for (name,) in connection.execute(query)]
+    return [name for (name,) in _ask(connection, query)]
 
 
-def _rows(
-    before: sqlite3.Connection, now: sqlite3.Connection, table: str
-) -> tuple[dict[Any, Row], dict[Any, Row]]:
-    """Read a table of both ledgers; rows by their key."""
+def _compare(before: sqlite3.Connection, now: sqlite3.Connection, table: str) -> TableDifference:
     key = _key(before, table) or _key(now, table)
-    return _keyed(before, table, key), _keyed(now, table, key)
+    then_columns, then_rows = _rows(before, table)
+    now_columns, now_rows = _rows(now, table)
+    if then_columns == now_columns:
+        # Most rows are the same in both, at the same place: only the others are looked at one by one.
+        if then_rows == now_rows:
+            return TableDifference()
+        then_set, now_set = set(then_rows), set(now_rows)
+        then_rows = [row for row in then_rows if row not in now_set]
+        now_rows = [row for row in now_rows if row not in then_set]
+    then, current = _keyed(then_columns, then_rows, key), _keyed(now_columns, now_rows, key)
+    return TableDifference(
+        added=[row for place, row in current.items() if place not in then],
+        changed=[
+            (row, current[place]) for place, row in then.items() if place in current and current[place] != row
+        ],
+        removed=[row for place, row in then.items() if place not in current],
+    )
 
 
 def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
@@ -67,34 +110,29 @@ def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
     return tuple(name for (name,) in _ask(connection, query, table))
 
 
-def _keyed(connection: sqlite3.Connection, table: str, key: tuple[str, ...]) -> dict[Any, Row]:
+def _rows(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns of a table, and its rows with their rowid (or None) before their cells."""
     query = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?"
     without_rowid = [bool(wr) for (wr,) in _ask(connection, query, table)]
     if not without_rowid:
-        return {}
+        return [], []
     quoted = table.replace('"', '""')
     cursor = _ask(connection, f'SELECT {"NULL" if without_rowid[0] else "_rowid_"}, * FROM "{quoted}"')
-    columns = [column[0] for column in cursor.description][1:]
+    return [column[0] for column in cursor.description][1:], cursor.fetchall()
+
+
+def _keyed(columns: list[str], rows: list[tuple[Any, ...]], key: tuple[str, ...]) -> dict[Any, Row]:
     places = [columns.index(name) for name in key if name in columns]
-    rows = {}
-    for rowid, *cells in cursor:
+    keyed = {}
+    for rowid, *cells in rows:
         values = tuple(cells[place] for place in places)
         # SQLite lets several rows have NULL in their primary key.
-        rows[("rowid", rowid) if not values or None in values else values] = dict(
-            zip(columns, cells, strict=True)
-        )
-    return rows
+        place = ("rowid", rowid) if not values or None in values else values
+        keyed[place] = dict(zip(columns, cells, strict=True))
+    return keyed
 
 
 def _ask(connection: sqlite3.Connection, query: str, *params: str) -> sqlite3.Cursor:
     cursor = connection.cursor()
     cursor.row_factory = None  # The connection is a test's, which may have set one.
     return cursor.execute(query, params)
-
-
-def _compare(before: dict[Any, Row], now: dict[Any, Row]) -> TableDifference:
-    return TableDifference(
-        added=[row for key, row in now.items() if key not in before],
-        changed=[(row, now[key]) for key, row in before.items() if key in now and now[key] != row],
-        removed=[row for key, row in before.items() if key not in now],
-    )

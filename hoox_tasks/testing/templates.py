@@ -1,35 +1,54 @@
-"""Templates: ledgers that are migrated and seeded once, kept in a folder, and copied for every test.
+"""Templates: ledgers that are made once, kept in a folder, and copied for every test.
 
-A template is known by what it was made from: the content of the migrations and of the scenario, seed,
-scale, start, and the version of the generator and of this package. Processes that want the same one at
-the same time build it once. It is written whole or not at all, and its checksum is looked at before use.
+A template is known by what it was made from: the content of the migrations and of the scenario (or of the
+backup), seed, scale, start, and the version of the generator and of this package. Processes that want the
+same one at the same time build it once. It is written whole or not at all, and its checksum is looked at
+before use. Where nothing can be kept, each process makes its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
+import secrets
 import shutil
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing, suppress
-from dataclasses import astuple, dataclass
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from hoox_tasks.errors import Refused
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.version import __version__
 
-_KEPT = 2
-"""Templates that are kept of each kind: that of now, and that of before for a run that still uses it."""
+with lazy_imports():
+    from hoox_tasks import seeding
+    from hoox_tasks.testing import building
+
+_VERSIONS = 2
+"""Templates that are kept of one recipe: that of now, and that of before for a run that still uses it."""
+_TEMPLATES = 400
+_BYTES = 200_000_000
+"""What the folder may hold; the templates that were used the longest time ago go first."""
+_LOCKS = 8
+BEGAN = int(time.time())
+"""The moment, in Unix seconds, at which the newest row of a ledger with `now` was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What somebody asks for. `scenario` is None for a ledger without rows, `migrate_to` for all migrations.
 
-    `seed` and `start` are the scenario's own where they are None.
+    `seed` and `start` are the scenario's own where they are None. A `backup` takes the place of a scenario;
+    `anonymize` is called with its ledger before anybody sees it. `named` tells whether the folder of the
+    migrations was named for us; one that was only found may be of something else.
     """
 
     migrations_dir: Path
@@ -41,41 +60,53 @@ class Recipe:
     scale: float = 1
     start: datetime | None = None
     migrate_to: str | None = None
+    backup: Path | None = None
+    anonymize: Callable[..., object] | None = None
+    now: bool = False
+    named: bool = True
 
     @property
     def kind(self) -> str:
         """The same for recipes that ask for the same; the contents of their files may differ."""
-        return _digest(repr(astuple(self)).encode())
+        folders = (self.migrations_dir, self.migrations_pattern, self.migrations_table, self.fixtures_dirs)
+        rows = (self.scenario, self.seed, self.scale, self.start, self.migrate_to, self.backup)
+        return digest(repr((folders, rows)).encode())
 
     def words(self) -> str:
         """Say it to people: `scenario quiet, seed 7, scale 2`."""
         choices = {"seed": self.seed, "start": self.start, "migrate_to": self.migrate_to}
         words = ["no scenario" if self.scenario is None else f"scenario {self.scenario}"]
+        if self.backup is not None:
+            words, choices = [f"backup {self.backup.name}"], {"migrate_to": self.migrate_to}
         words += [f"{name} {value}" for name, value in choices.items() if value is not None]
-        return ", ".join(words + ([f"scale {self.scale:g}"] if self.scale != 1 else []))
+        words += [f"scale {self.scale:g}"] if self.scale != 1 else []
+        return ", ".join([*words, "now"] if self.now else words)
 
     def parts(self) -> dict[str, str]:
         """Everything that the template's rows depend on, by the name that people know it by.
 
-        Raises `Refused` where there is no such migrations folder or scenario.
+        Raises `Refused` where there is no such migrations folder, scenario or backup.
         """
-        parts = {
-            path.relative_to(self.migrations_dir).as_posix(): _digest(path.read_bytes())
-            for path in sorted(self.migrations_dir.glob(self.migrations_pattern))
-            if path.is_file()
-        }
         if not self.migrations_dir.is_dir():
             raise Refused(
                 f"There is no migrations folder {self.migrations_dir}.", "Make it, or correct its name."
             )
-        if self.scenario is not None:
-            from hoox_tasks.seeding.rows import GENERATOR_VERSION
-
-            parts[f"scenario {self.scenario}"] = _digest(self._scenario_file(self.scenario).read_bytes())
+        parts = {
+            path.relative_to(self.migrations_dir).as_posix(): digest(path.read_bytes())
+            for path in sorted(self.migrations_dir.glob(self.migrations_pattern))
+            if path.is_file()
+        }
+        if self.backup is not None:
+            if not self.backup.is_file():
+                raise Refused(f"There is no backup {self.backup}.", "Correct its name.")
+            parts[f"backup {self.backup.name}"] = digest(self.backup.read_bytes())
+            parts["anonymize"] = _source(self.anonymize)
+        elif self.scenario is not None:
+            parts[f"scenario {self.scenario}"] = digest(self._scenario_file(self.scenario).read_bytes())
             parts["seed"] = str(self.seed)
             parts["scale"] = str(float(self.scale))
             parts["start"] = str(self.start)
-            parts["generator"] = GENERATOR_VERSION
+            parts["generator"] = seeding.GENERATOR_VERSION
         parts["migrate_to"] = str(self.migrate_to)
         parts["migrations table"] = self.migrations_table
         parts["hoox_tasks"] = __version__
@@ -86,150 +117,180 @@ class Recipe:
         for folder in self.fixtures_dirs:
             if (folder / f"{name}.toml").is_file():
                 return folder / f"{name}.toml"
-        from hoox_tasks.seeding import find_scenarios, load_scenario
-
-        load_scenario(name, self.fixtures_dirs)
-        return find_scenarios(self.fixtures_dirs)[name]
+        seeding.load_scenario(name, self.fixtures_dirs)
+        return seeding.find_scenarios(self.fixtures_dirs)[name]
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A ledger to copy. `data` is the SQLite file's content, `origin` says how it came about."""
+    """A ledger to copy. `data` is the SQLite file's content, `origin` says how it came about.
+
+    `path` is the file that it is kept in, if any.
+    """
 
     recipe: Recipe
-    path: Path
+    path: Path | None
     data: bytes
     origin: str
 
     def connect(self) -> sqlite3.Connection:
-        """Give a copy in memory, with foreign keys on; the caller closes it."""
-        connection = sqlite3.connect(":memory:")
+        """Return a copy in memory, with foreign keys on; the caller closes it. Any thread may use it."""
+        # SQLite itself takes turns wherever it was built to (3 is "serialized").
+        connection = sqlite3.connect(":memory:", check_same_thread=sqlite3.threadsafety < 3)
         if self.data:
             connection.deserialize(self.data)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
     def copy(self, path: Path) -> None:
-        """Make a copy in a file, which shares its blocks with the template where the file system can."""
+        """Make a copy in a new file, which shares its blocks with the template where the file system can.
+
+        Raises `FileExistsError` where there is anything of that name.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _clone(self.path, path, len(self.data))
-        except OSError:
-            path.write_bytes(self.data)
+        with path.open("xb", buffering=0) as target:
+            try:
+                if self.path is None:
+                    raise FileNotFoundError
+                _clone(self.path, target.fileno(), len(self.data))
+            except OSError:
+                target.seek(0)
+                target.write(self.data)
+                target.truncate(len(self.data))
 
 
 class Templates:
-    """The templates in a folder that several processes may share."""
+    """The templates in a folder that several processes may share; without a folder, in memory alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._found: dict[Recipe, Template] = {}
+        self.problem = ""
+
+    @property
+    def used(self) -> dict[str, str]:
+        """How each template came about that was asked for, by what people call it."""
+        return {template.recipe.words(): template.origin for template in self._found.values()}
 
     def get(self, recipe: Recipe) -> Template:
-        """Give the template of a recipe; it is built where there is none, or where it is damaged.
+        """Return the template of a recipe; it is built where there is none, or where it is damaged.
 
         Raises `HooxError` where it cannot be built.
         """
         if recipe not in self._found:
-            self._found[recipe] = self._find(recipe)
+            self._found[recipe] = self._moved(recipe) if recipe.now else self._find(recipe)
         return self._found[recipe]
 
-    def knows(self, recipe: Recipe) -> bool:
-        """Tell whether there was a template of this kind before, whatever its files say now."""
-        return bool(self._manifests(recipe.kind))
+    def _moved(self, recipe: Recipe) -> Template:
+        # Nothing of it is kept: tomorrow it would be another one.
+        template = self.get(replace(recipe, now=False))
+        data = building.move_in_time(template.data, BEGAN)
+        return Template(recipe, None, data, template.origin)
 
     def _find(self, recipe: Recipe) -> Template:
         parts = recipe.parts()
-        key = _digest(json.dumps(parts).encode())
-        data = self._read(key)
-        if data is not None:
-            return Template(recipe, self._path(key), data, "reused")
+        key = digest(json.dumps(parts).encode())
+        folder = self._folder if parts.get("anonymize") != _UNKNOWN else None
+        if folder is not None:
+            try:
+                return self._kept(folder, recipe, key, parts)
+            except OSError as error:
+                self.problem = f"templates cannot be kept in {folder}: {error.strerror or error}"
+                self._folder = None
+        with tempfile.TemporaryDirectory(prefix="hoox-") as scratch:
+            return Template(recipe, None, building.build(recipe, Path(scratch) / "ledger.sqlite"), "built")
+
+    def _kept(self, folder: Path, recipe: Recipe, key: str, parts: Mapping[str, str]) -> Template:
+        path = folder / f"{key}.sqlite"
+        if (data := _read(folder, key)) is not None:
+            with suppress(OSError):
+                os.utime(path)
+            return Template(recipe, path, data, "reused")
 
         from filelock import FileLock
 
-        with FileLock(self._folder / f"{recipe.kind}.lock"):
-            data = self._read(key)
-            if data is not None:
-                return Template(recipe, self._path(key), data, "reused")
-            origin = self._reason(recipe.kind, key, parts)
-            data = build(recipe, self._folder / f".{key}.{os.getpid()}.part")
-            self._write(recipe.kind, key, parts, data)
-        return Template(recipe, self._path(key), data, origin)
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.sqlite"
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            manifest = json.loads((self._folder / f"{key}.json").read_text("utf-8"))
-            data = self._path(key).read_bytes()
-        except (OSError, ValueError):
-            return None
-        return data if isinstance(manifest, dict) and manifest.get("checksum") == _digest(data) else None
-
-    def _write(self, kind: str, key: str, parts: Mapping[str, str], data: bytes) -> None:
-        manifest = {"kind": kind, "checksum": _digest(data), "parts": parts}
-        # The manifest comes last: without it the other file counts for nothing.
-        _replace(self._path(key), data)
-        _replace(self._folder / f"{key}.json", json.dumps(manifest, indent=1).encode())
-        for path, _ in self._manifests(kind)[_KEPT:]:
-            for old in (path, path.with_suffix(".sqlite")):
+        # Another run may clear the cache at any time, and with it a lock that is held: then two may build.
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{int(recipe.kind, 16) % _LOCKS}.lock"):
+            if (data := _read(folder, key)) is not None:
+                return Template(recipe, path, data, "reused")
+            origin = _reason(folder, recipe.kind, key, parts)
+            for left in folder.glob(f".{recipe.kind}-*"):  # By a build that was killed.
                 with suppress(OSError):
-                    old.unlink()
-
-    def _manifests(self, kind: str) -> list[tuple[Path, dict[str, str]]]:
-        """The manifests of one kind with their parts, the newest first."""
-        found = []
-        for path in self._folder.glob("*.json"):
-            try:
-                manifest = json.loads(path.read_text("utf-8"))
-                if manifest["kind"] == kind:
-                    found.append((path.stat().st_mtime_ns, path, dict(manifest["parts"])))
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-        return [(path, parts) for _, path, parts in sorted(found, key=lambda each: each[0], reverse=True)]
-
-    def _reason(self, kind: str, key: str, parts: Mapping[str, str]) -> str:
-        """Say why a template has to be built."""
-        if any((self._folder / f"{key}{suffix}").exists() for suffix in (".json", ".sqlite")):
-            return "rebuilt: it was damaged"
-        former = self._manifests(kind)
-        return f"rebuilt: {_compare(former[0][1], parts)}" if former else "built"
+                    left.unlink()
+            scratch = folder / f".{recipe.kind}-{secrets.token_hex(8)}"
+            data = building.build(recipe, scratch)
+            folder.mkdir(parents=True, exist_ok=True)
+            manifest = {"kind": recipe.kind, "checksum": digest(data), "parts": parts}
+            # The manifest comes last: without it the other file counts for nothing.
+            _replace(scratch, path, data)
+            _replace(scratch, folder / f"{key}.json", json.dumps(manifest, indent=1).encode())
+            _prune(folder, recipe.kind)
+        return Template(recipe, path, data, origin)
 
 
-def build(recipe: Recipe, path: Path) -> bytes:
-    """Migrate and seed a new ledger at `path`; gives the file's content and leaves no file behind.
+def digest(data: bytes) -> str:
+    """A checksum that tells contents apart."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
-    Raises `HooxError` where a migration or the scenario does not work.
-    """
-    from hoox_tasks import ledger, seeding, sql
-    from hoox_tasks.database.local.database import LocalDatabase
-    from hoox_tasks.migrations import Migrations
 
-    migrations = Migrations.read(
-        recipe.migrations_dir, recipe.migrations_pattern, table=recipe.migrations_table
-    )
+_UNKNOWN = "unknown"
+
+
+def _source(function: Callable[..., object] | None) -> str:
+    """What a function does, as far as that can be told: the content of the file that it is written in."""
+    if function is None:
+        return "nothing"
     try:
-        with closing(LocalDatabase(path, create=True)) as database:
-            # Nobody else uses it yet. A ledger in WAL mode could not be deserialized.
-            database.connection.execute("PRAGMA journal_mode = MEMORY").fetchall()
-            database.connection.execute("PRAGMA synchronous = OFF")
-            migrations.apply(database, to=recipe.migrate_to)
-            if migrations.files:
-                # The one thing in a template that would not be the same tomorrow.
-                history = sql.quote_name(migrations.table)
-                database.connection.execute(f"UPDATE {history} SET applied_at = '2026-01-01 00:00:00'")
-            if recipe.scenario is not None:
-                ledger.seed(
-                    database,
-                    seeding.load_scenario(recipe.scenario, recipe.fixtures_dirs),
-                    seed=recipe.seed,
-                    start=recipe.start,
-                    scale=recipe.scale,
-                )
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
+        file = inspect.getsourcefile(inspect.unwrap(function))
+        return f"{digest(Path(file).read_bytes())} {function.__qualname__}" if file else _UNKNOWN
+    except (OSError, TypeError, AttributeError):
+        return _UNKNOWN
+
+
+def _read(folder: Path, key: str) -> bytes | None:
+    try:
+        manifest = json.loads((folder / f"{key}.json").read_text("utf-8"))
+        data = (folder / f"{key}.sqlite").read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return data if isinstance(manifest, dict) and manifest.get("checksum") == digest(data) else None
+
+
+def _manifests(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The manifests, that of the template used last first."""
+    found = []
+    for path in folder.glob("*.json"):
+        try:
+            manifest = json.loads(path.read_text("utf-8"))
+            if isinstance(manifest["parts"], dict):
+                used = path.with_suffix(".sqlite").stat()
+                found.append((used.st_mtime_ns, path, {**manifest, "size": used.st_size}))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return [(path, manifest) for _, path, manifest in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def _reason(folder: Path, kind: str, key: str, parts: Mapping[str, str]) -> str:
+    """Say why a template has to be built."""
+    if any((folder / f"{key}{suffix}").exists() for suffix in (".json", ".sqlite")):
+        return "rebuilt: it was damaged"
+    former = next((manifest["parts"] for _, manifest in _manifests(folder) if manifest["kind"] == kind), None)
+    return "built" if former is None else f"rebuilt: {_compare(former, parts)}"
+
+
+def _prune(folder: Path, kind: str) -> None:
+    manifests = _manifests(folder)
+    old = [path for path, manifest in manifests if manifest["kind"] == kind][_VERSIONS:]
+    size = 0
+    for place, (path, manifest) in enumerate(manifests, 1):
+        size += manifest["size"]
+        if place > _TEMPLATES or (size > _BYTES and place > 1):
+            old.append(path)
+    for path in old:
+        for file in (path, path.with_suffix(".sqlite")):
+            with suppress(OSError):
+                file.unlink()
 
 
 def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -239,24 +300,20 @@ def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(changes)
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _replace(scratch: Path, path: Path, data: bytes) -> None:
+    scratch.write_bytes(data)
+    scratch.replace(path)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
-
-
-def _clone(source: Path, target: Path, size: int) -> None:
-    if not hasattr(os, "copy_file_range"):
-        shutil.copyfile(source, target)
-        return
-    # Linux shares the blocks itself where the file system is able to (Btrfs, XFS), and else copies them.
-    with source.open("rb", buffering=0) as origin, target.open("wb", buffering=0) as copy:
+def _clone(source: Path, target: int, size: int) -> None:
+    with source.open("rb", buffering=0) as origin:
+        if not hasattr(os, "copy_file_range"):
+            with os.fdopen(os.dup(target), "wb", buffering=0) as copy:
+                shutil.copyfileobj(origin, copy)
+            return
+        # Linux shares the blocks itself where the file system is able to (Btrfs, XFS), and else copies them.
         while size > 0:
-            done = os.copy_file_range(origin.fileno(), copy.fileno(), size)
+            done = os.copy_file_range(origin.fileno(), target, size)
             if not done:
                 raise OSError(f"{source} became shorter")
             size -= done

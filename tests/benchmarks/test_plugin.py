@@ -70,7 +70,7 @@ def test_a_fresh_ledger_costs_little_more_than_a_copy(recipe: Recipe, kept: Temp
         connection.close()
 
     def ours() -> None:
-        factory = LedgerFactory(kept, recipe)
+        factory = LedgerFactory(kept, recipe, Path)
         factory().execute(QUERY).fetchall()
         factory.close()
 
@@ -88,7 +88,7 @@ def test_a_fresh_ledger_is_much_faster_than_making_one(
     """A copy of a template is at least 300 times as fast as migrating and seeding anew."""
 
     def ours() -> None:
-        factory = LedgerFactory(kept, recipe)
+        factory = LedgerFactory(kept, recipe, Path)
         factory().execute(QUERY).fetchall()
         factory.close()
 

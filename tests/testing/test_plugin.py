@@ -206,7 +206,7 @@ def test_it_is_found_by_its_entry_point() -> None:
 
 
 def test_loading_is_cheap(suite: pytest.Pytester) -> None:
-    """A run that does not use the plugin pays less than 5 ms for it, and imports nothing for it."""
+    """A run that does not use the plugin pays less than 5 ms of CPU for it, and imports nothing for it."""
     suite.makepyfile("def test_nothing(): pass")
     environment = {
         **os.environ,
@@ -300,35 +300,36 @@ def test_folders_come_from_the_ini_file_or_the_wrangler_config(suite: pytest.Pyt
     run(suite).assert_outcomes(passed=1)
 
 
-# -- the header -----------------------------------------------------------------------------------
+# -- what is said at the end ----------------------------------------------------------------------
 
 
-def test_the_header_tells_what_became_of_the_template(suite: pytest.Pytester) -> None:
-    """The header has scenario and seed; template reused, or which file made it rebuilt."""
+def test_the_report_says_what_became_of_the_template(suite: pytest.Pytester) -> None:
+    """The report has scenario and seed; template reused, or which file made it rebuilt."""
     folder = suite.mkdir("migrations")
     folder.joinpath("0001_first.sql").write_text("CREATE TABLE one (x);")
     fees = folder / "0004_add_fees.sql"
     fees.write_text("ALTER TABLE one ADD COLUMN fee;")
+    suite.makeini("[pytest]\nfilterwarnings = error\nhoox_migrations_dir = migrations")
     suite.makepyfile("def test_one(hoox_db): pass")
 
-    def header() -> str:
+    def told() -> str:
         result = run(suite, "--hoox-seed=3")
         result.assert_outcomes(passed=1)
         return next(line for line in result.outlines if line.startswith("hoox: "))
 
     plain = "hoox: scenario quiet, seed 3"
-    assert header() == plain
-    assert header() == f"{plain}, template reused"
+    assert told() == f"{plain}, template built"
+    assert told() == f"{plain}, template reused"
     fees.write_text("ALTER TABLE one ADD COLUMN charge;")
-    assert header() == f"{plain}, template rebuilt: 0004_add_fees.sql changed"
-    assert header() == f"{plain}, template reused"
+    assert told() == f"{plain}, template rebuilt: 0004_add_fees.sql changed"
+    assert told() == f"{plain}, template reused"
     (template,) = [
         path
         for path in suite.path.joinpath(".pytest_cache/d/hoox").glob("*.sqlite")
         if b"charge" in path.read_bytes()
     ]
     template.write_bytes(template.read_bytes()[:-1])
-    assert header() == f"{plain}, template rebuilt: it was damaged"
+    assert told() == f"{plain}, template rebuilt: it was damaged"
 
 
 # -- mistakes -------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.testing import templates
-from hoox_tasks.testing.templates import Recipe, Templates
+from hoox_tasks.testing import building
+from hoox_tasks.testing.templates import Recipe, Template, Templates
 from tests.support import ROOT
 from tests.support.programs import program
 
@@ -42,6 +42,12 @@ def origin(folder: Path, recipe: Recipe) -> str:
     return Templates(folder).get(recipe).origin
 
 
+def kept_file(template: Template) -> Path:
+    """The file that a template is kept in."""
+    assert template.path is not None
+    return template.path
+
+
 def rows(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
     with closing(connection):
         return connection.execute("SELECT * FROM trades ORDER BY id").fetchall()
@@ -66,7 +72,7 @@ def test_copies_are_equal_and_ones_own(folder: Path, recipe: Recipe, tmp_path: P
     with closing(sqlite3.connect(file)) as second:
         second.execute("DELETE FROM trades")
         second.commit()
-    kept = rows(sqlite3.connect(template.path))
+    kept = rows(sqlite3.connect(kept_file(template)))
     assert kept
     assert rows(template.connect()) == kept
 
@@ -78,15 +84,15 @@ def test_copying_does_without_the_systems_help(
     template = Templates(folder).get(recipe)
     monkeypatch.delattr("os.copy_file_range", raising=False)
     template.copy(tmp_path / "one.sqlite")
-    template.path.unlink()
+    kept_file(template).unlink()
     template.copy(tmp_path / "two.sqlite")
     assert (tmp_path / "one.sqlite").read_bytes() == (tmp_path / "two.sqlite").read_bytes() == template.data
 
 
 def test_templates_are_the_same_every_time(recipe: Recipe, tmp_path: Path) -> None:
     """The same recipe gives the same bytes on any day, in a journal mode that can be deserialized."""
-    data = templates.build(recipe, tmp_path / "a.sqlite")
-    assert data == templates.build(recipe, tmp_path / "b.sqlite")
+    data = building.build(recipe, tmp_path / "a.sqlite")
+    assert data == building.build(recipe, tmp_path / "b.sqlite")
     assert data[18:20] == b"\x01\x01"  # https://sqlite.org/fileformat2.html: 2 would be WAL
     assert not list(tmp_path.glob("?.sqlite*"))
     today = "SELECT name FROM d1_migrations WHERE applied_at > datetime('now', '-1 day')"
@@ -140,24 +146,24 @@ def test_changed_files_are_named(folder: Path, recipe: Recipe, monkeypatch: pyte
 def test_damage_is_noticed(folder: Path, recipe: Recipe, damage: str) -> None:
     """A template that is damaged or was half written is built anew, to the same bytes."""
     template = Templates(folder).get(recipe)
-    manifest = template.path.with_suffix(".json")
+    manifest = kept_file(template).with_suffix(".json")
     if damage == "cut":
-        template.path.write_bytes(template.data[: len(template.data) // 2])
+        kept_file(template).write_bytes(template.data[: len(template.data) // 2])
     elif damage == "flipped":
         middle = len(template.data) // 2
         byte = bytes([template.data[middle] ^ 1])
-        template.path.write_bytes(template.data[:middle] + byte + template.data[middle + 1 :])
+        kept_file(template).write_bytes(template.data[:middle] + byte + template.data[middle + 1 :])
     elif damage == "emptied":
-        template.path.write_bytes(b"")
+        kept_file(template).write_bytes(b"")
     elif damage == "gone":
-        template.path.unlink()
+        kept_file(template).unlink()
     elif damage == "no manifest":
         manifest.unlink()
     else:
         manifest.write_text(json.dumps([]))
     again = Templates(folder).get(recipe)
     assert again.origin == "rebuilt: it was damaged"
-    assert again.data == template.data == template.path.read_bytes()
+    assert again.data == template.data == kept_file(template).read_bytes()
 
 
 def test_what_cannot_be_built_leaves_nothing(folder: Path, recipe: Recipe) -> None:

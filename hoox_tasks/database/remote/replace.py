@@ -16,6 +16,7 @@ from typing import IO
 
 from hoox_tasks import sql
 from hoox_tasks.d1 import D1Client
+from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement, Table
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote import import_script
@@ -54,6 +55,7 @@ class Replacement:
         self._tables = tables
         self._before = moment.answers
         self._after: list[Answer] = []
+        self._unproven: list[Table] = []
         self._deadline = 0
         self._tell_begun = begun
         self._begun = False
@@ -86,6 +88,27 @@ class Replacement:
                 self._settle("It was interrupted.", error)
                 raise
 
+    def compare(self, copy: Path) -> None:
+        """Compare what the script could not; raises `HooxError` where it differs, or cannot be compared."""
+        tables = [table for table in self._unproven if table.kind == "table"]
+        if not tables:
+            return
+        name = self._database.name
+        try:
+            with closing(LocalDatabase(copy, strict=False)) as source:
+                here, there = checksums(source, tables), checksums(self._database, tables)
+        except HooxError as error:
+            problem = f"{name} was restored, but could not be compared with what was sent: {error.problem}"
+        else:
+            differing = [table for table in here if here[table] != there[table]]
+            if not differing:
+                return
+            problem = (
+                f"{name} was restored, but {', '.join(differing)} is not what was sent, or somebody has"
+                f" changed it since."
+            )
+        raise HooxError(problem, f"It was at bookmark {self._moment.bookmark} before. {self._remedy()}")
+
     def _begin(self) -> None:
         self._begun = True
         self._tell_begun()
@@ -114,7 +137,11 @@ class Replacement:
                 import_script.write_rows(snapshot, SEQUENCES, file, pieces)
             file.write(f"DROP TABLE {pieces};\n")
             import_script.write_rest(rest, file)
-            self._after = list(_expect(source, snapshot, chosen))
+            for table in chosen:
+                if table.kind != "shadow":
+                    expected = _expect(source, snapshot, table)
+                    self._after += expected or ()
+                    self._unproven += [table] if expected is None else []
         proofs = check_guards(answer.guard("arrived") for answer in self._after)
         file.write(sql.join(proof.sql for proof in proofs))
         if not self._tables:
@@ -220,22 +247,22 @@ def _in_order(schema: Iterable[SchemaObject]) -> list[SchemaObject]:
     return sorted(schema, key=lambda item: (item.type.encode(), item.name.encode()))
 
 
-def _expect(source: LocalDatabase, snapshot: Snapshot, tables: Sequence[Table]) -> Iterable[Answer]:
-    """Give the questions whose answers prove that rows arrived.
+def _expect(source: LocalDatabase, snapshot: Snapshot, table: Table) -> tuple[Answer, ...] | None:
+    """Give the questions whose answers prove that a table's rows arrived; None where there are none.
 
     Where there are so many rows that they are asked page by page, pages have to begin at the same rowids,
-    which rows get anew; such a table is compared by whoever restores it.
+    which rows get anew. And texts have to be in UTF-8, as they are on D1.
     """
-    for table in tables:
-        if table.kind == "shadow":
-            continue
-        content = ask_content(source, [table])
-        if content.paged and table.rowid:
-            query = f"SELECT coalesce(max({table.rowid}), 0) FROM {sql.quote_name(table.name)}"
-            ((last,),) = list(snapshot.stream(Statement(query)))
-            if last != content.counts[table.name]:
-                continue
-        yield from content.answers
+    (encoding,) = source.connection.execute("PRAGMA encoding").fetchone()
+    if encoding != "UTF-8":
+        return None
+    content = ask_content(source, [table])
+    if content.paged and table.rowid:
+        query = f"SELECT coalesce(max({table.rowid}), 0) FROM {sql.quote_name(table.name)}"
+        ((last,),) = list(snapshot.stream(Statement(query)))
+        if last != content.counts[table.name]:
+            return None
+    return content.answers
 
 
 def _write_deletions(

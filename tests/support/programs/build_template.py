@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hoox_tasks.testing import templates
+from hoox_tasks.testing import building, templates
 
 folder, counter, root = map(Path, sys.argv[1:])
-build = templates.build
+build = building.build
 
 
 def counted(recipe: templates.Recipe, path: Path) -> bytes:
@@ -22,7 +22,7 @@ def counted(recipe: templates.Recipe, path: Path) -> bytes:
     return build(recipe, path)
 
 
-templates.build = counted
+building.build = counted
 recipe = templates.Recipe(root / "migrations", "*.sql", "d1_migrations", (root / "fixtures",), "quiet")
 print("ready", flush=True)
 sys.stdin.readline()
