@@ -215,6 +215,8 @@ class LocalDatabase:
     def _attached(self, copy: Path) -> Iterator[sqlite3.Connection]:
         """Attach a file for a block, with foreign keys off; raises `Refused` where its encoding differs."""
         connection = self._connection
+        # Inside a transaction foreign keys stay on, and would take rows along.
+        assert not connection.in_transaction
         with translated(self.path):
             try:
                 connection.execute(f"ATTACH DATABASE ? AS {replacing.COPY}", (copy.resolve().as_uri(),))
