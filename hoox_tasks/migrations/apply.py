@@ -14,11 +14,10 @@ from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError, StatementError
 from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.effects import Effect, Own
 from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.guards import (
-    Effect,
     Guards,
-    Own,
     failed_guard,
     history_guard,
     write_guards,

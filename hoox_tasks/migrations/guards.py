@@ -15,6 +15,17 @@ from dataclasses import dataclass, field, replace
 
 from hoox_tasks import sql
 from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.effects import (
+    CHANGED,
+    DIFFERENT,
+    DROPPED,
+    EMPTIED,
+    FILLED,
+    GONE,
+    TOO_MANY,
+    Effect,
+    Own,
+)
 from hoox_tasks.migrations.lineage import Fate, Home, Lineage
 from hoox_tasks.migrations.tables import Stored
 
@@ -29,45 +40,10 @@ _CANDIDATES = 8
 _GROUPED = 90
 """Columns that rows are compared by where there is no key: D1 allows a GROUP BY 100 terms."""
 
-GONE, EMPTIED, CHANGED, FILLED = "gone", "emptied", "changed", "filled"
-DROPPED, TOO_MANY, DIFFERENT = "dropped", "too many", "gone or changed"
-
 _LOSS, _AMOUNT, _KEYS, _HISTORY = "loss", "amount", "keys", "history"
 _FAILED = re.compile(
     rf"hoox guard ({_HISTORY}|{_LOSS}|{_AMOUNT}|{_KEYS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a migration did to the rows that were there: how many `rows` of a table, and what became of them.
-
-    `column` is empty where whole rows are meant. `what` is gone, too many, gone or changed; of a column's
-    values also emptied, changed, filled, and dropped with their column.
-    """
-
-    table: str
-    column: str
-    what: str
-    rows: int
-
-    def __str__(self) -> str:
-        """In one line, such as `trades.price: 11 rows changed`."""
-        place = f"{self.table}.{self.column}" if self.column else self.table
-        return f"{place}: {self.rows:,} {'row' if self.rows == 1 else 'rows'} {self.what}"
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """Rows of a table that migrations of this run have put in; nobody else's are lost with them.
-
-    They are those with a rowid above `low` and not above `high`; or, with `count`, all rows, as long as
-    there are so many. Without either they are all rows, whatever their number.
-    """
-
-    low: int | None = None
-    high: int | None = None
-    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hoox_tasks.migrations import history, marking
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, try_on
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Difference, compare_schemas
-from hoox_tasks.migrations.files import Migration, discover, find
+from hoox_tasks.migrations.files import Migration, discover, find, shared_numbers
 from hoox_tasks.migrations.history import Entry, State, Status
 
 _ATTEMPTS = 5
@@ -82,6 +82,11 @@ class Migrations:
     def own_tables(self) -> frozenset[str]:
         """The tables that serve the migrations themselves: the history, and the checksums beside it."""
         return history.own_tables(self.table)
+
+    @property
+    def shared_numbers(self) -> list[tuple[str, ...]]:
+        """The names of migrations that have one number; they apply in the order in which they stand here."""
+        return shared_numbers(self.files)
 
     def find(self, wanted: str) -> Migration:
         """Give the migration of a name, with or without .sql, or of a number; raises `Refused` for none."""

@@ -158,7 +158,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """An amount that comes to an exchange's wallet, or below zero leaves it, at the part `at` of the length."""
+    """An amount that comes to an exchange's wallet, or leaves it below zero; `at` is a part of the length."""
 
     at: Decimal
     exchange: str
@@ -396,7 +396,7 @@ def _check(scenario: Scenario, top: Table) -> None:
     for index, transfer in enumerate(scenario.transfers, 1):
         if transfer.exchange not in exchanges:
             raise Refused(
-                f"{top.file}: transfers[{index}].exchange is {transfer.exchange!r}, which is no exchange here.",
+                f"{top.file}: transfers[{index}].exchange is {transfer.exchange!r}, no exchange here.",
                 f"Give one of: {', '.join(exchanges)}.",
             )
     account = scenario.account

@@ -66,6 +66,8 @@ def test_numbering(hoox_recipe: Recipe, hoox_migrations: Migrations) -> None:
     lacking = [name for name, number in numbers.items() if number is None]
     if lacking:
         pytest.fail(f"{', '.join(lacking)} should begin with a number, as in 0001_name.sql.", pytrace=False)
+    for names in hoox_migrations.shared_numbers:
+        pytest.fail(f"Migrations {' and '.join(names)} have one number.", pytrace=False)
     found = sorted({number for number in numbers.values() if number is not None})
     gaps = [f"{number:04d}" for number in range(found[0], found[-1]) if number not in found]
     if gaps:
