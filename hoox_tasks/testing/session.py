@@ -22,6 +22,7 @@ def prepare(items: Sequence[pytest.Item]) -> None:
     """Import what tests with ledgers need: the time that it takes is no test's."""
     if any("hoox_queries" in getattr(item, "fixturenames", ()) for item in items):
         queries.enable()
+    queries.Watch()
     # sqlite-utils looks for plugins of its own with its first database.
     ledgers.import_sqlite_utils().Database(memory=True).close()
 

@@ -206,7 +206,7 @@ def test_it_is_found_by_its_entry_point() -> None:
 
 
 def test_loading_is_cheap(suite: pytest.Pytester) -> None:
-    """A run that does not use the plugin pays less than 5 ms of CPU for it, and imports nothing for it."""
+    """A run that does not use the plugin pays a thirtieth of what pytest costs, and imports nothing for it."""
     suite.makepyfile("def test_nothing(): pass")
     environment = {
         **os.environ,
@@ -214,14 +214,14 @@ def test_loading_is_cheap(suite: pytest.Pytester) -> None:
         "PYTHONPYCACHEPREFIX": str(suite.path / "bytecode"),
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    times = []
+    parts = []
     for _ in range(4):
         command = program("plugin_cost")
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-        said, took = done.stdout.splitlines()[-1].split(" ms ")
+        said, part = done.stdout.splitlines()[-1].split(" part ")
         assert said == "imported [] status 0"
-        times.append(float(took))
-    assert min(times) < 5
+        parts.append(float(part))
+    assert min(parts) < 1 / 30
 
 
 # -- choosing -------------------------------------------------------------------------------------
