@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -325,7 +324,7 @@ def draft(wanted: Path, *, mode: int = PRIVATE, compressed: bool = False) -> Ite
 def _create_part(target: Path, mode: int) -> tuple[Path, IO[bytes]]:
     """Create a file of a random temporary name beside `target`."""
     while True:
-        path = target.with_name(f".{target.name[:_PREFIX]}.{secrets.token_hex(8)}.part")
+        path = target.with_name(f".{target.name[:_PREFIX]}.{os.urandom(8).hex()}.part")
         with suppress(FileExistsError):
             return path, os.fdopen(_create_locked(path, mode), "wb")
 

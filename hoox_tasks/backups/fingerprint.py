@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from hoox_tasks.backups.manifest import Content
 from hoox_tasks.database.interface import SchemaObject, Snapshot, Statement, Table
-from hoox_tasks.database.schema import SEQUENCES, is_contentless
+from hoox_tasks.database.schema import SEQUENCES, with_rows
 from hoox_tasks.sql import format_ddl
 from hoox_tasks.values import Row
 
@@ -36,22 +36,7 @@ def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
 
 def contents(snapshot: Snapshot, tables: Sequence[Table], *, sequences: bool = True) -> dict[str, Content]:
     """Give the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
-    shadows = {table.name for table in tables if table.kind == "shadow"}
-    kept: set[str] = set()
-    for table in tables:
-        if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
-            kept |= {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}
-    found = {}
-    for table in tables:
-        columns = table.columns
-        if table.kind == "virtual":
-            if f"{table.name}_content" in shadows:
-                columns = ("rowid", *columns)
-            elif table.module not in {"rtree", "rtree_i32"}:
-                continue
-        elif table.kind == "shadow" and table.name not in kept:
-            continue
-        found[table.name] = fingerprint(snapshot.exact(table, columns))
+    found = {table.name: fingerprint(snapshot.exact(table, columns)) for table, columns in with_rows(tables)}
     exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
     if sequences and list(snapshot.stream(exists)):
         found["sqlite_sequence"] = fingerprint(snapshot.exact(SEQUENCES, SEQUENCES.columns))

@@ -356,6 +356,8 @@ def _prune(
     surplus = backups.surplus(backups.find(folder), identity=identity, keep=keep, days=days, spare=spare)
     if not command.dry:
         backups.remove(surplus)
+        if surplus:
+            command.did(f"removed {terminal.count(len(surplus), 'backup')}")
     for backup in surplus:
         command.say(f"{'Would remove' if command.dry else 'Removed'} {backup.path.name}")
     return [str(backup.path) for backup in surplus]

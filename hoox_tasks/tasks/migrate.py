@@ -291,6 +291,7 @@ def new(command: Command, message: str) -> None:
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
     path = migrations.create(folder, message)
+    command.did(f"wrote {command.shown(path)}")
     command.done(f"Wrote {command.shown(path)}", path=str(path), copied=[str(path) for path in copied])
 
 

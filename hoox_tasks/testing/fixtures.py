@@ -17,7 +17,6 @@ import pytest
 
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.testing.options import (
-    LEDGERS,
     checked,
     chosen,
     recipe_of,
@@ -42,6 +41,9 @@ if TYPE_CHECKING:
     from hoox_tasks.testing.queries import QueryRecorder, Watch
     from hoox_tasks.testing.rows import RowFactory
     from hoox_tasks.testing.templates import Recipe
+
+LEDGERS: pytest.StashKey[LedgerFactory] = pytest.StashKey()
+"""Where an item keeps the ledgers of its test, for what is said when it fails."""
 
 _CHANCES = 8
 """How many ledgers a seed that is drawn anew for every test chooses among."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import pytest
 
@@ -16,13 +16,7 @@ with lazy_imports():
     from hoox_tasks.config import settings
     from hoox_tasks.testing import templates as keeping
 
-if TYPE_CHECKING:
-    from hoox_tasks.testing.ledgers import LedgerFactory
-
 DEFAULT_SCENARIO = "quiet"
-
-LEDGERS: pytest.StashKey[LedgerFactory] = pytest.StashKey()
-"""Where an item keeps the ledgers of its test, for what is said when it fails."""
 
 _WORKSPACE: pytest.StashKey[settings.Settings] = pytest.StashKey()
 _TEMPLATES: pytest.StashKey[keeping.Templates] = pytest.StashKey()

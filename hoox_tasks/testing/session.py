@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import pytest
 
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.testing.options import LEDGERS, kept_folder
+from hoox_tasks.testing.fixtures import LEDGERS
+from hoox_tasks.testing.options import kept_folder
 
 with lazy_imports():
     from hoox_tasks.testing import ledgers, queries
