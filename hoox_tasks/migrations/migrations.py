@@ -13,7 +13,7 @@ from hoox_tasks.database.interface import Database, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import history, marking
-from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, try_on
+from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, begin, try_on
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Difference, compare_schemas
 from hoox_tasks.migrations.files import Migration, discover, find, shared_numbers
@@ -197,17 +197,17 @@ class Migrations:
         consent: Consent,
         note: Callable[[Applied], None],
     ) -> Status:
-        run = Run(self.status(database))
         attempts = len(self.files) + _ATTEMPTS
-        for _ in range(attempts):
-            pending = self.plan(run.status, to=to, allow_out_of_order=allow_out_of_order)
+        for _ in range(attempts):  # Each time that another run is ahead, less is left to do.
+            current = self.status(database)
+            pending = self.plan(current, to=to, allow_out_of_order=allow_out_of_order)
+            run = begin(current, pending, table=self.table, strict=self.strict)
             try:
                 for migration in pending:
                     note(self._apply_one(database, migration, run, consent, note))
             except Overtaken:
-                run = Run(self.status(database))  # Each time that another run is ahead, less is left to do.
-            else:
-                return self._verified(database, run.status) if pending else run.status
+                continue
+            return self._verified(database, run.status) if pending else current
         raise HooxError(
             f"The history of {database.name} changed {attempts} times while migrations were applied.",
             "Let the other runs end, then look with `inv db.migrate.status`.",
