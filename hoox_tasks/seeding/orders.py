@@ -41,9 +41,10 @@ class Orders(Books):
     """Fills orders at the market's prices, now or later, and books them."""
 
     __slots__ = (
-        "ahead", "failed", "failures", "forced", "forced_kind", "forced_log_kind", "highs", "hour", "lows", "maker", "own_errors",
-        "partial", "patience", "pending", "place", "reaches", "refusals", "resting", "slippage", "spread_out",
-        "step", "stepped", "tested", "unfilled", "variance",
+        "ahead", "failed", "failures", "forced", "forced_kind", "forced_log_kind", "highs", "hour",
+        "lows", "maker", "own_errors", "partial", "patience", "pending", "place", "reaches",
+        "refusals", "resting", "slippage", "spread_out", "step", "stepped", "tested", "unfilled",
+        "variance",
     )  # fmt: skip
 
     def __init__(
