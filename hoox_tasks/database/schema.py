@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 
 from hoox_tasks import sql
@@ -184,3 +184,25 @@ def _content_option(ddl: str) -> str | None:
         ),
         None,
     )
+
+
+def with_rows(tables: Sequence[Table]) -> Iterator[tuple[Table, tuple[str, ...]]]:
+    """Give the tables that keep rows of their own, and the columns by which these are told apart.
+
+    A virtual table keeps rows if it is an R*Tree or has a content of its own; its rowids count as well, as
+    searches give them back. Of an FTS5 table without content the tables of its index stand for it.
+    """
+    shadows = {table.name for table in tables if table.kind == "shadow"}
+    kept: set[str] = set()
+    for table in tables:
+        if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
+            kept |= {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}
+    for table in tables:
+        if table.kind == "virtual" and f"{table.name}_content" in shadows:
+            yield table, ("rowid", *table.columns)
+        elif (
+            table.kind == "table"
+            or (table.kind == "virtual" and table.module in {"rtree", "rtree_i32"})
+            or (table.kind == "shadow" and table.name in kept)
+        ):
+            yield table, table.columns

@@ -34,7 +34,7 @@ from hoox_tasks.database.remote.guard import explain_guard
 from hoox_tasks.database.remote.moment import Choose, RemoteMoment
 from hoox_tasks.database.remote.replace import Replacement
 from hoox_tasks.database.remote.snapshot import copy_ledger
-from hoox_tasks.database.remote.statements import carried, read, rows_of
+from hoox_tasks.database.remote.statements import carried, read, rows_of, unmistakable
 from hoox_tasks.database.remote.time_travel import travel
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.files import scratch_folder
@@ -106,7 +106,7 @@ class RemoteDatabase:
         if self._empty is None:
             self._empty = EmptyLedger(self.schema(), strict=self._strict)
         self._empty.compile(sql, params)
-        return rows_of(self.client.raw(*carried(statement)))
+        return rows_of(self.client.raw(*carried(Statement(unmistakable(sql), params))))
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
         """Run statements in one request and one transaction: all of them happen, or none does.

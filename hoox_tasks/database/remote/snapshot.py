@@ -123,6 +123,6 @@ def _read(database: Database, client: D1Client, path: Path, progress: Progress |
 def find_differences(database: Database, copy: LocalDatabase) -> list[str]:
     """Name the tables that do not hold what a copy of them does, by their checksums."""
     with copy.snapshot() as snapshot:
-        tables = [table for table in read_tables(snapshot) if table.kind == "table"]
+        tables = read_tables(snapshot)
     here, there = checksums(copy, tables), checksums(database, tables)
     return [name for name in here if here[name] != there[name]]
