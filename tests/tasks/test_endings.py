@@ -56,7 +56,7 @@ def shell(workspace: Workspace, command: list[str], redirection: str) -> tuple[i
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert "Traceback" not in run.stderr
     assert "Exception ignored" not in run.stderr
