@@ -1,6 +1,7 @@
 """The tasks of this repository. A workspace of yours needs one line: `from hoox_tasks import ns`."""
 
 import sys
+import time
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -25,6 +26,14 @@ def lint(c: Context, fix: bool = False) -> None:
 def test(c: Context, workers: str = "auto") -> None:  # noqa: PT028  (a task, no test)
     """Run the whole test suite."""
     c.run(f"{PYTHON} pytest -n {workers}")
+
+
+@task(help={"minutes": "How long, in all."})
+def fuzz(c: Context, minutes: float = 5) -> None:
+    """Give anything at all to what reads text from outside, for some minutes."""
+    end = time.monotonic() + 60 * minutes
+    while time.monotonic() < end:
+        c.run(f"{PYTHON} pytest -q tests/fuzz -n 2", env={"HOOX_FUZZ_EXAMPLES": "500"})
 
 
 @task
@@ -67,4 +76,4 @@ def market(c: Context) -> None:
         draw_market(load_scenario(name, [root / "fixtures"]), folder / f"{name}.svg")
 
 
-ns = Collection(db, lint, test, bench, docs, market)
+ns = Collection(db, lint, test, fuzz, bench, docs, market)

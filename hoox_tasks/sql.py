@@ -367,7 +367,8 @@ def locate_error(sql: str, message: str) -> int | None:
 
         def stumbles(place: int) -> bool:
             try:
-                connection.execute("EXPLAIN " + sql[: place + len(wanted)])
+                # The character at the end, which is in no token, keeps SQLite from going on to compile it.
+                connection.execute(f"EXPLAIN {sql[: place + len(wanted)]} \x01")
             except sqlite3.Error as error:
                 return match.group(0) in str(error)
             return False
@@ -404,12 +405,16 @@ def format_ddl(ddl: str) -> str:
 
 def _spaced(pieces: list[Token], source: str) -> str:
     """Write tokens with one space where the source had any, and none where it had none."""
-    text, end = "", None
+    parts: list[str] = []
+    last, end = "", None
     for piece in pieces:
         gap = end is not None and piece.offset > end
-        text += (" " if gap and not text.endswith("(") and piece.text not in {")", ","} else "") + piece.text
+        if gap and last != "(" and piece.text not in {")", ","}:
+            parts.append(" ")
+        parts.append(piece.text)
+        last = piece.text[-1:]
         end = piece.offset + len(piece.text)
-    return text
+    return "".join(parts)
 
 
 def excerpt(statement: str, offset: int | None, *, context: int = 2) -> str:

@@ -21,6 +21,8 @@ from hoox_tasks.server.json_values import UnknownValueError, from_wire, to_wire
 from hoox_tasks.values import Value
 
 BUSY_SECONDS = 5.0
+REQUEST_SECONDS = 30.0
+"""After which D1 ends a request."""
 KEPT_BOOKMARKS = 50
 """Moments that are kept because the ledger changed then."""
 KEPT_PROMISES = 500
@@ -155,6 +157,8 @@ class Ledger:
         results = []
         with closing(self._open()) as connection:
             authorizer = enforce(connection, read_only=read_only, strict=True)
+            until = time.monotonic() + REQUEST_SECONDS
+            connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
             try:
                 with authorizer.trusted():
                     connection.execute("BEGIN IMMEDIATE")
@@ -340,6 +344,9 @@ def breaks_the_splitter(statement: str) -> bool:
 
 def _explained(error: BaseException, authorizer: Authorizer) -> D1Error:
     if isinstance(error, sqlite3.Error):
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            message = "D1 DB storage operation exceeded timeout which caused object to be reset."
+            return D1Error(500, 7500, message)
         if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             return D1Error(429, 7500, "D1 DB is overloaded. Requests queued for too long.")
         denied = authorizer.denied

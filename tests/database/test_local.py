@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.errors import HooxError, Refused, StatementError
 from tests.support.newer import install
 from tests.support.programs import program
 from tests.support.sqlite_files import ask, dumped, execute
@@ -289,3 +290,15 @@ def test_sqlite_utils_uses_our_connection(database: LocalDatabase, tmp_path: Pat
     assert tables == "[('t', 1), ('u', 5)]"
     assert "('integer', '9223372036854775807')" in cells
     assert ask(database.path, "SELECT * FROM t") == [(5, "old")]
+
+
+def test_a_query_that_never_ends_is_ended(tmp_path: Path) -> None:
+    """After its time a query that reads is refused in a sentence; time between its rows does not count."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
+    with closing(LocalDatabase(tmp_path / "endless.sqlite", create=True)) as ledger:
+        with pytest.raises(HooxError, match=r"did not end in 0\.2 seconds"):
+            ledger.query(f"{endless} WHERE x < 0", timeout=0.2)
+        rows = iter(ledger.query(f"{endless} LIMIT 3000", timeout=0.2))
+        next(rows)
+        time.sleep(0.3)
+        assert len(list(rows)) == 2999

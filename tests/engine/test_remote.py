@@ -221,6 +221,22 @@ def test_checksums_are_the_same_on_a_real_engine(real: RemoteDatabase, tmp_path:
         assert checksums(real, tables)["t"] != found["t"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 AS ['] /* ' ; DELETE FROM trades ; -- */ , 2",
+        "SELECT 1 AS `'` -- ' ; DELETE FROM trades ;\n, 2",
+        'SELECT 1 AS [a"b] /* ; DELETE FROM trades */ , 2 -- ; DELETE FROM trades',
+        "SELECT 1 /* it's ; */ , 2 ; -- ' ; DELETE FROM trades",
+    ],
+)
+def test_a_query_that_reads_is_one_statement_to_every_splitter(real: RemoteDatabase, statement: str) -> None:
+    """What is a name or a comment to SQLite is no statement to D1, whose splitter knows other quotes."""
+    real.batch([Statement("CREATE TABLE trades (id)"), Statement("INSERT INTO trades VALUES (1)")])
+    assert [tuple(row) for row in real.query(statement)] == [(1, 2)]
+    assert [tuple(row) for row in real.query("SELECT id FROM trades")] == [(1,)]
+
+
 def checksums_of(database: LocalDatabase | RemoteDatabase, rows: Sequence[tuple[Cell, ...]]) -> Checksum:
     """The checksum of a table with these rows."""
     fill = [Statement("DROP TABLE IF EXISTS cells"), Statement("CREATE TABLE cells (a, b)")]

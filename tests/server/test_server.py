@@ -682,3 +682,12 @@ def test_wrangler_lists_describes_and_travels(remote: Remote, client: D1Client) 
     restored = remote.json("time-travel", "restore", "ledger", "--bookmark", bookmark)
     assert restored["bookmark"] == bookmark
     assert cells(client, "SELECT count(*) FROM t") == [(0,)]
+
+
+def test_a_request_that_never_ends_is_ended(client: D1Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that takes too long is ended, as D1 does, and the next one is answered."""
+    monkeypatch.setattr("hoox_tasks.server.database.REQUEST_SECONDS", 0.2)
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0"
+    with pytest.raises(RemoteError, match="exceeded timeout"):
+        client.raw(endless)
+    assert cells(client, "SELECT 1") == [(1,)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.database.local.errors import primary_code, translated, unopened
-from hoox_tasks.errors import Refused
+from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 
 with lazy_imports():
@@ -19,6 +21,8 @@ _OURS = ".hoox"
 """The folder of a workspace that is made for us, and that git need not see."""
 _BREATH = 0.1
 """Seconds that SQLite may wait for a lock before Python looks whether it should go on."""
+_STEPS = 100_000
+"""Steps of SQLite's virtual machine after which Python looks whether it should go on."""
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -41,7 +45,7 @@ def open_connection(
             check_same_thread=not shared,
         )
         # Lets Python see Ctrl-C while SQLite is busy with one long statement.
-        connection.set_progress_handler(lambda: 0, 100_000)
+        connection.set_progress_handler(lambda: 0, _STEPS)
     except sqlite3.Error as error:
         raise unopened(path, str(error)) from error
     try:
@@ -55,6 +59,36 @@ def open_connection(
         connection.close()
         raise
     return connection
+
+
+class TimeLimit:
+    """How long SQLite may work on one statement, over all the times that rows are asked for.
+
+    What happens between these, as while somebody reads a page, does not count. None is no limit.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._left = math.inf if seconds is None else seconds
+        self._until = math.inf
+        connection.set_progress_handler(lambda: time.monotonic() > self._until, _STEPS)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let SQLite work in a block; raises `HooxError` where it was ended because its time was up."""
+        started = time.monotonic()
+        self._until = started + self._left
+        try:
+            yield
+        except KeyboardInterrupt:
+            if time.monotonic() <= self._until:
+                raise
+            raise HooxError(
+                f"The query did not end in {self._seconds:g} seconds.",
+                "Let it read less, or give it longer.",
+            ) from None
+        finally:
+            self._left -= time.monotonic() - started
 
 
 def run_patiently(connection: sqlite3.Connection, statement: str, timeout: float) -> None:

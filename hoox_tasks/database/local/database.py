@@ -28,7 +28,7 @@ from hoox_tasks.database.interface import (
     SchemaObject,
     Statement,
 )
-from hoox_tasks.database.local.connection import connect_modules, open_connection, run_patiently
+from hoox_tasks.database.local.connection import TimeLimit, connect_modules, open_connection, run_patiently
 from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
@@ -149,8 +149,18 @@ class LocalDatabase:
 
     # -------------------------------------------------------------------------------- asked and changed
 
-    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
-        """Run one statement under D1's rules; only reading is let through unless `write`."""
+    def query(
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        write: bool = False,
+        timeout: float | None = None,
+    ) -> Rows:
+        """Run one statement under D1's rules; only reading is let through unless `write`.
+
+        A statement that reads is ended after `timeout` seconds of work, with a `HooxError`; on D1 that is 30.
+        """
         if write:
             with self.transaction():
                 return self._run_under_rules([Statement(sql, params)])[0]
@@ -162,13 +172,14 @@ class LocalDatabase:
                 connection.execute("PRAGMA query_only = ON")
                 connect_modules(connection)
             authorizer = enforce(connection, read_only=True, strict=self._strict)
-            with translated(self.path, sql, authorizer=authorizer):
+            limit = TimeLimit(connection, timeout)
+            with limit.running(), translated(self.path, sql, authorizer=authorizer):
                 cursor = connection.execute(_checked(sql, self._strict), tuple(params))
         except BaseException:
             connection.close()
             raise
         rows = Rows(_columns(cursor), ())
-        rows.rows = self._streamed(connection, cursor, authorizer, sql, rows, started)
+        rows.rows = self._streamed(connection, cursor, authorizer, limit, sql, rows, started)
         return rows
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
@@ -413,13 +424,14 @@ class LocalDatabase:
         connection: sqlite3.Connection,
         cursor: sqlite3.Cursor,
         authorizer: Authorizer,
+        limit: TimeLimit,
         statement: str,
         rows: Rows,
         started: float,
     ) -> Iterator[Row]:
         with closing(connection):
             while True:
-                with translated(self.path, statement, authorizer=authorizer):
+                with limit.running(), translated(self.path, statement, authorizer=authorizer):
                     block = cursor.fetchmany(_BLOCK)
                 if not block:
                     break

@@ -1,0 +1,134 @@
+"""Text from outside is read in a time that grows with its size: 100 KB of anything take at most a second."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoox_tasks import sql
+from hoox_tasks.database.remote.statements import unmistakable
+from hoox_tasks.errors import Refused
+from hoox_tasks.rules.messages import shape_refusal
+from hoox_tasks.views.shell import completions, read_inputs
+from tests.support.strategies import examples
+
+NAMES = {"trades": ["id", "price"]}
+READERS: dict[str, Callable[[str], object]] = {
+    "split": sql.split,
+    "tokens": lambda text: list(sql.tokens(text)),
+    "format": sql.format_ddl,
+    "excerpt": lambda text: sql.excerpt(text, len(text) // 2),
+    "locate": lambda text: sql.locate_error(text, 'near ",": syntax error'),
+    "locate a word": lambda text: sql.locate_error(text, 'near "END": syntax error'),
+    "locate a column": lambda text: sql.locate_error(text, "no such column: x"),
+    "shape": shape_refusal,
+    "completions": lambda text: completions(text, NAMES),
+    "completions before": lambda text: completions("SELECT ", NAMES, text),
+    "shell": lambda text: list(read_inputs(text.splitlines(keepends=True))),
+    "one statement": unmistakable,
+}
+SHAPES = {
+    "commas": ("SELECT 1", ",1", ",,1"),
+    "newlines": ("", "\n", ""),
+    "spaces and newlines": ("", " \n", "x"),
+    "comments": ("", "--\n", ""),
+    "open comments": ("", "/*", ""),
+    "closed comments": ("SELECT 1", "/**/", "-"),
+    "quotes": ("SELECT ", "'", ""),
+    "names": ("SELECT ", "[", ""),
+    "backticks": ("SELECT 1 AS ", "`", ""),
+    "semicolons": ("", ";", ""),
+    "text of lines": ("INSERT INTO t VALUES ('", "a;\n", "');"),
+    "a trigger": ("CREATE TRIGGER r AFTER INSERT ON t BEGIN ", "SELECT 1; ", "END;"),
+    "many triggers": ("", "CREATE TRIGGER r BEGIN ", ""),
+    "ends": ("CREATE TRIGGER r BEGIN ", "END ", ""),
+    "parentheses": ("SELECT ", "(", ""),
+    "words": ("SELECT ", "trades ", ""),
+    "renames": ("ALTER TABLE t ", "rename to ", "_cf_"),
+    "minus": ("SELECT ", "- ", ""),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("reader", READERS)
+def test_time_grows_with_the_size(reader: str, shape: str) -> None:
+    """100 KB take at most a second of CPU, and twice as many about twice as long."""
+    start, repeated, end = SHAPES[shape]
+
+    def seconds(size: int) -> float:
+        text = start + repeated * (size // len(repeated)) + end
+        started = time.process_time()
+        with suppress(Refused):
+            READERS[reader](text)
+        return time.process_time() - started
+
+    once, twice = seconds(100_000), seconds(200_000)
+    assert once < 1
+    assert twice < 2.5 * once + 0.2
+
+
+@pytest.mark.parametrize(
+    ("statement", "message", "place"),
+    [
+        ("SELECT 1,1,1,,1,1", 'near ",": syntax error', 13),
+        ("SELECT a FROM t WHERE , , ,", 'near ",": syntax error', 22),
+        ("SELECT (1), (2)), (3)", 'near ")": syntax error', 15),
+        ("SELECT 1 FROM FROM FROM", 'near "FROM": syntax error', 14),
+    ],
+)
+def test_an_error_is_located_at_the_first_place_that_is_wrong(
+    statement: str, message: str, place: int
+) -> None:
+    """Of several places that an error may mean, it is the one at which SQLite stumbled."""
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
+        sqlite3.connect(":memory:").execute(statement)
+    assert sql.locate_error(statement, message) == place
+
+
+_WORDS = [
+    "create",
+    "temp",
+    "temporary",
+    "trigger",
+    "explain",
+    "query plan",
+    "end",
+    "begin",
+    "select",
+    "x",
+    "é",
+    ";",
+    "\n",
+    "'",
+    "''",
+    '"',
+    "`",
+    "[",
+    "]",
+    "--",
+    "/*",
+    "*/",
+    "-",
+    "/",
+    "1",
+    " ",
+    "\ufeff",
+    "\x0b",
+    "\t",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(_WORDS), st.sampled_from(["", " "])), max_size=20))
+@examples(300)
+def test_completion_line_by_line_is_sqlites(words: list[tuple[str, str]]) -> None:
+    """What is read line by line is complete where SQLite says so of all of it."""
+    completion, read = sql.Completion(), ""
+    for line in "".join(map("".join, words)).split("\n"):
+        read += f"{line}\n"
+        assert completion.feed(f"{line}\n") == sqlite3.complete_statement(read)
