@@ -11,7 +11,9 @@ from invoke.main import program
 def executed() -> list[str]:
     """The modules of the package that were executed; one that waits for its first use is of another type."""
     found = sorted(sys.modules.items())
-    return [name for name, module in found if name.split(".")[0] == "hoox_tasks" and type(module) is ModuleType]
+    return [
+        name for name, module in found if name.split(".")[0] == "hoox_tasks" and type(module) is ModuleType
+    ]
 
 
 if __name__ == "__main__":
