@@ -54,4 +54,17 @@ def docs(c: Context, check: bool = False) -> None:
     path.write_text(text, "utf-8", newline="\n")
 
 
-ns = Collection(db, lint, test, bench, docs)
+@task
+def market(c: Context) -> None:
+    """Draw the pictures of docs/market.md anew, from the rows of the scenarios."""
+    from hoox_tasks.seeding import load_scenario
+    from hoox_tasks.seeding.pictures import draw_market
+
+    root = Path(__file__).parent
+    folder = root / "docs/market"
+    folder.mkdir(exist_ok=True)
+    for name in ("demo", "busy", "liquidation"):
+        draw_market(load_scenario(name, [root / "fixtures"]), folder / f"{name}.svg")
+
+
+ns = Collection(db, lint, test, bench, docs, market)

@@ -26,6 +26,7 @@ class HooxProgram(Program):
     """Invoke's program, with spaces where it wants dots, and 2 as the exit code of misuse."""
 
     namespace: Collection
+    argv: list[str]
 
     def normalize_argv(self, argv: list[str] | None) -> None:
         """Take the command line apart, and join the words that name a task."""

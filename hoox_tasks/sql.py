@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import cache
 from typing import NamedTuple
 
@@ -36,6 +38,15 @@ _TOKEN = (
 _TRIGGER_HEAD = (
     rf"(?i:(?:EXPLAIN(?:{_SPACE}|{_COMMENT})++(?:QUERY(?:{_SPACE}|{_COMMENT})++PLAN(?:{_SPACE}|{_COMMENT})++)?)?"
     rf"CREATE(?:{_SPACE}|{_COMMENT})++(?:TEMP(?:ORARY)?(?:{_SPACE}|{_COMMENT})++)?TRIGGER)(?![A-Za-z0-9_$])"
+)
+# Of what `Completion` reads; a comment to the line's end is blank. Inside a plain statement only what may
+# hide or be a semicolon matters.
+_LEXEME = re.compile(
+    r"(?P<blank>[ \t\n\f\r]+|--.*)|(?P<quote>/\*|['\"`\[])|(?P<semicolon>;)"
+    r"|(?P<name>[A-Za-z0-9_$\x80-\U0010ffff]+)|(?P<other>(?s:.))"
+)
+_PLAIN = re.compile(
+    r"(?P<blank>(?:[^;'\"`\[/-]|-(?!-)|/(?!\*))++|--.*)|(?P<quote>/\*|['\"`\[])|(?P<semicolon>;)"
 )
 _BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -127,6 +138,66 @@ def split(script: str) -> list[Piece]:
             counted = start
             pieces.append(Piece(text, start, line))
         position = end + 1
+
+
+class Completion:
+    """Tells of a script that is read line by line whether the statements so far are complete.
+
+    Agrees with `sqlite3.complete_statement`, which would have to look at all of it again for each line.
+    """
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._open = ""
+        """What ends the string, name or comment that the text is in."""
+        self._state = "start"
+        """Also: in a statement ("other"), after its first words ("explain", "create"), in a trigger, and in
+        one behind a semicolon, or behind an END that follows one."""
+
+    def feed(self, line: str) -> bool:
+        """Take the next line; returns whether a statement is complete, and nothing of another follows."""
+        position = 0
+        while position < len(line):
+            if self._open:
+                end = line.find(self._open, position)
+                if end < 0:
+                    break
+                position, self._open = end + len(self._open), ""
+                continue
+            match = (_PLAIN if self._state == "other" else _LEXEME).match(line, position)
+            assert match is not None
+            position = match.end()
+            kind = match.lastgroup
+            if kind == "quote":
+                self._open = {"[": "]", "/*": "*/"}.get(match.group(), match.group())
+                if match.group() == "/*":
+                    continue
+            if kind != "blank":
+                self._step(match.group().upper() if kind == "name" else ";" if kind == "semicolon" else "")
+        return self._state == "start" and not self._open and self._ended
+
+    def _step(self, word: str) -> None:
+        state = self._state
+        self._ended = word == ";"
+        if state in {"trigger", "semicolon", "end"}:
+            if word == ";":
+                state = "start" if state == "end" else "semicolon"
+            else:
+                state = "end" if state == "semicolon" and word == "END" else "trigger"
+        elif word == ";":
+            state = "start"
+        elif state == "start" and word in {"EXPLAIN", "CREATE"}:
+            state = word.lower()
+        elif state == "explain":
+            # Between EXPLAIN and CREATE there may be QUERY PLAN.
+            state = "create" if word == "CREATE" else "other" if word == "EXPLAIN" else "explain"
+        elif state == "create" and word in {"TEMP", "TEMPORARY"}:
+            pass
+        elif state == "create" and word == "TRIGGER":
+            state = "trigger"
+        else:
+            state = "other"
+        self._state = state
 
 
 def _end_of_blank(script: str, position: int) -> int:
@@ -288,18 +359,21 @@ def locate_error(sql: str, message: str) -> int | None:
         return places[0] if places else None
     wanted = match.group(1) or match.group(2)
     places = [t.offset for t in tokens(sql) if t.text.startswith(wanted) or wanted.startswith(t.text)]
-    if len(places) > 1:
-        connection = sqlite3.connect(":memory:")
-        try:
-            for place in places:
-                try:
-                    connection.execute("EXPLAIN " + sql[: place + len(wanted)])
-                except sqlite3.Error as error:
-                    if match.group(0) in str(error):
-                        return place
-        finally:
-            connection.close()
-    return places[0] if places else None
+    if len(places) < 2:
+        return places[0] if places else None
+    # SQLite reads from left to right: it says the same of every text that goes on to this place, and of none
+    # that ends before. So a few tries are enough, whatever the number of places.
+    with closing(sqlite3.connect(":memory:")) as connection:
+
+        def stumbles(place: int) -> bool:
+            try:
+                connection.execute("EXPLAIN " + sql[: place + len(wanted)])
+            except sqlite3.Error as error:
+                return match.group(0) in str(error)
+            return False
+
+        found = bisect_left(places, True, key=stumbles)
+    return places[found] if found < len(places) else places[0]
 
 
 def format_ddl(ddl: str) -> str:

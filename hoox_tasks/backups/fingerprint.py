@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from hoox_tasks.backups.manifest import Content
 from hoox_tasks.database.interface import SchemaObject, Snapshot, Statement, Table
-from hoox_tasks.database.schema import SEQUENCES, is_contentless
+from hoox_tasks.database.schema import SEQUENCES, with_rows
 from hoox_tasks.sql import format_ddl
 from hoox_tasks.values import Row
 
@@ -25,7 +25,7 @@ _MODULUS = 2**128
 
 
 def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
-    """Count rows and give their fingerprint, 32 hexadecimal digits. Text is `str`, blobs are `bytes`."""
+    """Count rows and return their fingerprint, 32 hexadecimal digits. Text is `str`, blobs are `bytes`."""
     rows, total = 0, 0
     blake2b, dumps, number = hashlib.blake2b, marshal.dumps, int.from_bytes
     for block in blocks:
@@ -35,23 +35,8 @@ def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
 
 
 def contents(snapshot: Snapshot, tables: Sequence[Table], *, sequences: bool = True) -> dict[str, Content]:
-    """Give the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
-    shadows = {table.name for table in tables if table.kind == "shadow"}
-    kept: set[str] = set()
-    for table in tables:
-        if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
-            kept |= {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}
-    found = {}
-    for table in tables:
-        columns = table.columns
-        if table.kind == "virtual":
-            if f"{table.name}_content" in shadows:
-                columns = ("rowid", *columns)
-            elif table.module not in {"rtree", "rtree_i32"}:
-                continue
-        elif table.kind == "shadow" and table.name not in kept:
-            continue
-        found[table.name] = fingerprint(snapshot.exact(table, columns))
+    """Return the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
+    found = {table.name: fingerprint(snapshot.exact(table, columns)) for table, columns in with_rows(tables)}
     exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
     if sequences and list(snapshot.stream(exists)):
         found["sqlite_sequence"] = fingerprint(snapshot.exact(SEQUENCES, SEQUENCES.columns))
@@ -59,6 +44,6 @@ def contents(snapshot: Snapshot, tables: Sequence[Table], *, sequences: bool = T
 
 
 def schema_digest(schema: Iterable[SchemaObject]) -> str:
-    """Give the digest of a schema, which the order of its objects and their spacing do not change."""
+    """Return the digest of a schema, which the order of its objects and their spacing do not change."""
     lines = sorted(f"{item.type} {item.name} {item.table} {format_ddl(item.sql)}" for item in schema)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

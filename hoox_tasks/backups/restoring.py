@@ -129,15 +129,15 @@ def compare_with(backup: Checked, database: Database, *, exact: bool = False) ->
     present = {item.name for item in schema}
     with closing(LocalDatabase(backup.scratch.path, strict=False)) as copy:
         with copy.snapshot() as snapshot:
-            found_here = [table for table in read_tables(snapshot) if table.kind == "table"]
-        tables = [table for table in found_here if table.name in backup.scratch.tables]
+            tables = read_tables(snapshot)
         here = checksums(copy, tables)
+        here = {name: found for name, found in here.items() if name in backup.scratch.tables}
     there = checksums(database, [table for table in tables if table.name in present])
     verification.compare(replace(backup.scratch, tables=_contents(here)), _contents(there), database.label)
 
 
 def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
-    return {name: Content(one.rows, str(one.sum)) for name, one in found.items()}
+    return {name: Content(checksum.rows, str(checksum.sums)) for name, checksum in found.items()}
 
 
 def _expected_tables(migrations: Migrations) -> set[str]:

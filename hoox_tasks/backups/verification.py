@@ -132,11 +132,23 @@ class _Process:
     """The steps, in a process of their own."""
 
     def __init__(self, source: Path, scratch: Path, schema: str) -> None:
+        # What Python finds for this process comes behind what it finds by itself; from the current folder
+        # nothing is imported that has the name of a module of Python's.
+        start = f"import sys; sys.path += {[path for path in sys.path if path]!r}"
+        secret = ("CLOUDFLARE_", "CF_", "HOOX_", "PYTHON")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(secret)}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import main; main()", str(source), str(scratch)],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                f"{start}; from {__name__} import main; main()",
+                str(source),
+                str(scratch),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=environment,
             # Ctrl-C is for the process that the user started; it ends this one.
             start_new_session=True,
         )

@@ -68,7 +68,7 @@ class Connection:
         self.database_id: str | None = None
         if database_id is not None:
             self.use_database(database_id)
-        self.base_url = base_url.rstrip("/")
+        self.base_url: str = base_url.rstrip("/")
         loopback = _check_address(self.base_url)
         self._token = token
         self._sleep = sleep

@@ -87,6 +87,11 @@ def is_transient(message: str) -> bool:
     return any(words in message for words in _TRANSIENT)
 
 
+def is_overload(message: str) -> bool:
+    """Whether D1 gave up on a statement, or did not answer in time, because it was to do too much."""
+    return any(words in message for words in (*_OVERLOAD, "No answer from"))
+
+
 def statement_error(message: str, sql: str = "", index: int | None = None) -> StatementError:
     """What the engine says about a statement that it would not run."""
     message = message or "D1 did not say why it refused the statement"

@@ -32,12 +32,14 @@ class EmptyLedger:
 
     def __init__(self, schema: Iterable[SchemaObject] = (), *, strict: bool = True) -> None:
         self._strict = strict
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection: sqlite3.Connection = sqlite3.connect(":memory:", isolation_level=None)
         # Lets Python see Ctrl-C while SQLite is busy with one long statement.
         self.connection.set_progress_handler(lambda: 0, 100_000)
         self.connection.execute("PRAGMA foreign_keys = OFF")
         supply_functions(self.connection)
-        self.missing = [item for item in sorted(schema, key=_rank) if not self._makes(item)]
+        self.missing: list[SchemaObject] = [
+            item for item in sorted(schema, key=_rank) if not self._makes(item)
+        ]
 
     def schema(self) -> list[SchemaObject]:
         """All objects as they are now, in the order they were made."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
 import shutil
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -42,7 +44,38 @@ _D1 = re.compile(r"(?i)\s*PRAGMA\s+defer_foreign_keys\b")
 _DECIMALS = re.compile(r"'[^']*'|(?<=[,(])-?(?:[0-9]+\.[0-9]+(?:e[+-]?[0-9]+)?|[0-9]+e[+-]?[0-9]+)(?=[,)])")
 _ROUNDS = sqlite3.sqlite_version_info < (3, 43)
 """Whether this SQLite reads some decimals as the double beside the one meant (see `sql.quote_real`)."""
-_PRAGMAS = re.compile(r"(?i)\s*PRAGMA\s+(writable_schema|encoding)\b")
+_PRAGMAS = re.compile(r"(?i)\s*+PRAGMA\s++(?:writable_schema|encoding)\s*+=[^;]*+;?\s*+")
+"""What a dump may set: FTS5's tables are written by way of the first, texts as they were by the second."""
+_ROW = re.compile(r"(?:[^;'\"`\[/-]++|'[^']*+'|-(?!-)|/(?!\*))*+\);\n")
+"""A line of values, from their parenthesis on, with nothing behind them: no comment, no other statement."""
+_UNRUN = sql.TRANSACTION_WORDS | {"PRAGMA"}
+"""First words of the statements that are not run, or only some of them."""
+_BEGINNINGS = _UNRUN | frozenset(
+    {"ALTER", "ANALYZE", "CREATE", "DELETE", "DROP", "EXPLAIN", "INSERT", "REINDEX", "REPLACE", "SELECT"}
+    | {"UPDATE", "VACUUM", "VALUES", "WITH", "ATTACH", "DETACH"}
+)
+_INDEX = re.compile(r"(?i)\s*+CREATE\s++(?:UNIQUE\s++)?INDEX\b")
+_LINE = 1024 * 1024
+"""Characters that are read at once of a line."""
+_STATEMENT = 64 * 1024 * 1024
+"""Characters of the longest statement; our own have no more than D1 takes."""
+_VALUE = 16 * 1024 * 1024
+"""Bytes that a value may always have; more only if the script has that many before it."""
+_SECONDS = 60.0
+"""How long one statement may run; an index may take longer, as it ends with the rows of its table."""
+_STEP = 100_000
+"""Steps of SQLite's virtual machine between two looks at the clock, and at signals."""
+_OTHERS = (
+    (b"\xff\xfe", "is text in UTF-16", "Save it in UTF-8."),
+    (b"\xfe\xff", "is text in UTF-16", "Save it in UTF-8."),
+    (b"\xfd7zXZ\0", "is compressed with xz", "Unpack it with `xz -d`."),
+    (b"PK\x03\x04", "is a zip archive", "Unpack it, and name the file inside."),
+    (b"BZh", "is compressed with bzip2", "Unpack it with `bzip2 -d`."),
+    (b"\x28\xb5\x2f\xfd", "is compressed with Zstandard", "Unpack it with `zstd -d`."),
+    (b"{", "is JSON", "Name the backup itself, not what stands beside it."),
+    (b"[", "is JSON", "Name the backup itself, not what stands beside it."),
+)
+"""What else a file may be, by its first bytes."""
 
 
 def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | None = None) -> None:
@@ -54,6 +87,9 @@ def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | 
         with source.open("rb") as file:
             start = file.read(len(_SQLITE))
             file.seek(0)
+            for first, kind, remedy in _OTHERS:
+                if start.lstrip().startswith(first):
+                    raise Refused(f"{source} {kind}, not a backup of a ledger.", remedy)
             if start == _SQLITE:
                 _copy(source, scratch)
             elif start.startswith(_GZIP):
@@ -154,17 +190,12 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
     Those that insert rows of one table, and have a line each, come together, with what all begin with: up to
     the opening parenthesis of the values. Any other comes alone, without.
     """
-    head, in_head, number = "", 0, 0
+    head, number = "", 0
     alike: list[str] = []
     try:
-        numbered = enumerate(lines, 1)
+        numbered = enumerate(_read_lines(lines, source), 1)
         for number, line in numbered:
-            if (
-                head
-                and line.startswith(head)
-                and line.endswith(");\n")
-                and not (line.count("'") - in_head) & 1
-            ):
+            if head and line.startswith(head) and _ROW.fullmatch(line, len(head) - 1):
                 alike.append(line)
                 if len(alike) == _ROWS:
                     yield number - _ROWS + 1, head, alike
@@ -173,36 +204,49 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
             if alike:
                 yield number - len(alike), head, alike
                 alike = []
-            first, parts = number, [line]
+            first, parts, size = number, [line], len(line)
             match = _HEAD.match(line)
-            in_head = match.group().count("'") if match else 0
-            quotes = line.count("'") - in_head
-            while not _ends(parts, quotes, inserts=match is not None):
-                number, line = next(numbered, (number, ""))
-                if not line:
-                    if sql.split("".join(parts)):
-                        raise _cut_off(source)
-                    return
-                parts.append(line)
-                quotes += line.count("'")
-            statement = "".join(parts)
-            head = match.group() if match and statement.endswith(");\n") else ""
-            yield first, "", [statement]
+            if not (match and _ROW.fullmatch(line, match.end() - 1)):
+                completion = sql.Completion()
+                while not completion.feed(line):
+                    number, line = next(numbered, (number, ""))
+                    if not line:
+                        rest = "".join(parts)
+                        if sql.first_word(rest) not in _BEGINNINGS and sql.split(rest):
+                            raise _no_sql(source, first)
+                        if sql.split(rest):
+                            raise _cut_off(source)
+                        return
+                    parts.append(line)
+                    size += len(line)
+                    if size > _STATEMENT:
+                        raise _too_long(source, first)
+            head = match.group() if match else ""
+            yield first, "", ["".join(parts)]
         if alike:
             yield number - len(alike) + 1, head, alike
     except (ValueError, StatementError) as error:  # A NUL: SQLite's text has none.
-        raise Refused(
-            f"{source} is neither SQL nor a SQLite database (line {number:,} is not text).",
-            "Name another file.",
-        ) from error
+        raise _no_text(source, number) from error
 
 
-def _ends(parts: list[str], quotes: int, *, inserts: bool) -> bool:
-    """Tell whether a statement is complete; `quotes` are those behind its head."""
-    if not parts[-1].rstrip().endswith(";"):
-        return False
-    # Inside a text, which an odd number tells of, there is no need to look at all of it again.
-    return not (inserts and quotes & 1) and sqlite3.complete_statement("".join(parts))
+def _read_lines(text: io.TextIOWrapper, source: Path) -> Iterator[str]:
+    """Yield lines, of which none is read to its end if it is too long or no text."""
+    number = 0
+    while line := text.readline(_LINE):
+        number += 1
+        if len(line) == _LINE and not line.endswith("\n"):
+            parts, size = [line], len(line)
+            while not parts[-1].endswith("\n") and (more := text.readline(_LINE)):
+                if "\0" in parts[-1]:
+                    raise _no_text(source, number)
+                parts.append(more)
+                size += len(more)
+                if size > _STATEMENT:
+                    raise _too_long(source, number)
+            line = "".join(parts)
+        if "\0" in line:
+            raise _no_text(source, number)
+        yield line
 
 
 class _Loading:
@@ -214,6 +258,36 @@ class _Loading:
         self._begun = False
         self._ended = False
         self._decimals = False
+        self._read = 0
+        self._longest = _VALUE
+        self._until = math.inf
+        self._ran = False
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE)
+        # It also lets Python see Ctrl-C while SQLite is busy.
+        connection.set_progress_handler(self._is_late, _STEP)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until
+
+    def _execute(self, line: int, statement: str) -> None:
+        """Run a statement, which may take its time but not all of it."""
+        self._read += len(statement)
+        if self._read > 2 * self._longest:
+            self._longest = self._read
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(self._longest, 2**30))
+        self._until = math.inf if _INDEX.match(statement) else time.monotonic() + _SECONDS
+        try:
+            self._connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            if not self._is_late():
+                raise KeyboardInterrupt from error
+            raise Refused(
+                f"{self._source} has a statement, in line {line:,}, that does not end in {_SECONDS:.0f} s.",
+                "It is no backup of a ledger.",
+            ) from error
+        self._ran = True
 
     def take(self, line: int, head: str, statements: list[str]) -> None:
         """Take the next statements, as `_statements` gives them."""
@@ -224,7 +298,7 @@ class _Loading:
             values = ",".join([statement[start:-2] for statement in statements])
             # What does not run as one is taken one by one: that tells the line, or runs after all.
             try:
-                self._connection.execute(f"{head[:-1]}{values}")
+                self._execute(line, f"{head[:-1]}{values}")
             except sqlite3.IntegrityError as error:  # Some of the rows are in the scratch file now.
                 raise self._unloadable(line, error) from error
             except (sqlite3.Error, ValueError):
@@ -241,6 +315,10 @@ class _Loading:
 
     def _run(self, line: int, statement: str) -> None:
         word = sql.first_word(statement)
+        if word in _UNRUN and len(pieces := sql.split(statement)) > 1:
+            for piece in pieces:
+                self._run(line + piece.line - 1, f"{piece.sql};")
+            return
         if word in {"BEGIN", "SAVEPOINT"}:
             self._begun = True
             self._ended = False
@@ -257,13 +335,16 @@ class _Loading:
         if word == "PRAGMA":
             # D1 writes a double's shortest decimal. SQLite's own dumps are for SQLite to read, as it does.
             self._decimals = self._decimals or (_ROUNDS and _D1.match(statement) is not None)
-            if _PRAGMAS.match(statement):
-                self._connection.execute(statement)
+            if _PRAGMAS.fullmatch(statement):
+                try:
+                    self._connection.execute(statement)
+                except sqlite3.Error as error:
+                    raise self._unloadable(line, error) from error
             return
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN")
         try:
-            self._connection.execute(statement)
+            self._execute(line, statement)
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             self._run_with_care(line, statement, error)
 
@@ -279,10 +360,32 @@ class _Loading:
         raise self._unloadable(line, error) from error
 
     def _unloadable(self, line: int, error: Exception) -> HooxError:
+        if not self._ran and "syntax error" in str(error):
+            return _no_sql(self._source, line)
         return Refused(
             f"{self._source} does not load from line {line:,} on: {error}.",
             "It is no backup of a ledger, or damaged.",
         )
+
+
+def _no_text(source: Path, line: int) -> Refused:
+    return Refused(
+        f"{source} is neither SQL nor a SQLite database (line {line:,} is not text).", "Name another file."
+    )
+
+
+def _no_sql(source: Path, line: int) -> Refused:
+    return Refused(
+        f"{source} is not SQL: it has something else in line {line:,}.",
+        "Name a backup: SQL, perhaps compressed with gzip, or a SQLite database.",
+    )
+
+
+def _too_long(source: Path, line: int) -> Refused:
+    return Refused(
+        f"{source} has a statement of more than {_STATEMENT:,} characters, from line {line:,} on.",
+        "It is no backup of a ledger, or damaged.",
+    )
 
 
 def _cut_off(source: Path) -> Refused:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 
 from hoox_tasks import sql
 from hoox_tasks.database.drop_order import children_first
@@ -63,14 +65,36 @@ def _ordered(rows: Iterable[Row]) -> list[Table]:
             tuple(details)
         )
     found = {}
+    tables = [parts["table"][0] for parts in described.values()]
+    shadows = _shadow_tables([as_text(ddl) for _, ddl, kind, _ in tables if as_text(kind) == "virtual"])
     for parts in described.values():
         ((name, ddl, kind, without_rowid),) = parts["table"]
+        if as_text(kind) == "shadow" and shadows is not None and as_text(name).lower() not in shadows:
+            kind = "table"
         table = _table(name, ddl, kind, without_rowid, parts["column"], parts["key"])
         found[table.name] = table
     graph = {name: table.parents for name, table in found.items()}
     cascades = {name: table.cascades for name, table in found.items()}
     ordered = [found[name] for name in reversed(children_first(graph, cascades))]
     return sorted(ordered, key=lambda table: table.kind == "virtual")
+
+
+def _shadow_tables(definitions: list[str]) -> set[str] | None:
+    """The tables that virtual tables make, in lower case; None where this SQLite lacks a module.
+
+    SQLite goes by names: to it, a user's table `notes_content` is a shadow table of a full-text table `notes`
+    even where that keeps its text elsewhere, and does not make it.
+    """
+    if not definitions:
+        return set()
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        try:
+            for definition in definitions:
+                connection.execute(definition)
+        except sqlite3.Error:
+            return None
+        query = "SELECT lower(name) FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'"
+        return {row[0] for row in connection.execute(query)}
 
 
 def _table(
@@ -137,9 +161,48 @@ def choose_tables(found: list[Table], names: Collection[str]) -> list[Table]:
 
 
 def is_contentless(table: Table) -> bool:
-    """Tell whether an FTS5 table keeps its index only, and no text."""
-    words = [token.text for token in sql.tokens(table.sql)]
-    return any(
-        words[place].lower() == "content" and words[place + 1] == "=" and words[place + 2] in {"''", '""'}
-        for place in range(len(words) - 2)
+    """Tell whether a full-text table keeps its index only, and no text."""
+    option = _content_option(table.sql)
+    return option is not None and not sql.unquote_name(option).strip("'")
+
+
+def content_table(ddl: str) -> str:
+    """The table whose rows a full-text table indexes, from its definition; empty where it has its own."""
+    option = _content_option(ddl)
+    return sql.unquote_name(option).strip("'") if option else ""
+
+
+def _content_option(ddl: str) -> str | None:
+    words = [token.text for token in sql.tokens(ddl)]
+    if [word.upper() for word in words[:2]] != ["CREATE", "VIRTUAL"]:
+        return None
+    return next(
+        (
+            words[place + 2]
+            for place in range(len(words) - 2)
+            if words[place].lower() == "content" and words[place + 1] == "="
+        ),
+        None,
     )
+
+
+def with_rows(tables: Sequence[Table]) -> Iterator[tuple[Table, tuple[str, ...]]]:
+    """Give the tables that keep rows of their own, and the columns by which these are told apart.
+
+    A virtual table keeps rows if it is an R*Tree or has a content of its own; its rowids count as well, as
+    searches give them back. Of an FTS5 table without content the tables of its index stand for it.
+    """
+    shadows = {table.name for table in tables if table.kind == "shadow"}
+    kept: set[str] = set()
+    for table in tables:
+        if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
+            kept |= {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}
+    for table in tables:
+        if table.kind == "virtual" and f"{table.name}_content" in shadows:
+            yield table, ("rowid", *table.columns)
+        elif (
+            table.kind == "table"
+            or (table.kind == "virtual" and table.module in {"rtree", "rtree_i32"})
+            or (table.kind == "shadow" and table.name in kept)
+        ):
+            yield table, table.columns

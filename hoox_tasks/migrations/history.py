@@ -9,7 +9,8 @@ from enum import Enum
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
-from hoox_tasks.migrations.files import Migration, find, order
+from hoox_tasks.migrations.consent import read_consent
+from hoox_tasks.migrations.files import Migration, find, order, precedes
 
 CHECKSUMS = "hoox_checksums"
 """The table beside the history that remembers what each applied file said."""
@@ -78,7 +79,7 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
     files = {migration.name: migration for migration in migrations}
     recorded = dict(history)
     known = checksums or {}
-    last = max((order(name) for name in recorded), default=())
+    last = max(recorded, key=order, default="")
     lost = {known[name]: name for name in recorded if name not in files and name in known}
     entries = []
     for name, applied_at in history:
@@ -104,7 +105,7 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
                 f"with `inv db.migrate.mark {migration.name}`."
             )
             entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice, former))
-        elif order(migration.name) < last:
+        elif last and precedes(migration.name, last):
             advice = "Give it the next free number, or insist with --allow-out-of-order."
             entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
         else:
@@ -168,7 +169,7 @@ def plan(
     """Give the migrations to apply, in order; `to` names the last one (its name or number).
 
     Raises `Refused` where the history and the files do not fit together, naming every misfit, and where
-    a pending file controls transactions.
+    a pending file controls transactions, or consents to something in words that are not known.
     """
     accepted = [State.APPLIED, State.PENDING]
     if allow_out_of_order:
@@ -186,6 +187,8 @@ def plan(
         last = find(migrations, to)
         pending = [migration for migration in pending if order(migration.name) <= order(last.name)]
     refuse_transactions(pending)
+    for migration in pending:
+        read_consent(migration.name, migration.text)
     return pending
 
 

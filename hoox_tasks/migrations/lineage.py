@@ -7,49 +7,21 @@ tables that were filled from it.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hoox_tasks import sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Statement
-
-_REPLACES = re.compile(r"\bREPLACE\b(?!\s*\()", re.IGNORECASE)
-"""INSERT OR REPLACE, REPLACE INTO, ON CONFLICT REPLACE; not the function."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A column of a foreign key whose rows follow the parent's: `actions` are ON UPDATE and ON DELETE.
-
-    `target` is the parent's column, empty for its primary key.
-    """
-
-    column: str
-    parent: str
-    target: str
-    actions: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A table as it was before the migration.
-
-    `columns` have values of their own (generated ones are not among them). `key` is its primary key. `rowid`
-    is a name by which its rowid can be asked for, empty where it has none. `index` says of a virtual table
-    that its rows are made from another table's.
-    """
-
-    name: str
-    virtual: bool
-    index: bool
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-    rowid: str
-    references: tuple[Reference, ...]
+from hoox_tasks.migrations.tables import (
+    REPLACES,
+    Reference,
+    Stored,
+    read_tables,
+    replaced_tables,
+    table_names,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +49,8 @@ class Fate:
 
     `homes` are the tables that may hold them afterwards, the first the one that should. `updated` are the
     columns that statements set; `replaced` says that INSERT OR REPLACE may have overwritten rows;
-    `cascading` that foreign keys may have changed or removed some. `allowed` names the former tables whose
+    `rewritten` that rows were removed and others put in; `cascading` that foreign keys may have changed or
+    removed some. `allowed` names the former tables whose
     rows together may fill the first home, where that was made anew; None where it may hold more.
     """
 
@@ -85,6 +58,7 @@ class Fate:
     homes: tuple[Home, ...]
     updated: frozenset[str]
     replaced: bool
+    rewritten: bool
     cascading: bool
     allowed: frozenset[str] | None
 
@@ -115,17 +89,13 @@ class Lineage:
         self._asking = False
         self._events = _Events()
         skipped = {name.lower() for name in own}
-        self._before = {
-            name.lower(): _stored(ledger, name, virtual)
-            for name, virtual in _tables(ledger)
-            if name.lower() not in skipped
-        }
+        self._before = {name: table for name, table in read_tables(ledger).items() if name not in skipped}
         self._skipped = skipped
         self._there = set(self._before)
         # What each former table is called now, and which of its columns each is called now.
         self._now: dict[str, str | None] = {name: name for name in self._before}
         self._columns = {name: {c: c for c in table.columns} for name, table in self._before.items()}
-        self._present = {name: list(_column_names(ledger, name)) for name in self._before}
+        self._present = {name: table.names for name, table in self._before.items()}
         # By present name: from which former tables it holds rows, and what was done to it.
         self._origins = {name: {name} for name in self._before}
         self._filled: set[str] = set()
@@ -134,7 +104,7 @@ class Lineage:
         self._replaced: set[str] = set()
         self._updated: set[tuple[str, str]] = set()
         self._dropped_columns: dict[str, list[str]] = {}
-        self._conflicting = _conflicting(ledger)
+        self._conflicting = replaced_tables(ledger)
 
     def follow(self, unit: Sequence[Statement]) -> None:
         """Run a migration's statements on the empty ledger, and note what they do."""
@@ -187,7 +157,7 @@ class Lineage:
         if events.inserts and not reads & self._origins.keys():
             reads = reads | self._copied(statement)
         read = {origin for name in reads for origin in self._origins.get(name, ())}
-        replaces = _REPLACES.search(statement) is not None
+        replaces = REPLACES.search(statement) is not None
         for name in events.inserts:
             if name.startswith("sqlite_"):
                 continue
@@ -211,7 +181,7 @@ class Lineage:
 
     def _follow(self, events: _Events) -> None:
         """Note which table a statement dropped, made or renamed, and what it did to a table's columns."""
-        now = {name.lower() for name, _ in _tables(self._ledger)} - self._skipped
+        now = {name.lower() for name in table_names(self._ledger)} - self._skipped
         vanished, appeared = self._there - now, now - self._there
         self._there = now
         if vanished and appeared:
@@ -242,7 +212,7 @@ class Lineage:
         former = next((former for former, last in self._now.items() if last == name), None)
         if former is None:
             return
-        before, after = self._present[former], _column_names(self._ledger, name)
+        before, after = self._present[former], read_tables(self._ledger, name)[name].names
         self._present[former] = after
         columns = self._columns[former]
         if len(before) == len(after):
@@ -341,13 +311,12 @@ class Lineage:
             homes.append(namesake)  # It was made anew under the old name: there the rows should be.
         elif last is not None:
             homes.append(last)
-        remains = {last} if homes and last is not None else set()
-        homes += sorted(
-            name
-            for name in self._there
-            if former in self._origins.get(name, ()) and name not in homes and name not in remains
-        )
-        found = tuple(self._home(table, name) for name in homes)
+        if last not in homes or cascading or last in self._deleted | self._replaced:
+            homes += sorted(
+                name for name in self._there - {last, *homes} if former in self._origins.get(name, ())
+            )
+        rewritten = last in homes[:1] and last in self._filled and (cascading or last in self._deleted)
+        found = tuple(self._home(table, name, rewritten) for name in homes)
         updated = set()
         for home in found:
             mine = {now.lower(): column for column, now in home.columns.items()}
@@ -363,6 +332,7 @@ class Lineage:
             found,
             frozenset(updated),
             any(home.table in self._replaced for home in found),
+            rewritten,
             cascading,
             self._allowed(found[0]) if found else None,
         )
@@ -378,11 +348,11 @@ class Lineage:
         }
         return frozenset(self._before[former].name for former in gone)
 
-    def _home(self, table: Stored, name: str) -> Home:
+    def _home(self, table: Stored, name: str, rewritten: bool) -> Home:
         former = table.name.lower()
         same = self._now[former] == name
-        present = _stored(self._ledger, name, table.virtual)
-        by_name = {column.lower(): column for column in _column_names(self._ledger, name)}
+        present = read_tables(self._ledger, name)[name]
+        by_name = {column.lower(): column for column in present.names}
         if same:
             columns = dict(self._columns[former])
         else:
@@ -392,7 +362,8 @@ class Lineage:
         key: tuple[tuple[str, str], ...] = ()
         set_by_hand = {column for place, column in self._updated if place == name}
         moved = any(columns.get(column, column).lower() in set_by_hand for column in table.key)
-        by_rowid = bool(same and table.rowid and present.rowid)
+        # A new row may get the rowid of one that is gone.
+        by_rowid = bool(same and not rewritten and table.rowid and present.rowid)
         if table.key and all(column in columns for column in table.key) and not (moved and by_rowid):
             key = tuple((column, columns[column]) for column in table.key)
         elif by_rowid:
@@ -405,82 +376,3 @@ class Lineage:
 def _renamed(renamed: dict[str, str], column: str) -> str:
     """Give what a column that is told in small letters is called after a renaming, in small letters."""
     return {old.lower(): new.lower() for old, new in renamed.items()}.get(column, column)
-
-
-def checks_keys(ledger: EmptyLedger) -> bool:
-    """Whether there are foreign keys that SQLite can check."""
-    if not any(ledger.parents().values()):
-        return False
-    try:
-        _ask(ledger, "PRAGMA foreign_key_check")
-    except sqlite3.Error:  # A key that refers to something that cannot be referred to.
-        return False
-    return True
-
-
-def _ask(ledger: EmptyLedger, query: str, params: Sequence[str] = ()) -> list[tuple[Any, ...]]:
-    return ledger.connection.execute(query, params).fetchall()
-
-
-def _tables(ledger: EmptyLedger) -> list[tuple[str, bool]]:
-    """Give the tables that hold rows of their own, and whether each is virtual."""
-    query = (
-        "SELECT name, type = 'virtual' FROM pragma_table_list WHERE schema = 'main'"
-        r" AND type IN ('table', 'virtual') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name"
-    )
-    return [(name, bool(virtual)) for name, virtual in _ask(ledger, query)]
-
-
-def _column_names(ledger: EmptyLedger, table: str) -> list[str]:
-    return [row[1] for row in _ask(ledger, f"PRAGMA table_xinfo({sql.quote_name(table)})")]
-
-
-def _stored(ledger: EmptyLedger, name: str, virtual: bool) -> Stored:
-    rows = _ask(ledger, f"PRAGMA table_xinfo({sql.quote_name(name)})")
-    columns = tuple(row[1] for row in rows if row[6] == 0)
-    key = tuple(row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5])
-    ((without_rowid,),) = _ask(
-        ledger, "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE", (name,)
-    )
-    taken = {row[1].lower() for row in rows}
-    free = [word for word in ("rowid", "_rowid_", "oid") if word not in taken]
-    keys = _ask(ledger, f"PRAGMA foreign_key_list({sql.quote_name(name)})")
-    return Stored(
-        name,
-        virtual,
-        virtual and _is_index(ledger, name),
-        columns,
-        key,
-        "" if without_rowid or not free else free[0],
-        tuple(
-            Reference(row[3], row[2], row[4] or "", frozenset(row[5:7]))
-            for row in keys
-            if not set(row[5:7]) <= {"NO ACTION", "RESTRICT"}
-        ),
-    )
-
-
-def _is_index(ledger: EmptyLedger, name: str) -> bool:
-    """Whether a search table holds nothing of its own: it refers to its content, or triggers fill it."""
-    for kind, table, text in _ask(
-        ledger, "SELECT type, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-    ):
-        if table.lower() == name.lower():
-            if kind == "table" and re.search(r"\bcontent\s*=", text, re.IGNORECASE):
-                return True
-        elif kind == "trigger" and name.lower() in {
-            sql.unquote_name(token.text).lower() for token in sql.tokens(text)
-        }:
-            return True
-    return False
-
-
-def _conflicting(ledger: EmptyLedger) -> set[str]:
-    """Give the tables into which an INSERT may replace rows, by their definition or by a trigger."""
-    found = _ask(
-        ledger, "SELECT lower(name), type, sql FROM sqlite_schema WHERE type IN ('table', 'trigger')"
-    )
-    suspects = [(name, kind, text) for name, kind, text in found if text and _REPLACES.search(text)]
-    if any(kind == "trigger" for _, kind, _ in suspects):
-        return {name for name, kind, _ in found if kind == "table"}
-    return {name for name, _, _ in suspects}

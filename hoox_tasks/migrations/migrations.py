@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from hoox_tasks.database.interface import Database, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import history, marking
-from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, try_on
+from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, begin, try_on
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Difference, compare_schemas
-from hoox_tasks.migrations.files import Migration, discover, find
+from hoox_tasks.migrations.files import Migration, discover, find, shared_numbers
 from hoox_tasks.migrations.history import Entry, State, Status
 
 _ATTEMPTS = 5
@@ -82,6 +82,11 @@ class Migrations:
     def own_tables(self) -> frozenset[str]:
         """The tables that serve the migrations themselves: the history, and the checksums beside it."""
         return history.own_tables(self.table)
+
+    @property
+    def shared_numbers(self) -> list[tuple[str, ...]]:
+        """The names of migrations that have one number; they apply in the order in which they stand here."""
+        return shared_numbers(self.files)
 
     def find(self, wanted: str) -> Migration:
         """Give the migration of a name, with or without .sql, or of a number; raises `Refused` for none."""
@@ -157,58 +162,93 @@ class Migrations:
         """Apply what is pending, a transaction for each; returns what was applied, and the status after.
 
         `consent` is what may be lost or changed, beside what the files themselves consent to. `report` is
-        called with each migration as soon as it was committed.
+        called with each migration as soon as it is in the ledger, also where the next one fails or somebody
+        interrupts.
 
         Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
         behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
         """
         applied: list[Applied] = []
-        run = Run(self.status(database))
+
+        def note(migration: Applied) -> None:
+            applied.append(migration)
+            report(migration)
+
+        try:
+            status = self._apply_all(database, to, allow_out_of_order, consent, note)
+        except MigrationFailed as error:
+            error.applied = applied
+            raise
+        except HooxError as error:
+            if not applied:
+                raise
+            # A refusal is none any more.
+            path = self.find(applied[-1].name).path
+            raise MigrationFailed(
+                error.problem, error.remedy, path, applied=applied, detail=error.detail
+            ) from error
+        return applied, status
+
+    def _apply_all(
+        self,
+        database: Database,
+        to: str | None,
+        allow_out_of_order: bool,
+        consent: Consent,
+        note: Callable[[Applied], None],
+    ) -> Status:
         attempts = len(self.files) + _ATTEMPTS
-        for _ in range(attempts):
-            pending = self.plan(run.status, to=to, allow_out_of_order=allow_out_of_order)
+        for _ in range(attempts):  # Each time that another run is ahead, less is left to do.
+            current = self.status(database)
+            pending = self.plan(current, to=to, allow_out_of_order=allow_out_of_order)
+            run = begin(current, pending, table=self.table, strict=self.strict)
             try:
                 for migration in pending:
-                    applied.append(self._apply_one(database, migration, run, consent))
-                    report(applied[-1])
+                    note(self._apply_one(database, migration, run, consent, note))
             except Overtaken:
-                run = Run(self.status(database))  # Each time that another run is ahead, less is left to do.
                 continue
-            except MigrationFailed as error:
-                error.applied = applied
-                raise
-            if not pending:
-                return applied, run.status
-            return applied, self._verified(database, run.status, applied, pending[-1])
+            return self._verified(database, run.status) if pending else current
         raise HooxError(
             f"The history of {database.name} changed {attempts} times while migrations were applied.",
             "Let the other runs end, then look with `inv db.migrate.status`.",
         )
 
-    def _apply_one(self, database: Database, migration: Migration, run: Run, consent: Consent) -> Applied:
-        return apply_one(
-            database,
-            migration,
-            run,
-            table=self.table,
-            strict=self.strict,
-            consent=consent,
-            recorded=lambda: migration.name in dict(self.status(database).history),
-        )
+    def _apply_one(
+        self,
+        database: Database,
+        migration: Migration,
+        run: Run,
+        consent: Consent,
+        note: Callable[[Applied], None],
+    ) -> Applied:
+        def recorded() -> bool:
+            return migration.name in dict(self.status(database).history)
 
-    def _verified(
-        self, database: Database, expected: Status, applied: list[Applied], last: Migration
-    ) -> Status:
+        try:
+            return apply_one(
+                database,
+                migration,
+                run,
+                table=self.table,
+                strict=self.strict,
+                consent=consent,
+                recorded=recorded,
+            )
+        except KeyboardInterrupt:
+            # It may have come behind the end of the transaction.
+            with suppress(HooxError):
+                if recorded():
+                    note(Applied(migration.name, 0.0, None))
+            raise
+
+    def _verified(self, database: Database, expected: Status) -> Status:
         """Read the ledger again, and compare it with what applying should have made of it."""
         try:
             actual = self.status(database)
         except RemoteError as error:
-            raise MigrationFailed(
+            raise HooxError(
                 f"What was applied could not be looked at again: {error.problem}",
                 "Look with `inv db.migrate.status`.",
-                last.path,
-                0,
-                applied,
             ) from error
         missing = [name for name, _ in expected.history if name not in dict(actual.history)]
         if len(actual.history) > len(expected.history) and not missing:

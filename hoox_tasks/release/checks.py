@@ -11,7 +11,7 @@ from hoox_tasks.migrations import Migrations
 from hoox_tasks.release.receipt import Smoke
 from hoox_tasks.values import Value
 
-RUNBOOK = {
+RUNBOOK: dict[str, tuple[str, ...]] = {
     "trades": (
         "SELECT COUNT(*) FROM trades",
         "SELECT created_at, symbol, action, price, quantity FROM trades ORDER BY created_at DESC LIMIT 5",

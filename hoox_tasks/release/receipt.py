@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hoox_tasks.migrations import Applied
+from hoox_tasks.migrations import Applied, Effect
 from hoox_tasks.release.rehearsal import TableEffect
 from hoox_tasks.values import Value
 
@@ -44,8 +44,9 @@ class Receipt:
     and `problem`, `detail` and `remedy` are its error. `version` is the migration applied last. `pending`
     are the migrations that were planned, `applied` those of them that are in the ledger now, `not_applied`
     the others; `uncertain` says that the ledger could not be asked for them. `rehearsal` is what became of
-    each table of the copy; `extra` is what the ledger has besides what the migrations make; `tables` are its
-    row counts after it all. `way_back` are commands.
+    each table of the copy, `changes` what became of rows and values that were there. `extra` is what the
+    ledger has besides what the migrations make; `tables` are its row counts after it all. `way_back` are
+    commands.
     """
 
     database: str
@@ -58,6 +59,7 @@ class Receipt:
     backup: Backup | None = None
     artifact: str = ""
     rehearsal: tuple[TableEffect, ...] = ()
+    changes: tuple[Effect, ...] = ()
     extra: tuple[str, ...] = ()
     tables: dict[str, int | None] = field(default_factory=dict)
     smoke: tuple[Smoke, ...] = ()

@@ -13,7 +13,7 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import HooxError
 from hoox_tasks.files import scratch_folder
-from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Migrations
+from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Effect, Migrations
 from hoox_tasks.values import Progress
 
 
@@ -36,6 +36,11 @@ class Rehearsal:
 
     applied: list[Applied]
     effects: list[TableEffect]
+
+    @property
+    def changes(self) -> list[Effect]:
+        """What became of rows and values that were there, in the order of the migrations."""
+        return [effect for migration in self.applied for effect in migration.effects or ()]
 
 
 def rehearse(

@@ -149,13 +149,15 @@ class Release:
             allow_out_of_order=self._policy.allow_out_of_order,
             consent=self._policy.consent,
         )
-        self._note(rehearsal=tuple(found.effects))
+        self._note(rehearsal=tuple(found.effects), changes=tuple(found.changes))
         check(copy, self._migrations, "The migrated copy")
         smoke(copy, self._policy.smoke)
         took = sum(applied.seconds for applied in found.applied)
         self._reporter.say(
             f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried."
         )
+        for change in found.changes:
+            self._reporter.say(f"  {change}")
 
     def _migrate(self) -> None:
         try:

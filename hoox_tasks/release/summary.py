@@ -27,7 +27,7 @@ def markdown(receipt: Receipt) -> str:
         lines += ["The history could not be read afterwards. Look with `inv db.migrate.status`.", ""]
     if receipt.pending:
         lines += ["| migration | |", "| --- | --- |"]
-        seconds = {one.name: one.seconds for one in receipt.applied}
+        seconds = {applied.name: applied.seconds for applied in receipt.applied}
         for name in receipt.pending:
             rest = "would be applied" if receipt.outcome == "rehearsed" else "not applied"
             took = f"applied ({seconds[name] * 1000:.0f} ms)" if seconds.get(name) else "applied"
@@ -37,10 +37,14 @@ def markdown(receipt: Receipt) -> str:
     if receipt.rehearsal:
         lines += ["| rows in the rehearsal | before | after | schema |", "| --- | ---: | ---: | --- |"]
         lines += [
-            f"| {_code(one.table)} | {_number(one.before)} | {_number(one.after)}"
-            f" | {', '.join(map(_code, one.schema))} |"
-            for one in receipt.rehearsal
+            f"| {_code(effect.table)} | {_number(effect.before)} | {_number(effect.after)}"
+            f" | {', '.join(map(_code, effect.schema))} |"
+            for effect in receipt.rehearsal
         ]
+        lines.append("")
+    if receipt.changes:
+        lines += ["Rows and values that were there:", ""]
+        lines += [f"- {_code(str(change))}" for change in receipt.changes]
         lines.append("")
     if receipt.tables:
         lines += ["| table | rows |", "| --- | ---: |"]
@@ -49,8 +53,9 @@ def markdown(receipt: Receipt) -> str:
     if receipt.smoke:
         lines += ["| query | rows | value |", "| --- | ---: | --- |"]
         lines += [
-            f"| {_code(one.sql)} | {one.rows:,} | {'' if one.value is None else _code(str(one.value))} |"
-            for one in receipt.smoke
+            f"| {_code(query.sql)} | {query.rows:,}"
+            f" | {'' if query.value is None else _code(str(query.value))} |"
+            for query in receipt.smoke
         ]
         lines.append("")
     if receipt.extra:

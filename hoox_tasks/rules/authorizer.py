@@ -191,18 +191,18 @@ def enforce(
 ) -> Authorizer:
     """Put D1's rules in front of a connection; returns the gate, which remembers why it refused.
 
-    `read_only` lets through only what cannot change the database. `strict` is for D1's limits, its
-    authorizer, and the functions that its SQLite has and this machine's older one lacks; without it only
-    `read_only` holds. `allow_transactions` lets BEGIN, COMMIT and savepoints through, which D1 refuses.
+    `read_only` lets through only what cannot change the database. `strict` is for D1's limits and its
+    authorizer; without it only `read_only` holds. Functions that D1's SQLite has and this machine's older one
+    lacks are supplied. `allow_transactions` lets BEGIN, COMMIT and savepoints through, which D1 refuses.
     The connection must be of the standard library's `sqlite3`, and open in no transaction.
     """
     authorizer = Authorizer(
         connection, read_only=read_only, strict=strict, allow_transactions=allow_transactions
     )
+    supply_functions(connection)
     if strict:
         for limit, value in LIMITS.items():
             connection.setlimit(limit, value)
-        supply_functions(connection)
         _configure(connection, True)
     connection.set_authorizer(authorizer)
     return authorizer

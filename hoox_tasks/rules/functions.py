@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from typing import Final
 
 from hoox_tasks.values import Value
@@ -182,8 +184,28 @@ _SUPPLIED: Final[tuple[tuple[str, int, Callable[..., Value]], ...]] = (
 )
 
 
+@cache
+def _has_math() -> bool:
+    """Whether this SQLite was built with the functions of mathematics."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT atan2(1, 1)")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+def _atan2(y: float | None, x: float | None) -> float | None:
+    return None if x is None or y is None else math.atan2(y, x)
+
+
 def supply_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection the functions that D1's SQLite has and this machine's older one lacks."""
+    """Give a connection the functions that D1's SQLite has and this machine's older one lacks.
+
+    Of those of mathematics only `atan2`, which checksums need, is supplied to a SQLite built without them.
+    """
+    if not _has_math():
+        connection.create_function("atan2", 2, _atan2, deterministic=True)
     here = sqlite3.sqlite_version_info[:2]
     for name, arguments, function in _SUPPLIED:
         if here < SINCE[name]:

@@ -17,7 +17,7 @@ from hoox_tasks.rules.functions import FUNCTIONS, SINCE
 _NOTHING: Final = r"(?s)(?:[\s;]++|--[^\n]*+|/\*.*?(?:\*/|\Z))*+\Z"
 
 
-_INDENTED_COMMENT: Final = r"(?m)^\s+--.*"
+_BLANK_OR_COMMENT: Final = r"(\s+)(--.*)?"
 
 
 _DENIED: Final = r"not authorized|authorization denied|access to .* is prohibited"
@@ -40,12 +40,18 @@ def shape_refusal(sql: str) -> str | None:
     is renamed to a name that D1 keeps for itself.
     """
     if re.match(_NOTHING, sql):
-        if not re.sub(_INDENTED_COMMENT, "", sql).strip():
+        if not re.sub(_BLANK_OR_COMMENT, _without_indented, sql).strip():
             return "No SQL statements detected."
         return "SQL code did not contain a statement."
     if "_cf_" in sql.lower() and re.search(_RENAME_INTO_RESERVED, sql):
         return f"{_NOT_AUTHORIZED}: SQLITE_AUTH"
     return None
+
+
+def _without_indented(match: re.Match[str]) -> str:
+    """Leave a comment out if space stands before it on its line, or a blank line."""
+    indented = match.start() == 0 or "\n" in match[1][:-1]
+    return "" if indented else match[0]
 
 
 def explain_error(error: sqlite3.Error | MemoryError, authorizer: Authorizer) -> str:

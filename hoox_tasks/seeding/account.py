@@ -95,7 +95,10 @@ class Position:
 
 
 class Account:
-    """One exchange's account: a wallet in units, and at most one position in each market."""
+    """One exchange's account: a wallet in units, and at most one position in each market.
+
+    `refused` counts the orders in a row that it could not back.
+    """
 
     __slots__ = (
         "_backed",
@@ -108,6 +111,7 @@ class Account:
         "name",
         "order_id",
         "positions",
+        "refused",
         "used",
         "wallet",
     )
@@ -117,6 +121,7 @@ class Account:
         self.name = exchange.name
         self.wallet = wallet
         self.used = 0
+        self.refused = 0
         self.order_id = order_id
         self.positions: list[Position | None] = [None] * len(scenario.markets)
         self.contracts = [

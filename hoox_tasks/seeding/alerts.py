@@ -11,6 +11,7 @@ are minutes. Webhooks come from four addresses
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from hoox_tasks.seeding.strategies import Strategy
 
@@ -26,8 +27,9 @@ LATE = 300
 MINUTES = tuple(f"{second // 60:02d}:{second % 60:02d}Z" for second in range(3_600))
 """The rest of a time after its hour, by the second of the hour."""
 
-OLD, OVERTAKEN, REFUSED = range(3)
-"""Why no order follows from an alert: it came late, came after a newer one, or was not wanted."""
+OLD, OVERTAKEN, REFUSED, PAUSED = range(4)
+"""Why no order follows from an alert: it came late, came after a newer one, was not wanted, or the account
+cannot back it."""
 
 
 class Template:
@@ -53,3 +55,19 @@ class Template:
             f"Strategy: {strategy.name}\nExchange: {exchange.upper()}\nTicker: {symbol}.P\n"
             f"Interval: {strategy.interval}\nAction: "
         )
+
+
+class Clock(dict[int, str]):
+    """How an alert writes an hour, by the hour's number; the last ones are remembered."""
+
+    _day, _date = -1, ""
+
+    def __missing__(self, hour: int) -> str:
+        if len(self) > 64:
+            self.clear()
+        day, hour_of_day = divmod(hour, 24)
+        if day != self._day:
+            self._day = day
+            self._date = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%dT")
+        text = self[hour] = f"{self._date}{hour_of_day:02d}:"
+        return text

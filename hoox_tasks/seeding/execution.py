@@ -36,10 +36,10 @@ MAILS = (4, 5, 6, 7, 8, 8, 9, 10, 11, 12, 13, 15, 17, 19, 22, 26, 33, 45, 70, 11
 PATIENCE = 1_800
 """Seconds that a limit order waits before it is sent to the market."""
 
-IMPACT = 1.5e-4
+IMPACT = 1.1e-4
 """What an order of 10,000 adds to its price, as a part of it, in a market that moves by 2.5% a day."""
 
-DRIFT = 1.1e-4
+DRIFT = 2.0e-4
 CHASE = 0.8e-4
 """How far the price itself moves until the order is there, as a standard deviation; and on average, because
 alerts come when it is moving."""

@@ -22,13 +22,15 @@ def _uuids(random: Random) -> OrderIds:
         f"{int(draw() * 0x1000):03x}"
         for _ in range(1024)
     ]
+    ends = [f"{int(draw() * 0x1000000000000):012x}" for _ in range(1024)]
     first = int(draw() * 2**32)
 
     def following(_: int) -> str:
         nonlocal first
         # An odd step visits all 2^32 numbers before it repeats one.
         first = (first + 0x9E3779B1) & 0xFFFFFFFF
-        return f"{first:08x}-{middles[int(draw() * 1024)]}-{int(draw() * 0x1000000000000):012x}"
+        place = int(draw() * 0x100000)
+        return f"{first:08x}-{middles[place >> 10]}-{ends[place & 1023]}"
 
     return following
 

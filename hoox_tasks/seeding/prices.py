@@ -50,7 +50,8 @@ JUMP = 3.0
 """The smallest jump, in standard deviations of an hour; it is exponential from there on."""
 
 STEPS = (600, 300, 150, 60, 30)
-"""Seconds that a step of the price can take; all of them divide an hour and are multiples of ten."""
+SLOWEST = STEPS[0]
+"""Seconds that a step of the price usually takes; all of them divide an hour and are multiples of ten."""
 
 HOURS = (
     0.94, 0.90, 0.86, 0.82, 0.78, 0.76, 0.82, 0.92, 1.00, 1.02, 1.00, 0.98,
@@ -63,7 +64,12 @@ WEEKEND = 0.8
 
 
 def step_of(signals: int, length: int) -> int:
-    """How many seconds a step takes, so that two or three signals come in each."""
+    """How many seconds a step takes, so that two or three signals come in each.
+
+    Where a long time has few signals, an hour is enough, and walking it costs less than making its rows.
+    """
+    if length > 24 * SLOWEST * max(signals, 1):
+        return 3_600
     most = min(2.5 * length / max(signals, 1), length)
     return next((step for step in STEPS if step <= most), STEPS[-1])
 

@@ -8,6 +8,7 @@ GENERATOR_VERSION = "2"
 """Changes whenever the same scenario, seed and start would make other rows."""
 
 Cell: TypeAlias = int | float | str | None
+Row: TypeAlias = tuple[Cell, ...]
 
 TABLES: dict[str, tuple[str, ...]] = {
     "trade_signals": (
@@ -72,4 +73,4 @@ class Batch(NamedTuple):
 
     table: str
     columns: tuple[str, ...]
-    rows: list[tuple[Cell, ...]]
+    rows: list[Row]

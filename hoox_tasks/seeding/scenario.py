@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 
 from hoox_tasks.errors import Refused
@@ -158,7 +158,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """An amount that comes to an exchange's wallet, or below zero leaves it, at the part `at` of the length."""
+    """An amount that comes to an exchange's wallet, or leaves it below zero; `at` is a part of the length."""
 
     at: Decimal
     exchange: str
@@ -396,7 +396,7 @@ def _check(scenario: Scenario, top: Table) -> None:
     for index, transfer in enumerate(scenario.transfers, 1):
         if transfer.exchange not in exchanges:
             raise Refused(
-                f"{top.file}: transfers[{index}].exchange is {transfer.exchange!r}, which is no exchange here.",
+                f"{top.file}: transfers[{index}].exchange is {transfer.exchange!r}, no exchange here.",
                 f"Give one of: {', '.join(exchanges)}.",
             )
     account = scenario.account
@@ -428,6 +428,6 @@ def _check(scenario: Scenario, top: Table) -> None:
                 raise Refused(
                     f"{top.file}: account.equity is {account.equity}, too little for one lot of"
                     f" {market.symbol} on {exchange.name}.",
-                    f"Give at least {least.quantize(Decimal('0.01'))}, or a larger orders.size or"
+                    f"Give at least {least.quantize(Decimal('0.01'), ROUND_UP)}, or a larger orders.size or"
                     " account.leverage.",
                 )

@@ -99,12 +99,14 @@ class Slot:
     `stop` and `target` are prices in ticks, 0 where there is none; `low` and `high` the nearest ones below
     and above at which something happens. `entries` and `exits` are how many orders the position is still to
     be built up and taken down with, `lots` what each adds, `deadline` the Unix seconds from which it is
-    left. `reached` counts the targets that are behind it, `waiting` the orders that rest on the exchange, `held` the positions that are no more.
+    left. `reached` counts the targets that are behind it, `waiting` the orders that rest on the exchange,
+    `held` the positions that are no more.
     """
 
     __slots__ = (
-        "account", "contract", "deadline", "distances", "entries", "exits", "held", "high", "last", "lots", "low",
-        "market", "number", "places", "reached", "side", "signal_id", "stop", "strategies", "style", "target", "waiting",
+        "account", "contract", "deadline", "distances", "entries", "exits", "held", "high", "last",
+        "lots", "low", "market", "number", "places", "reached", "side", "signal_id", "stop", "strategies",
+        "style", "target", "waiting",
     )  # fmt: skip
 
     def __init__(self, number: int, account: Account, market: int) -> None:
@@ -227,6 +229,9 @@ class Planner:
         expected = self._rate * style.hours
         slot.style = style
         slot.entries = max(1, min(MOST_ORDERS, int(expected * 0.4 + chance)))
+        if chance >= self._stops:
+            # Who has no plan is all in at once.
+            slot.entries = min(slot.entries, 2)
         slot.exits = max(1, min(MOST_ORDERS, int(expected * 0.3 + 1 - chance)))
         slot.lots = int(worth / slot.entries / lot_worth) or 1
         slot.deadline = now + int(style.hours * 3_600 * (0.6 + 0.8 * chance))

@@ -10,7 +10,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +18,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from hoox_tasks.config.moments import parse_moment
+from hoox_tasks.errors import Refused
 from hoox_tasks.server import answers
 from hoox_tasks.server.database import D1Error, Ledger
 from hoox_tasks.server.json_values import as_text
@@ -77,7 +78,7 @@ class Api:
         self.token = token
         self._read_only_token = read_only_token
         self._strict_splitter = strict_splitter
-        self.hosts = set(hosts)
+        self.hosts: set[str] = set(hosts)
         self._on_statement = on_statement
         self._folder = tempfile.TemporaryDirectory(prefix="hoox-d1-")
         self._files = SignedFiles(Path(self._folder.name))
@@ -340,10 +341,9 @@ def _moment(timestamp: str | None) -> float | None:
     if not timestamp:
         return None
     try:
-        moment = datetime.fromisoformat(timestamp)
-    except ValueError:
+        return parse_moment(timestamp).timestamp()
+    except Refused:
         raise D1Error(400, 7400, "Invalid property: timestamp => Invalid datetime") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _whole(text: str) -> int:

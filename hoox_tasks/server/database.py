@@ -76,7 +76,7 @@ class Ledger:
         self.uuid = uuid
         self.name = name
         self.path = path
-        self.created_at = _iso(path.stat().st_ctime if path.exists() else time.time())
+        self.created_at: str = _iso(path.stat().st_ctime if path.exists() else time.time())
         self._snapshots = snapshots
         self._strict_splitter = strict_splitter
         self._on_statement = on_statement

@@ -9,11 +9,11 @@ from hoox_tasks.tasks import backups, ledger, recovery, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
-migrate = Collection(
+migrate: Collection = Collection(
     "migrate", migrate_tasks.apply, migrate_tasks.status, migrate_tasks.new, migrate_tasks.mark
 )
 
-db = Collection(
+db: Collection = Collection(
     "db",
     ledger.apply,
     ledger.list_,
@@ -40,5 +40,5 @@ db = Collection(
 """The collection to add to a namespace of one's own."""
 db.configure({"hoox": dict(DEFAULTS)})
 
-ns = Collection(db)
+ns: Collection = Collection(db)
 """The namespace of a workspace that has no other tasks."""

@@ -37,8 +37,8 @@ class Command:
     def __init__(self, context: Context, target: Target, cause: str, *, json: bool = False) -> None:
         self.cause = cause
         self.json = json
-        self.dry = bool(context.config.run.dry)
-        self.remote = target.remote
+        self.dry: bool = bool(context.config.run.dry)
+        self.remote: bool = target.remote
         self._target = target
         self._config = context.config
         self._settings: Settings | None = None

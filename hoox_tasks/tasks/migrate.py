@@ -66,7 +66,7 @@ def _tell(command: Command, migration: migrations.Applied, where: str = "Applied
     for effect in migration.effects or ():
         command.say(f"  {effect}")
     if migration.effects is None:
-        command.say("  D1 did not say what it did to the rows that were there.")
+        command.say("  What it did to rows that were there is not known.")
 
 
 @ledger_task(
@@ -139,7 +139,7 @@ def apply(
         command.done(
             f"{did} {database.label}",
             database=database.label,
-            applied=[asdict(one) for one in applied],
+            applied=[asdict(migration) for migration in applied],
             version=status.version,
         )
 
@@ -173,12 +173,12 @@ def _rehearsed(
     if not command.json and found.applied:
         rows = [
             (
-                one.table,
-                "-" if one.before is None else one.before,
-                "-" if one.after is None else one.after,
-                "; ".join(one.schema) or "-",
+                effect.table,
+                "-" if effect.before is None else effect.before,
+                "-" if effect.after is None else effect.after,
+                "; ".join(effect.schema) or "-",
             )
-            for one in found.effects
+            for effect in found.effects
         ]
         print_table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
     if check or not found.applied:
@@ -186,8 +186,8 @@ def _rehearsed(
         command.done(
             f"Rehearsed {done} on a copy of {database.label}; the copy is sound",
             database=database.label,
-            rehearsed=[asdict(one) for one in found.applied],
-            tables=[asdict(one) for one in found.effects],
+            rehearsed=[asdict(applied) for applied in found.applied],
+            tables=[asdict(effect) for effect in found.effects],
         )
         return False
     terminal.confirm(
@@ -245,6 +245,8 @@ def status(command: Command, check: bool = False) -> None:
             for entry in current.entries:
                 if entry.advice:
                     terminal.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
+            for names in command.migrations.shared_numbers:
+                terminal.note(f"{' and '.join(names)} have one number: they apply in this order.")
         if check and not good:
             wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
             pending = all(entry.state is migrations.State.PENDING for entry in wrong)
@@ -289,6 +291,7 @@ def new(command: Command, message: str) -> None:
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
     path = migrations.create(folder, message)
+    command.did(f"wrote {command.shown(path)}")
     command.done(f"Wrote {command.shown(path)}", path=str(path), copied=[str(path) for path in copied])
 
 

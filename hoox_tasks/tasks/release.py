@@ -58,9 +58,10 @@ def release(
     failed), version, pending [name], applied [{name, seconds, effects
     [{table, column, what, rows}]}], not_applied [name], uncertain, backup
     {path, bytes, sha256, rows}, artifact, rehearsal [{table, before, after
-    (rows; null: no such table), schema [change]}], extra [object], tables
-    {name: rows}, smoke [{sql, rows, value}], way_back [command], steps [{name,
-    seconds}], failed_in, problem, detail, remedy, seconds.
+    (rows; null: no such table), schema [change]}], changes [{table, column,
+    what, rows}], extra [object], tables {name: rows}, smoke [{sql, rows,
+    value}], way_back [command], steps [{name, seconds}], failed_in, problem,
+    detail, remedy, seconds.
     """
     course: releasing.Release | None = None
     error: BaseException | None = None

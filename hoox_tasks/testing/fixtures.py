@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from hoox_tasks.testing.ledgers import Ledger, LedgerFactory
     from hoox_tasks.testing.local_d1 import LocalD1
     from hoox_tasks.testing.queries import QueryRecorder, Watch
+    from hoox_tasks.testing.recipe import Recipe
     from hoox_tasks.testing.rows import RowFactory
-    from hoox_tasks.testing.templates import Recipe, Template
+    from hoox_tasks.testing.templates import Template
 
 LEDGERS: pytest.StashKey[LedgerFactory] = pytest.StashKey()
 """Where an item keeps the ledgers of its test, for what is said when it fails."""

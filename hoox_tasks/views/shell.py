@@ -50,15 +50,17 @@ def is_complete(text: str) -> bool:
 
 def read_inputs(lines: Iterable[str]) -> Iterator[str]:
     """Yield dot commands and statements from lines; the last statement may lack its semicolon."""
-    text = ""
+    read: list[str] = []
+    completion = sql.Completion()
     for line in lines:
-        text += line
-        if is_complete(text):
-            if text.strip():
-                yield text.strip()
-            text = ""
-    if text.strip():
-        yield text.strip()
+        read.append(line)
+        complete = completion.feed(line)
+        if complete or (len(read) == 1 and is_complete(line)):
+            if text := "".join(read).strip():
+                yield text
+            read, completion = [], sql.Completion()
+    if text := "".join(read).strip():
+        yield text
 
 
 @dataclass
@@ -171,7 +173,10 @@ def completions(text: str, names: dict[str, list[str]], after: str = "") -> tupl
 def _last_statement(text: str) -> list[sql.Token]:
     words: list[sql.Token] = []
     for token in sql.tokens(text):
-        words = [] if token.kind == "semicolon" else [*words, token]
+        if token.kind == "semicolon":
+            words.clear()
+        else:
+            words.append(token)
     return words
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hoox_tasks.d1 import D1Client
 from hoox_tasks.database import dump
-from hoox_tasks.database.checksum import checksums
-from hoox_tasks.database.interface import Moment, Statement
+from hoox_tasks.database.checksum import Checksum, checksums
+from hoox_tasks.database.interface import Moment, Statement, Table
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import StatementError
 from hoox_tasks.server import create_app
+from tests.support.alike import ALIKE, anything, literal
 from tests.support.engine import EngineDatabase
+from tests.support.strategies import Cell, examples
 
 LOCAL = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
 
@@ -215,6 +219,64 @@ def test_checksums_are_the_same_on_a_real_engine(real: RemoteDatabase, tmp_path:
         assert found["t"].rows == len(rows)
         real.query("UPDATE t SET b = 8 WHERE b = 7 AND a = 1.5", write=True)
         assert checksums(real, tables)["t"] != found["t"]
+
+
+def checksums_of(database: LocalDatabase | RemoteDatabase, rows: Sequence[tuple[Cell, ...]]) -> Checksum:
+    """The checksum of a table with these rows."""
+    fill = [Statement("DROP TABLE IF EXISTS cells"), Statement("CREATE TABLE cells (a, b)")]
+    fill += [Statement(f"INSERT INTO cells VALUES ({', '.join(map(literal, row))})") for row in rows]
+    database.batch(fill)
+    table = Table("cells", "", "table", ("a", "b"), frozenset(), False, "rowid", (), frozenset())
+    return checksums(database, [table])["cells"]
+
+
+def test_cells_that_look_alike_have_different_checksums_on_a_real_engine(
+    real: RemoteDatabase, tmp_path: Path
+) -> None:
+    """D1's engine tells alike cells apart, and has the same checksums as the SQLite of this machine."""
+    with closing(LocalDatabase(tmp_path / "here.sqlite", create=True)) as here:
+        for pair in ALIKE:
+            first, second = (checksums_of(real, [(cell, 1)]) for cell in pair)
+            assert first != second, pair
+            assert [first, second] == [checksums_of(here, [(cell, 1)]) for cell in pair]
+
+
+@given(st.lists(st.tuples(anything, anything), max_size=4))
+@examples(25)
+def test_any_rows_have_the_same_checksum_on_a_real_engine(
+    real: RemoteDatabase, tmp_path: Path, rows: list[tuple[Cell, ...]]
+) -> None:
+    """Whatever rows hold, D1's engine has the checksum that the SQLite of this machine has."""
+    with closing(LocalDatabase(tmp_path / "here.sqlite", create=True)) as here:
+        assert checksums_of(real, rows) == checksums_of(here, rows)
+
+
+def test_searches_and_the_widest_rows_have_checksums_on_a_real_engine(
+    real: RemoteDatabase, tmp_path: Path
+) -> None:
+    """A row of an FTS5 table counts on D1's engine, and a table of 100 columns is within its limits."""
+    names = ", ".join(f"column_{number}_with_a_name_of_forty_characters"[:40] for number in range(100))
+    fill = [
+        Statement("CREATE VIRTUAL TABLE words USING fts5(a, b)"),
+        Statement("INSERT INTO words VALUES ('FILLED', 1), ('other', 2)"),
+        Statement(f"CREATE TABLE wide ({names})"),
+        Statement(f"INSERT INTO wide VALUES ({', '.join(map(str, range(100)))})"),
+    ]
+    real.batch(fill)
+    with closing(LocalDatabase(tmp_path / "here.sqlite", create=True)) as here:
+        here.batch(fill)
+        with here.snapshot() as snapshot:
+            tables = read_tables(snapshot)
+        before = checksums(real, tables)
+        assert before == checksums(here, tables)
+    assert {name: found.rows for name, found in before.items()} == {"words": 2, "wide": 1}
+    last = names.rpartition(" ")[2]
+    real.batch(
+        [Statement("UPDATE words SET a = 'FAILED' WHERE b = 1"), Statement(f"UPDATE wide SET {last} = 9")]
+    )
+    after = checksums(real, tables)
+    assert after["words"] != before["words"]
+    assert after["wide"] != before["wide"]
 
 
 def test_a_change_is_made_of_a_moment_on_a_real_engine(engine_database: EngineDatabase) -> None:

@@ -274,7 +274,9 @@ def test_rehearsal(make: Callable[..., Place], seeded: Path, tmp_path: Path, see
     place = make(-1, seeded)
     before = place.state()
     with place.remote() as database:
-        expected = rehearsal.rehearse(database, Migrations(files), consent=migrations.consent(data_loss=True)).effects
+        expected = rehearsal.rehearse(
+            database, Migrations(files), consent=migrations.consent(data_loss=True)
+        ).effects
     assert len(expected) > 1
     outcomes = []
     for seed in seeds:
@@ -282,7 +284,9 @@ def test_rehearsal(make: Callable[..., Place], seeded: Path, tmp_path: Path, see
         with place.remote(Faults(seed, rate=0.2)) as database:
             error = failure(
                 lambda: found.extend(  # noqa: B023
-                    rehearsal.rehearse(database, Migrations(files), consent=migrations.consent(data_loss=True)).effects
+                    rehearsal.rehearse(
+                        database, Migrations(files), consent=migrations.consent(data_loss=True)
+                    ).effects
                 )
             )
         assert error or found == expected

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hoox_tasks.database.interface import Database
+from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.migrations import Consent, Migration, MigrationFailed, Migrations, consent
-from tests.support.losses import AMOUNTS, HARMLESS, REFUSED, START, Case
+from hoox_tasks.errors import Refused
+from hoox_tasks.migrations import Consent, MigrationFailed, Migrations, consent
+from hoox_tasks.sql import split
+from tests.support.losses import AMOUNTS, HARMLESS, REFUSED, START, Case, files
 
 ASKED = consent(amounts=AMOUNTS)
 
@@ -24,12 +26,6 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]
         return
     with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as database:
         yield database
-
-
-def files(*texts: str) -> Migrations:
-    """Give migrations of these texts."""
-    names = [f"{number:04d}_step.sql" for number in range(1, len(texts) + 1)]
-    return Migrations([Migration(name, Path(name), text) for name, text in zip(names, texts, strict=True)])
 
 
 def told(ledger: Database, migrations: Migrations, allowed: Consent = ASKED) -> list[str]:
@@ -87,3 +83,165 @@ def test_what_loses_nothing_passes(ledger: Database, case: Case) -> None:
 def test_rows_of_the_same_run_may_go(ledger: Database, case: Case) -> None:
     """A ledger made from nothing takes every migration that wrangler takes, and nothing counts as lost."""
     assert told(ledger, files(START, case.text)) == []
+
+
+# ---------------------------------------------------------------------------------------------- consent
+
+
+def test_consent_stands_in_the_file(ledger: Database) -> None:
+    """A comment in the migration lets through what it names, and nothing else."""
+    files(START).apply(ledger)
+    drops = "DROP TABLE retired; DELETE FROM events;"
+    other = "-- hoox: allow-data-loss events, empty (nobody reads them)\n"
+    with pytest.raises(MigrationFailed, match=r"undone: retired: 2 rows gone\. If") as failure:
+        told(ledger, files(START, other + drops))
+    assert "`-- hoox: allow-data-loss retired`" in str(failure.value)
+    both = "-- hoox: allow-data-loss events\nDROP TABLE retired; -- hoox: allow-data-loss RETIRED\nDELETE FROM events;"
+    assert told(ledger, files(START, both)) == ["events: 4 rows gone", "retired: 2 rows gone"]
+
+
+def test_consent_in_the_file_covers_amounts(ledger: Database) -> None:
+    """A comment that names a column of money lets its values change, and they are still told."""
+    files(START).apply(ledger)
+    text = "-- hoox: allow-value-changes trades.price\nUPDATE trades SET price = 1, fee = 2 WHERE id = 't1';"
+    with pytest.raises(
+        MigrationFailed, match=r"change amounts, so it was undone: trades\.fee: 1 row changed"
+    ):
+        told(ledger, files(START, text))
+    assert told(ledger, files(START, "-- hoox: allow-value-changes trades.fee\n" + text)) == [
+        "trades.price: 1 row changed",
+        "trades.fee: 1 row changed",
+    ]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["-- hoox: allow-dataloss trades", "-- hoox: allow-data-loss", "--hoox:allow-value-changes (x)"],
+)
+def test_a_misspelt_consent_is_refused_before_anything_runs(ledger: Database, comment: str) -> None:
+    """A comment for these tools that says nothing known is refused with its line, and nothing is applied."""
+    with pytest.raises(Refused, match=r"0002_step\.sql has `.*` in line 2, which says nothing known"):
+        files(START, f"CREATE TABLE a (x);\n{comment}\n").apply(ledger)
+    assert ledger.schema() == []
+
+
+def test_a_text_is_no_consent(ledger: Database) -> None:
+    """What stands in a literal is no comment, however it looks."""
+    files(START).apply(ledger)
+    text = "INSERT INTO settings VALUES ('note', '\n-- hoox: allow-data-loss retired\n'); DROP TABLE retired;"
+    with pytest.raises(MigrationFailed, match="retired: 2 rows gone"):
+        told(ledger, files(START, text))
+
+
+def test_a_bare_flag_says_what_it_let_through(ledger: Database) -> None:
+    """Consent to any loss lets every loss through and tells it; amounts are still asked for."""
+    files(START).apply(ledger)
+    anything = consent(data_loss=True, amounts=AMOUNTS)
+    assert told(ledger, files(START, "DROP TABLE retired;"), anything) == ["retired: 2 rows gone"]
+    with pytest.raises(MigrationFailed, match="would change amounts"):
+        told(ledger, files(START, "DROP TABLE retired;", "UPDATE trades SET fee = 9;"), anything)
+
+
+# --------------------------------------------------------------------------- rows of the same run, exactly
+
+
+def test_an_earlier_row_is_not_the_runs_own(ledger: Database) -> None:
+    """Of a table that was there, a run may delete the rows that it put in, and no row that was there before."""
+    files(START).apply(ledger)
+    more = "INSERT INTO settings VALUES ('new', '1'), ('newer', '2');"
+    assert told(ledger, files(START, more, "DELETE FROM settings WHERE name LIKE 'new%';")) == []
+    with pytest.raises(MigrationFailed, match="settings: 1 row gone"):
+        told(
+            ledger,
+            files(
+                START,
+                more,
+                "DELETE FROM settings WHERE name LIKE 'new%';",
+                more,
+                "DELETE FROM settings WHERE name <> 'mode';",
+            ),
+        )
+
+
+def test_a_row_that_came_between_is_not_the_runs_own(tmp_path: Path) -> None:
+    """A row that a worker writes between two migrations of a run is not lost with the run's own rows."""
+
+    class Worked(LocalDatabase):
+        """Somebody writes a row whenever a migration is through."""
+
+        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+            results = super().batch(statements, write=write)
+            if write:
+                self.connection.execute("INSERT INTO plans (name) VALUES ('of the worker')")
+            return results
+
+    plans = "CREATE TABLE plans (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO plans (name) VALUES ('a'), ('b');"
+    with closing(Worked(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        with pytest.raises(MigrationFailed, match="plans: 3 rows gone"):
+            files(plans, "DELETE FROM plans;").apply(ledger)
+        assert list(ledger.query("SELECT count(*) FROM plans")) == [(3,)]
+
+
+def test_a_row_between_two_of_the_runs_own_is_kept(tmp_path: Path) -> None:
+    """Of a table that was there, a row that a worker puts between two rows of a run is not the run's own."""
+
+    class Worked(LocalDatabase):
+        """Somebody writes a row whenever a migration is through."""
+
+        working = False
+
+        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+            results = super().batch(statements, write=write)
+            if write and self.working:
+                self.connection.execute("INSERT INTO plans (name) VALUES ('of the worker')")
+            return results
+
+    plans = (
+        "CREATE TABLE plans (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO plans (name) VALUES ('first');"
+    )
+    more = "INSERT INTO plans (name) VALUES ('ours');"
+    with closing(Worked(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        files(plans).apply(ledger)
+        ledger.working = True
+        with pytest.raises(MigrationFailed, match="plans: 2 rows gone"):
+            files(plans, more, more, "DELETE FROM plans WHERE name <> 'first' AND id < 5;").apply(ledger)
+        assert len(list(ledger.query("SELECT id FROM plans"))) == 5
+
+
+# ------------------------------------------------------------------------------------------- adoption
+
+
+def test_a_ledger_made_by_hand_gets_no_row_twice(ledger: Database) -> None:
+    """Where tables were made without a history, a migration that would put its rows in again is refused."""
+    text = "CREATE TABLE IF NOT EXISTS deposits (id INTEGER PRIMARY KEY, x); INSERT INTO deposits (x) VALUES (1);"
+    ledger.batch([Statement(piece.sql) for piece in split(text)])
+    more = "CREATE TABLE notes (x); INSERT INTO notes VALUES (1);"
+    with pytest.raises(Refused, match=r"0002_step\.sql puts rows into deposits, which holds some"):
+        files(more, text).apply(ledger)
+    assert "notes" not in {item.name for item in ledger.schema()}
+    with pytest.raises(Refused, match=r"0001_step\.sql puts rows into deposits, which holds some") as failure:
+        files(text, more).apply(ledger)
+    assert "`inv db.migrate.mark 0001_step.sql`" in failure.value.remedy
+    assert list(ledger.query("SELECT count(*) FROM deposits")) == [(1,)]
+    files(text, more).mark(ledger, "1")
+    applied, _ = files(text, more).apply(ledger)
+    assert [migration.name for migration in applied] == ["0002_step.sql"]
+    assert list(ledger.query("SELECT count(*) FROM deposits")) == [(1,)]
+
+
+def test_a_ledger_made_by_hand_is_adopted_without_harm(ledger: Database) -> None:
+    """Migrations that make only what is not there, and put rows only into what they make, adopt a ledger."""
+    ledger.batch([Statement("CREATE TABLE deposits (x)"), Statement("INSERT INTO deposits VALUES (1)")])
+    harmless = (
+        "CREATE TABLE IF NOT EXISTS deposits (x); CREATE TABLE plans (x); INSERT INTO plans VALUES (1);"
+    )
+    applied, _ = files(harmless, "INSERT INTO plans VALUES (2);").apply(ledger)
+    assert len(applied) == 2
+
+
+def test_what_exists_already_names_the_way_to_adopt_it(ledger: Database) -> None:
+    """Where a migration makes what somebody made by hand, the message says how it is recorded."""
+    ledger.batch([Statement("CREATE TABLE deposits (x)")])
+    with pytest.raises(MigrationFailed, match="already exists") as failure:
+        files("CREATE TABLE deposits (x);").apply(ledger)
+    assert "`inv db.migrate.mark 0001_step.sql`" in failure.value.remedy

@@ -28,6 +28,7 @@ from hoox_tasks.migrations import MigrationFailed, Migrations
 from hoox_tasks.release.receipt import Receipt
 from hoox_tasks.release.run import Policy, Release
 from hoox_tasks.release.summary import annotation, markdown
+from hoox_tasks.views.dictionary import amounts, read_dictionary
 
 TABLE = "d1_migrations"
 GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"
@@ -179,6 +180,26 @@ def test_rows_go_only_where_that_is_allowed(workspace: Workspace) -> None:
     (effect,) = (one for one in receipt.rehearsal if one.table == "trades")
     assert (effect.before, effect.after, receipt.tables["trades"]) == (3, 1, 1)
     assert list(workspace.ledger.query("SELECT id FROM trades")) == [("t0",)]
+
+
+def test_amounts_are_asked_for_and_told(workspace: Workspace) -> None:
+    """A release that changes prices stops in the rehearsal, unless they are named; then the receipt counts them."""
+    workspace.ledger.connection.execute("UPDATE trades SET price = 5")
+    workspace.write("0003_round.sql", "UPDATE trades SET price = price + 1 WHERE id <> 't0';")
+    asked = {"amounts": amounts(read_dictionary(workspace.folder / "migrations"))}
+    before = workspace.dump
+    release = workspace.release(consent=migrations.consent(**asked))
+    with pytest.raises(MigrationFailed, match=r"trades\.price: 2 rows changed") as caught:
+        release.run()
+    assert "--allow-value-changes=trades.price" in caught.value.remedy
+    assert (release.receipt.failed_in, workspace.dump) == ("rehearsal", before)
+    reporter = Reporter()
+    allowed = migrations.consent(value_changes="trades.price", **asked)
+    receipt = workspace.release(reporter, consent=allowed).run()
+    assert list(map(str, receipt.changes)) == ["trades.price: 2 rows changed"]
+    assert receipt.applied[0].effects == receipt.changes
+    assert "  trades.price: 2 rows changed" in reporter.told
+    assert "- `trades.price: 2 rows changed`" in markdown(receipt)
 
 
 def test_a_ledger_of_free_rules_is_rehearsed_by_them(workspace: Workspace) -> None:
@@ -383,7 +404,7 @@ def test_the_task_tells_people_programs_and_github(workspace: Workspace) -> None
     assert done.returncode == 0
     for way_back in ("undo --to", r"restore backups/db-backup-\S+"):
         # Each line is a command that works as it stands.
-        (line,) = re.findall(rf"inv db\.({way_back}.*) --path ledger.sqlite$", done.stdout, re.M)
+        (line,) = re.findall(rf"hoox db ({way_back}.*) --path ledger.sqlite$", done.stdout, re.M)
         taken = run(workspace.folder, "db", *line.split(), "--confirm")
         assert taken.returncode == 0, taken.stderr
         status = Migrations(workspace.files).status(workspace.ledger)

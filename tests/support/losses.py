@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from hoox_tasks.migrations import Migration, Migrations
 
 START = """
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, name TEXT);
@@ -58,6 +61,12 @@ def _rebuild(columns: str, copied: str) -> str:
     )
 
 
+def files(*texts: str) -> Migrations:
+    """Give migrations of these texts."""
+    names = [f"{number:04d}_step.sql" for number in range(1, len(texts) + 1)]
+    return Migrations([Migration(name, Path(name), text) for name, text in zip(names, texts, strict=True)])
+
+
 @dataclass(frozen=True)
 class Case:
     """A migration, what is told of it, and the flag that lets it pass where it is refused."""
@@ -74,6 +83,16 @@ REFUSED = {
         "DELETE FROM fills; INSERT INTO fills VALUES (11, 't1', 1), (12, 't2', 1), (13, 't3', 1);",
         ("fills: 3 rows gone",),
         "loss fills",
+    ),
+    "rows deleted, and others made under their keys": Case(
+        "DELETE FROM retired; INSERT INTO retired (x) VALUES ('p'), ('q');",
+        ("retired.x: 2 rows changed",),
+        "loss retired",
+    ),
+    "rows without a key deleted, and others made": Case(
+        "DELETE FROM events; INSERT INTO events VALUES (5, 'a'), (6, 'b'), (7, 'c'), (8, 'd');",
+        ("events: 4 rows gone or changed",),
+        "loss events",
     ),
     "two of a key of two columns": Case(
         "DELETE FROM rates WHERE pair = 'EUR';", ("rates: 2 rows gone",), "loss rates"
@@ -247,6 +266,11 @@ HARMLESS = {
     ),
     "a search table of another's rows": Case("DROP TABLE words;"),
     "a search table that triggers fill": Case("DROP TRIGGER trades_found; DROP TABLE found;"),
+    "a search table filled from trades that change": Case(
+        "CREATE VIRTUAL TABLE more USING fts5(note); INSERT INTO more SELECT note FROM trades;"
+        " UPDATE trades SET note = 'y' WHERE id = 't1'; DELETE FROM trades WHERE id = 'none';",
+        ("trades.note: 1 row changed",),
+    ),
     "deletions of nothing": Case("DELETE FROM trades WHERE id = 'none'; DELETE FROM accounts WHERE id = 77;"),
 }
 """Applied without being asked, with what is told of them."""

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -31,17 +30,19 @@ def pending(seeded: Workspace) -> Workspace:
     return seeded
 
 
-Changes = Callable[[Workspace], object]
+PATIENT = {"INVOKE_HOOX_BUSY_TIMEOUT": "60"}
+"""For a machine that has other work as well."""
 
-CHANGES: list[tuple[list[str], Changes]] = [
-    (["db.query", UPDATE, "--write"], lambda w: w.sql("SELECT min(fee), max(fee) FROM trades")),
-    (["db.query", UPDATE, "--write", "--format", "json"], lambda w: w.sql("SELECT min(fee) FROM trades")),
-    (["db.reset", "--confirm"], lambda w: w.sql("SELECT count(*) FROM trades")),
-    (["db.reset", "--confirm", "--json"], lambda w: w.sql("SELECT count(*) FROM trades")),
-    (["db.migrate"], lambda w: w.sql("SELECT name FROM d1_migrations")),
-    (["db.apply", "--json"], lambda w: w.sql("SELECT name FROM d1_migrations")),
-    (["db.release"], lambda w: w.sql("SELECT name FROM d1_migrations")),
-]
+CHANGES = {
+    "query": (["db.query", UPDATE, "--write"], "SELECT min(fee) FROM trades"),
+    "json": (["db.query", UPDATE, "--write", "--format", "json"], "SELECT min(fee) FROM trades"),
+    "reset": (["db.reset", "--confirm"], "SELECT count(*) FROM trades"),
+    "reset-json": (["db.reset", "--confirm", "--json"], "SELECT count(*) FROM trades"),
+    "migrate": (["db.migrate"], "SELECT name FROM d1_migrations"),
+    "apply-json": (["db.apply", "--json"], "SELECT name FROM d1_migrations"),
+    "release": (["db.release"], "SELECT name FROM d1_migrations"),
+}
+"""Commands that change a ledger, and queries that see it."""
 
 
 def shell(workspace: Workspace, command: list[str], redirection: str) -> tuple[int, str]:
@@ -62,25 +63,29 @@ def shell(workspace: Workspace, command: list[str], redirection: str) -> tuple[i
     return run.returncode, run.stderr
 
 
-@pytest.mark.parametrize(("command", "state"), CHANGES, ids=lambda value: str(value)[:40])
-@pytest.mark.parametrize(("redirection", "code"), [("> /dev/full", 1), ("| head -0", 0), (">&-", 1)])
-def test_output_that_is_lost_hides_no_change(
-    pending: Workspace, command: list[str], state: Changes, redirection: str, code: int
-) -> None:
+LOST = pytest.mark.parametrize(
+    "redirection", ["> /dev/full", "| head -0", ">&-"], ids=["full", "pipe", "closed"]
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@LOST
+def test_output_that_is_lost_hides_no_change(pending: Workspace, change: str, redirection: str) -> None:
     """On a full disk, in a closed pipe, with output closed: it is done, and told on standard error."""
-    before = state(pending)
-    ended, error = shell(pending, command, redirection)
-    assert state(pending) != before, error
-    assert ended == code, error
+    command, query = CHANGES[change]
+    before = pending.sql(query)
+    code, error = shell(pending, command, redirection)
+    assert pending.sql(query) != before, error
+    assert code == (0 if "head" in redirection else 1), error
     assert "Standard output cannot be written: " in error
-    assert WAY_BACK in error or "inv db.undo --to" in error
+    assert WAY_BACK in error
 
 
 @pytest.mark.parametrize(("redirection", "code"), [("> /dev/full", 2), ("| head -0", 141), (">&-", 2)])
 def test_output_that_is_lost_of_a_query_is_no_success(seeded: Workspace, redirection: str, code: int) -> None:
     """Nothing was changed, and the exit code tells that the answer was not seen."""
-    ended, error = shell(seeded, ["db.query", "SELECT raw_response FROM trades"], redirection)
-    assert ended == code, error
+    code, error = shell(seeded, ["db.query", "SELECT raw_response FROM trades"], redirection)
+    assert code == (141 if "head" in redirection else 2), error
     assert WAY_BACK not in error
 
 
@@ -141,7 +146,7 @@ def test_a_ledger_of_another_domain_is_migrated_and_not_seeded(workspace: Worksp
 
 def test_two_first_applies_at_once_both_end_well(workspace: Workspace) -> None:
     """One waits for the other, and the rows go in once."""
-    processes = [workspace.start("db.apply") for _ in range(2)]
+    processes = [workspace.start("db.apply", env=PATIENT) for _ in range(2)]
     ended = [(process.communicate(timeout=60), process.returncode) for process in processes]
     assert [code for _, code in ended] == [0, 0], ended
     once = workspace.sql("SELECT count(*) FROM trades")
@@ -153,7 +158,7 @@ def test_two_first_applies_at_once_both_end_well(workspace: Workspace) -> None:
 def test_of_two_seeds_at_once_one_is_let_in(workspace: Workspace) -> None:
     """The other is told that the ledger holds trades, and nothing is doubled."""
     workspace.ok("db.apply", "--no-seed")
-    processes = [workspace.start("db.seed", "--scenario", "quiet") for _ in range(2)]
+    processes = [workspace.start("db.seed", "--scenario", "quiet", env=PATIENT) for _ in range(2)]
     ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
     assert sorted(code for _, code in ended) == [0, 2], ended
     assert sum(b"holds trades already" in error for error, _ in ended) == 1

@@ -554,7 +554,7 @@ def test_numpy_is_not_imported_for_nothing(suite: pytest.Pytester) -> None:
             "There is no migration 0003, though there is 0004_gap*",
         ),
         ("gap.sql", "SELECT 1", "test_numbering", "gap.sql should begin with a number*"),
-        ("0002_twice.sql", "SELECT 1", "all", "Migrations 0002_* and 0002_* have one number.*"),
+        ("0002_twice.sql", "SELECT 1", "test_numbering", "Migrations 0002_* and 0002_* have one number.*"),
         ("0003_attach.sql", "SELECT 1; ATTACH ':memory:' AS m", "test_rules", "D1 would not run it.*line 1*"),
         ("0003_loss.sql", "DELETE FROM trades", "test_upgrade", "Migration 0003_loss.sql would lose rows*"),
         (

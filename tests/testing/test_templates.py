@@ -16,7 +16,8 @@ import pytest
 
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.testing import building
-from hoox_tasks.testing.templates import Recipe, Template, Templates
+from hoox_tasks.testing.recipe import Recipe
+from hoox_tasks.testing.templates import Template, Templates
 from tests.support import ROOT
 from tests.support.programs import program
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from hoox_tasks import sql
 from hoox_tasks.database.local.errors import primary_code, translated, unopened
 from hoox_tasks.errors import Refused
+from hoox_tasks.lazy import lazy_imports
 
+with lazy_imports():
+    from hoox_tasks import files
+
+_OURS = ".hoox"
+"""The folder of a workspace that is made for us, and that git need not see."""
 _BREATH = 0.1
 """Seconds that SQLite may wait for a lock before Python looks whether it should go on."""
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -68,21 +76,43 @@ def run_patiently(connection: sqlite3.Connection, statement: str, timeout: float
         connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}").fetchall()
 
 
+def connect_modules(connection: sqlite3.Connection) -> None:
+    """Have SQLite open the virtual tables of a connection, before an authorizer says what may be done.
+
+    R*Tree compiles statements that change its shadow tables when it is first used, even if only to read.
+    """
+    # Only virtual tables have no page of their own.
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage = 0"
+    for (name,) in connection.execute(query).fetchall():
+        with suppress(sqlite3.Error):  # A module that is not here; who asks for the table will be told.
+            connection.execute(f"PRAGMA table_info({sql.quote_name(name)})").fetchall()
+
+
 def _is_fresh(path: Path, create: bool) -> bool:
     """Whether nothing is in the file yet; raises `Refused` where it cannot be opened or made."""
     try:
         if path.is_dir():
             raise Refused(f"{path} is a folder, not a ledger.", "Name the SQLite file itself.")
+        path.resolve()  # Raises where symbolic links go round in a ring.
         if path.exists():
-            return path.stat().st_size == 0
-    except OSError as error:
-        raise unopened(path, error.strerror or str(error)) from error
+            status = path.stat()
+            if status.st_nlink > 1:
+                raise Refused(
+                    f"{path} has {status.st_nlink} names (hard links), and SQLite keeps a log beside"
+                    " each: what was written by one name may be missing in the other.",
+                    "Remove the other name, or make a symbolic link of it.",
+                )
+            return status.st_size == 0
+    except (OSError, RuntimeError) as error:
+        raise unopened(path, getattr(error, "strerror", "") or str(error)) from error
     if not create:
         raise Refused(
             f"There is no ledger at {path}.",
             "Make one with `inv db.apply`, or name another file with --path.",
         )
     try:
+        if path.parent.name == _OURS:
+            files.make_ignored_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(

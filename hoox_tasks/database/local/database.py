@@ -7,7 +7,9 @@ sqlite-utils, whose import takes longer than a query; queries, dumps and copies 
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -26,7 +28,7 @@ from hoox_tasks.database.interface import (
     SchemaObject,
     Statement,
 )
-from hoox_tasks.database.local.connection import open_connection, run_patiently
+from hoox_tasks.database.local.connection import connect_modules, open_connection, run_patiently
 from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
@@ -156,7 +158,9 @@ class LocalDatabase:
         # Rows that nobody takes to the end are closed by the garbage collector, in whatever thread that runs.
         connection = open_connection(self.path, self._busy_timeout, shared=True)
         try:
-            connection.execute("PRAGMA query_only = ON")
+            with translated(self.path):
+                connection.execute("PRAGMA query_only = ON")
+                connect_modules(connection)
             authorizer = enforce(connection, read_only=True, strict=self._strict)
             with translated(self.path, sql, authorizer=authorizer):
                 cursor = connection.execute(_checked(sql, self._strict), tuple(params))
@@ -201,16 +205,32 @@ class LocalDatabase:
 
         The file itself is never replaced: a running `wrangler dev` would go on with the old one.
         """
+        with self._attached(copy) as connection, self.transaction():
+            if tables:
+                replacing.replace_rows(self.sqlite_utils, tables)
+            else:
+                replacing.replace_all(connection)
+
+    @contextmanager
+    def _attached(self, copy: Path) -> Iterator[sqlite3.Connection]:
+        """Attach a file for a block, with foreign keys off; raises `Refused` where its encoding differs."""
         connection = self._connection
+        # Inside a transaction foreign keys stay on, and would take rows along.
+        assert not connection.in_transaction
         with translated(self.path):
-            connection.execute(f"ATTACH DATABASE ? AS {replacing.COPY}", (copy.resolve().as_uri(),))
+            try:
+                connection.execute(f"ATTACH DATABASE ? AS {replacing.COPY}", (copy.resolve().as_uri(),))
+            except sqlite3.OperationalError as error:
+                if "encoding" not in str(error):
+                    raise
+                (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+                raise Refused(
+                    f"The texts of {self.label} are in {encoding}, those of {copy.name} are not.",
+                    "Restore it to the ledger that it came from.",
+                ) from error
             connection.execute("PRAGMA foreign_keys = OFF")
             try:
-                with self.transaction():
-                    if tables:
-                        replacing.replace_rows(connection, tables)
-                    else:
-                        replacing.replace_all(connection)
+                yield connection
             finally:
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute(f"DETACH DATABASE {replacing.COPY}")
@@ -245,14 +265,17 @@ class LocalDatabase:
         if self._moment is not None:
             yield self._moment
             return
-        with translated(self.path):
-            run_patiently(self._connection, "BEGIN IMMEDIATE", self._busy_timeout)
-        moment = self._moment = moments.LocalMoment(self.path, self._busy_timeout)
+        before: tuple[int, ...] = ()
         changed = committing = committed = False
+        moment = self._moment = moments.LocalMoment(
+            self.path, self._busy_timeout, lambda: self._state() == before
+        )
         try:
+            with translated(self.path):
+                run_patiently(self._connection, "BEGIN IMMEDIATE", self._busy_timeout)
+            before = self._state()
             if self.before_first_change and not self._changes:
                 self.before_first_change(moment)
-            before = self._state()
             yield moment
             changed, committing = self._state() != before, True
             with translated(self.path):
@@ -289,15 +312,21 @@ class LocalDatabase:
         file = folder / mark
         if not file.is_file():
             raise Refused(f"The recovery point {file} is gone.", "See the others with `inv db.history`.")
-        self.replace(file)
+        with self._attached(file) as connection, self.transaction():
+            replacing.replace_all(connection, numbers=True)
 
     # ----------------------------------------------------------------------------------- files beside it
 
     def beside(self, name: str) -> LocalDatabase:
-        """Make a new, empty ledger: the file `name` in the same folder."""
+        """Make a new, empty ledger: the file `name` in the same folder, which nobody else may read either."""
         path = self.path.parent / name
-        if path.exists():
-            raise Refused(f"There is a {path} already.", "Choose another name.")
+        try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        except FileExistsError:
+            raise Refused(f"There is a {path} already.", "Choose another name.") from None
+        except OSError as error:
+            raise Refused(f"{path} cannot be made: {error.strerror}.", "Choose another name.") from error
         return LocalDatabase(
             path, root=self._root, create=True, strict=self._strict, busy_timeout=self._busy_timeout
         )
@@ -305,8 +334,10 @@ class LocalDatabase:
     def remove(self) -> None:
         """Delete the file, and close it."""
         self.close()
+        file = self.path.resolve()
         for end in ("", "-wal", "-shm"):
-            Path(f"{self.path}{end}").unlink(missing_ok=True)
+            Path(f"{file}{end}").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)  # A symbolic link to it.
 
     def close(self) -> None:
         """Let go of the file."""
@@ -357,6 +388,9 @@ class LocalDatabase:
         """Run statements on the open transaction, behind D1's rules, and take all their rows."""
         results = []
         connection = self._connection
+        if not write:
+            with translated(self.path):
+                connect_modules(connection)
         authorizer = enforce(connection, read_only=not write, strict=self._strict)
         if write and not self._strict:
             # A statement of a unit that ended the transaction would break "all or nothing".

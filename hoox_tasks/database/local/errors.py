@@ -145,7 +145,9 @@ def _lock_holders(path: Path) -> list[str]:
     """Name the other processes that hold a lock on the ledger, where the system tells (Linux)."""
     try:
         inodes = {
-            file.stat().st_ino for file in (path, Path(f"{path}-shm"), Path(f"{path}-wal")) if file.exists()
+            Path(f"{path.resolve()}{end}").stat().st_ino
+            for end in ("", "-shm", "-wal")
+            if Path(f"{path.resolve()}{end}").exists()
         }
         locks = Path("/proc/locks").read_text().splitlines()
     except OSError:

@@ -7,13 +7,13 @@ SQLite does. Values that JSON would change are written into the SQL as literals.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hoox_tasks.d1 import D1Client
+from hoox_tasks.database.attempts import ATTEMPTS, pause_before
 from hoox_tasks.database.counts import count_tables
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import (
@@ -34,7 +34,7 @@ from hoox_tasks.database.remote.guard import explain_guard
 from hoox_tasks.database.remote.moment import Choose, RemoteMoment
 from hoox_tasks.database.remote.replace import Replacement
 from hoox_tasks.database.remote.snapshot import copy_ledger
-from hoox_tasks.database.remote.statements import carried, read, rows_of
+from hoox_tasks.database.remote.statements import carried, read, rows_of, unmistakable
 from hoox_tasks.database.remote.time_travel import travel
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.files import scratch_folder
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ATTEMPTS = 8
-"""How often a change is tried that others get ahead of."""
 _DELETIONS = 3
 """How often a database is asked to be deleted; twice does no harm."""
 _NOT_FOUND = 7404
@@ -108,7 +106,7 @@ class RemoteDatabase:
         if self._empty is None:
             self._empty = EmptyLedger(self.schema(), strict=self._strict)
         self._empty.compile(sql, params)
-        return rows_of(self.client.raw(*carried(statement)))
+        return rows_of(self.client.raw(*carried(Statement(unmistakable(sql), params))))
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
         """Run statements in one request and one transaction: all of them happen, or none does.
@@ -233,12 +231,12 @@ class RemoteDatabase:
         """
         if self._moment is not None:
             return make(self._moment, True)
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             if attempt:
-                self.client.pause(random.uniform(0.1, 0.3) * 2 ** min(attempt, 4))
+                self.client.pause(pause_before(attempt))
             try:
                 with self._held(choose) as moment:
-                    return make(moment, attempt < _ATTEMPTS // 2)
+                    return make(moment, attempt < ATTEMPTS // 2)
             except ChangedMeanwhile as error:
                 overtaken = error
         raise overtaken
@@ -285,12 +283,15 @@ class RemoteDatabase:
             self._sent = True
 
         def make(moment: RemoteMoment, _: bool) -> None:
+            replacement = Replacement(self, self.client, moment, tables, begin)
+
             def send(guard: Guard) -> tuple[None, bool]:
                 self._sent = False
-                Replacement(self, self.client, moment, tables, begin).run(copy, guard)
+                replacement.run(copy, guard)
                 return None, True
 
             self._make(moment, send, moment.guard(moment.weighed if tables else None))
+            replacement.compare(copy)
 
         chosen = {name.lower() for name in tables}
 

@@ -16,7 +16,7 @@ from hoox_tasks.database.remote.export_reader import inexact_queries, is_exporta
 from hoox_tasks.database.remote.live_copy import read_by_queries
 from hoox_tasks.database.remote.live_reader import LiveReader
 from hoox_tasks.database.schema import read_schema, read_tables, read_tables_and_schema
-from hoox_tasks.errors import HooxError
+from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.files import scratch_folder
 from hoox_tasks.values import Progress
 
@@ -46,10 +46,14 @@ def copy_ledger(
     with scratch_folder() as folder:
         path = folder / "copy.sqlite"
         bookmark = None if online else _exported(database, client, folder, path, progress)
-        for _ in range(_READINGS):
+        for left in reversed(range(_READINGS)):
             if bookmark is None:
                 path.unlink(missing_ok=True)
-                bookmark = _read(database, client, path, progress)
+                try:
+                    bookmark = _read(database, client, path, progress)
+                except HooxError as error:
+                    if isinstance(error, RemoteError) or not left:
+                        raise
         if bookmark is None and not online:
             raise HooxError(
                 f"{database.name} was changed while it was read.",
@@ -119,6 +123,6 @@ def _read(database: Database, client: D1Client, path: Path, progress: Progress |
 def find_differences(database: Database, copy: LocalDatabase) -> list[str]:
     """Name the tables that do not hold what a copy of them does, by their checksums."""
     with copy.snapshot() as snapshot:
-        tables = [table for table in read_tables(snapshot) if table.kind == "table"]
+        tables = read_tables(snapshot)
     here, there = checksums(copy, tables), checksums(database, tables)
     return [name for name in here if here[name] != there[name]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from hoox_tasks import sql
@@ -50,6 +51,32 @@ def carried(statement: Statement) -> tuple[str, Sequence[Value]]:
     except CannotInline:
         check_parameters(statement.params)
         return statement
+
+
+def unmistakable(statement: str) -> str:
+    """Write a statement so that every splitter of scripts takes it for one.
+
+    D1 splits what it is sent by rules of its own, which know neither `[names]` nor backticks: a quote in one
+    of them would open a text for it, and what is a comment to SQLite could be a statement to D1. So names are
+    in double quotes, there are no comments and nothing is behind the statement. Everything else keeps its
+    place, to which D1's errors point.
+
+    Raises `Refused` where there is more than one statement.
+    """
+    if len(sql.split(statement)) > 1:
+        raise Refused("This is more than one statement.", "Run them one by one.")
+    parts: list[str] = []
+    position = 0
+    for token in sql.tokens(statement):
+        if token.kind == "semicolon":
+            continue
+        text = token.text
+        if text[0] in "[`" and len(text) > 1:
+            text = '"' + sql.unquote_name(text).replace('"', '""') + '"'
+        gap = re.sub(r"\S", " ", statement[position : token.offset])
+        parts += [gap, text]
+        position = token.offset + len(token.text)
+    return "".join(parts)
 
 
 class CannotInline(Exception):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Statement
-from hoox_tasks.database.local import reader  # noqa: F401
+from hoox_tasks.database.local import moment, reader
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import Migrations
 
+assert reader.__doc__
+assert moment.__doc__
 if os.getuid() == 0:
     os.setuid(65534)  # Root may write whatever the permissions are.
 database = LocalDatabase(Path(sys.argv[1]))

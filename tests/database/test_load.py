@@ -1,0 +1,169 @@
+"""A backup of unknown origin loaded into a scratch file: every row, in linear time, within bounds."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from hoox_tasks.database import load as loading
+from hoox_tasks.database.load import load
+from hoox_tasks.errors import Refused
+
+TABLE = "CREATE TABLE t (a);\n"
+
+
+def rows(tmp_path: Path, script: str | bytes, name: str = "dump.sql") -> list[object]:
+    """The values of `t` after a script was loaded."""
+    source, scratch = tmp_path / name, tmp_path / "scratch.sqlite"
+    source.write_bytes(script.encode() if isinstance(script, str) else script)
+    scratch.unlink(missing_ok=True)
+    load(source, scratch)
+    with closing(sqlite3.connect(scratch)) as connection:
+        return [row[0] for row in connection.execute("SELECT a FROM t ORDER BY rowid")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INSERT INTO t VALUES({}); -- closed (ticket 12);\n",
+        "INSERT INTO t VALUES({}); /* closed (ticket 12);\n*/\n",
+        "INSERT INTO t VALUES({}); -- it's (12);\n",
+        "INSERT INTO t VALUES({} /* (1);\n*/);\n",
+        "PRAGMA foreign_keys = OFF; INSERT INTO t VALUES({});\n",
+        "BEGIN; INSERT INTO t VALUES({}); COMMIT;\n",
+        "COMMIT; BEGIN; INSERT INTO t VALUES({}); COMMIT;\n",
+    ],
+)
+def test_nothing_hides_the_rows_behind_it(tmp_path: Path, line: str) -> None:
+    """All rows are loaded, whatever stands behind or before one in its line."""
+    script = TABLE + "".join(line.format(number) for number in range(100))
+    assert rows(tmp_path, script) == list(range(100))
+
+
+def test_a_name_in_double_quotes_hides_no_comment(tmp_path: Path) -> None:
+    """An apostrophe in double quotes opens no text in which a comment would be overlooked."""
+    line = "INSERT INTO t VALUES(\"a'\"); -- x ');\n"
+    assert rows(tmp_path, TABLE + line * 50) == ["a'"] * 50
+
+
+def seconds(tmp_path: Path, script: str) -> float:
+    """CPU time that loading a script takes, refused or not."""
+    started = time.process_time()
+    with suppress(Refused):
+        rows(tmp_path, script)
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize(
+    ("start", "repeated", "end"),
+    [
+        ("INSERT OR REPLACE INTO t VALUES('", "abc;\n", "');\n"),
+        ("INSERT INTO t VALUES('", "');\n('", "');\n"),
+        ("CREATE TRIGGER r AFTER INSERT ON t BEGIN\n", "SELECT 1;\n", "END;\n"),
+        ("/*", ";\n", "*/;\n"),
+        ("", "\n", ""),
+        ("", "--;\n", ""),
+        ("", "INSERT INTO t VALUES(1); -- x);\n", ""),
+        ("INSERT INTO t VALUES(1", ",(1);\n", ""),
+    ],
+)
+def test_the_time_to_load_grows_with_the_size_of_a_script(
+    tmp_path: Path, start: str, repeated: str, end: str
+) -> None:
+    """100 KB of any shape take at most a second of CPU, and twice as many about twice as long."""
+    times = 100_000 // len(repeated)
+    first = seconds(tmp_path, TABLE + start + repeated * times + end)
+    second = seconds(tmp_path, TABLE + start + repeated * 2 * times + end)
+    assert first < 1
+    assert second < 2.5 * first + 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("tasks.py", b"from hoox_tasks import ns\n", "is not SQL"),
+        ("notes.txt", b"Dear ledger;\n", "is not SQL"),
+        ("backup.json", b'{"tables": 1}\n', "is JSON"),
+        ("wide.sql", TABLE.encode("utf-16"), "is text in UTF-16"),
+        ("dump.sql.xz", b"\xfd7zXZ\0\0\4", "is compressed with xz"),
+        ("dump.zip", b"PK\x03\x04\x14\0", "is a zip archive"),
+        ("zeros.sql.gz", gzip.compress(b"\0" * 3_000_000), "is not text"),
+    ],
+)
+def test_what_is_no_backup_is_named(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+    """Whoever names another file is told what it is."""
+    with pytest.raises(Refused, match=kind):
+        rows(tmp_path, content, name)
+
+
+def test_a_value_is_no_larger_than_the_script_could_say(tmp_path: Path) -> None:
+    """A short script makes no value of hundreds of megabytes; a long one may have long values."""
+    with pytest.raises(Refused, match="too big"):
+        rows(tmp_path, f"{TABLE}INSERT INTO t VALUES(zeroblob(500000000));\n")
+    long = "x" * (loading._VALUE - 1000)
+    assert rows(tmp_path, f"{TABLE}INSERT INTO t VALUES('{long}');\n") == [long]
+
+
+def test_a_statement_is_not_read_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that goes on and on in one line is refused before it fills the memory."""
+    monkeypatch.setattr(loading, "_STATEMENT", 3_000_000)
+    for endless in ("a" * 5_000_000, "a\n" * 2_500_000):
+        with pytest.raises(Refused, match="more than 3,000,000 characters"):
+            rows(tmp_path, gzip.compress(f"{TABLE}INSERT INTO t VALUES('{endless}".encode()))
+
+
+ENDLESS = (
+    f"{TABLE}INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+    " SELECT x FROM c WHERE x < 0;\n"
+)
+
+
+def test_a_statement_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time a statement is refused, and the rows of one index may take longer."""
+    monkeypatch.setattr(loading, "_SECONDS", 0.2)
+    with pytest.raises(Refused, match="does not end"):
+        rows(tmp_path, ENDLESS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_loading_ends_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end `db.verify` of a script that never would, within two seconds."""
+    (tmp_path / "dump.sql").write_text(ENDLESS, encoding="utf-8")
+    (tmp_path / "tasks.py").write_text("from hoox_tasks import ns\n", encoding="utf-8")
+    command = [sys.executable, "-m", "invoke", "db.verify", "dump.sql"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        busy = time.monotonic() + 60
+        while not _uses_processor(process.pid) and process.poll() is None and time.monotonic() < busy:
+            time.sleep(0.1)
+        process.send_signal(number)
+        told = time.monotonic()
+        process.wait(30)
+        assert time.monotonic() - told < 2
+    assert process.returncode == 130
+
+
+def _uses_processor(pid: int) -> bool:
+    """Whether a process has used three seconds of CPU: more than any start of Python."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        pytest.skip("There is no /proc here to see what a process does.")
+    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK") > 3
+
+
+@pytest.mark.parametrize(
+    "script", ["PRAGMA encoding='nope';\n", "PRAGMA writable_schema = ON; ATTACH 'x' AS y;\n"]
+)
+def test_pragmas_and_what_stands_behind_them_are_not_trusted(tmp_path: Path, script: str) -> None:
+    """A pragma with a value that SQLite does not know, or a file that is attached, is refused in a sentence."""
+    with pytest.raises(Refused, match="does not load from line 1 on"):
+        rows(tmp_path, script + TABLE)
