@@ -78,6 +78,9 @@ class Template:
 class Templates:
     """The templates in a folder that several processes may share; without a folder, in memory alone."""
 
+    problem: str
+    """Why nothing could be kept, once that is so."""
+
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._found: dict[Recipe, Template] = {}

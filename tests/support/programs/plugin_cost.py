@@ -6,7 +6,7 @@ import sys
 import time
 from importlib import import_module
 
-HEAVY = "faker httpx sqlite_utils invoke sqlite3 werkzeug filelock tomllib".split()
+HEAVY = ["faker", "httpx", "sqlite_utils", "invoke", "sqlite3", "werkzeug", "filelock", "tomllib"]
 
 began = time.process_time()
 pytest = import_module("pytest")
