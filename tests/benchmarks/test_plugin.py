@@ -26,13 +26,9 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.seeding import counts, load_scenario
 from hoox_tasks.testing.ledgers import LedgerFactory
-<<<<<<< HEAD
-from hoox_tasks.testing.templates import Recipe, Templates
-from tests.support import ROOT
-=======
 from hoox_tasks.testing.recipe import Recipe
 from hoox_tasks.testing.templates import Templates
->>>>>>> house
+from tests.support import ROOT
 
 TRADES = 5_000
 QUERY = "SELECT * FROM positions LIMIT 1"
