@@ -148,8 +148,7 @@ def test_the_first_fixture_of_a_warm_session_is_quick(suite: Path) -> None:
 def test_what_fixtures_cost(tmp_path: Path, scenario: str, ratio: float) -> None:
     """As CPU, the least of many runs in turns: `hoox_db` beside a fixture of three lines over the same bytes.
 
-    The other fixtures are beside it as well: a difference, a local D1 API that is asked, and the first ledger
-    of a run whose template is there, are so many times what the three lines cost on `demo`.
+    What the other fixtures cost is printed only.
     """
     shutil.copytree(ROOT / "tests/support/suites/costs", tmp_path, dirs_exist_ok=True)
     (tmp_path / "pytest.ini").write_text(f"[pytest]\nhoox_scenario = {scenario}\n")

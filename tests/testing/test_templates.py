@@ -140,7 +140,7 @@ def test_changed_files_are_named(folder: Path, recipe: Recipe, monkeypatch: pyte
     assert origin(folder, recipe) == "rebuilt: scenario quiet changed, 0003_add_fees.sql removed"
     monkeypatch.setattr("hoox_tasks.seeding.rows.GENERATOR_VERSION", "next")
     assert origin(folder, recipe) == "rebuilt: generator changed"
-    monkeypatch.setattr("hoox_tasks.testing.templates.__version__", "next")
+    monkeypatch.setattr("hoox_tasks.testing.recipe.__version__", "next")
     assert origin(folder, recipe) == "rebuilt: hoox_tasks changed"
     assert len(list(folder.glob("*.sqlite"))) == 2
 
