@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -89,10 +88,10 @@ def _taken_over(path: Path, flags: int = 0) -> Iterator[bool]:
             os.close(file)
 
 
-def _remove_abandoned(folder: Path, name: str) -> None:
-    """Remove temporary files of a backup or of `name` in a folder that no task uses any more."""
-    for start in ("db-backup-", name[:_PREFIX]):
-        for path in folder.glob(f".{glob.escape(start)}*.part"):
+def remove_abandoned(folder: Path, *starts: str) -> None:
+    """Remove the temporary files in a folder, of names that begin so, that no task uses any more."""
+    for start in starts:
+        for path in folder.glob(f".{glob.escape(start[:_PREFIX])}*.part"):
             if _PART.search(path.name):
                 with _taken_over(path) as abandoned, suppress(OSError):
                     if abandoned:
@@ -203,7 +202,7 @@ def _last_number(folder: Path) -> int:
 
 
 def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
-    """Give the name of a backup taken at `moment` (now), in UTC: `db-backup-2026-05-19-174000.sql`."""
+    """Return the name of a backup taken at `moment` (now), in UTC: `db-backup-2026-05-19-174000.sql`."""
     return f"db-backup-{moment or datetime.now(UTC):%Y-%m-%d-%H%M%S}{suffix}"
 
 
@@ -297,7 +296,7 @@ def draft(wanted: Path, *, mode: int = PRIVATE, compressed: bool = False) -> Ite
         raise Refused(f"{wanted} is no file but a device or a pipe.", "Name a file; - is standard output.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target.parent, target.name)
+        remove_abandoned(target.parent, "db-backup-", target.name)
         path, file = _create_part(target, mode)
     except OSError as error:
         raise Refused(
@@ -325,7 +324,7 @@ def draft(wanted: Path, *, mode: int = PRIVATE, compressed: bool = False) -> Ite
 def _create_part(target: Path, mode: int) -> tuple[Path, IO[bytes]]:
     """Create a file of a random temporary name beside `target`."""
     while True:
-        path = target.with_name(f".{target.name[:_PREFIX]}.{secrets.token_hex(8)}.part")
+        path = target.with_name(f".{target.name[:_PREFIX]}.{os.urandom(8).hex()}.part")
         with suppress(FileExistsError):
             return path, os.fdopen(_create_locked(path, mode), "wb")
 
@@ -343,7 +342,7 @@ def written_whole(path: Path, *, mode: int = PRIVATE, compressed: bool = False) 
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    """Give `path`, and the names like it with a number: `a.sql.gz`, `a-2.sql.gz`, `a-3.sql.gz`."""
+    """Yield `path`, and the names like it with a number: `a.sql.gz`, `a-2.sql.gz`, `a-3.sql.gz`."""
     yield path
     stem, dot, suffixes = path.name.partition(".")
     for number in count(2):
@@ -383,7 +382,7 @@ def standard_output(*, compressed: bool = False) -> Iterator[IO[bytes]]:
 
 
 def digest(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal."""
+    """Return a file's SHA-256 in hexadecimal."""
     import hashlib
 
     with path.open("rb") as file:

@@ -71,7 +71,7 @@ class Record:
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
-    """Give what the file of a record has in it."""
+    """Return what the file of a record has in it."""
     return json.dumps(fields, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 

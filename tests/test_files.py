@@ -170,6 +170,23 @@ def test_a_reserved_name_replaces_nothing(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_name_that_is_taken_in_the_last_moment_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody else wrote after the name was found to be free stays, with hard links and without."""
+    wanted = tmp_path / "a.sql"
+    wanted.write_bytes(b"theirs")
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    assert reserved(wanted, b"mine").name == "a-2.sql"
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert reserved(wanted, b"mine").name == "a-3.sql"
+    assert wanted.read_bytes() == b"theirs"
+
+
 def test_a_name_is_reserved_where_there_are_no_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +245,17 @@ def test_a_number_is_in_use_until_it_is_closed(tmp_path: Path) -> None:
     number.close()
     assert (files.number_in_use(tmp_path, 8), run_at_once(tmp_path, ("ask", "8"))) == (False, ["False\n"])
     assert files.number_in_use(tmp_path, 3) is False
+
+
+def test_a_number_that_is_taken_in_the_last_moment_is_not_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever saw no numbers, while another drew the first, draws the second."""
+    last = files._last_number
+    stale = iter([0])
+    files.next_number(tmp_path).close()
+    monkeypatch.setattr(files, "_last_number", lambda folder: next(stale, last(folder)))
+    assert files.next_number(tmp_path).value == 2
 
 
 def test_a_number_whose_file_is_gone_is_not_given_again(
@@ -297,7 +325,7 @@ def test_other_peoples_files_stay(tmp_path: Path) -> None:
     with files.scratch_folder(tmp_path), files.written_whole(tmp_path / "out.sql"):
         pass
     assert all(path.read_bytes() == b"mine" for path in kept)
-    assert (tmp_path / ".hoox-scratch-link" / "file").exists()
+    assert [path.name for path in (tmp_path / ".hoox-scratch-link").iterdir()] == ["file"]
 
 
 def test_a_folder_of_ours_is_not_seen_by_git(tmp_path: Path) -> None:

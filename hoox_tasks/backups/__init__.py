@@ -1,7 +1,7 @@
 """Backups that are proven: exports checked before they get their name, restored after they were checked.
 
-Everything works on files in the formats that ledgers are carried in (`script`), by way of a scratch SQLite
-file that is loaded, checked and fingerprinted (`verification`) before anything else happens.
+A backup in any of the formats that `database.load` reads is loaded into a scratch SQLite file, checked and
+fingerprinted there (`verification`) before anything else happens.
 """
 
 from __future__ import annotations

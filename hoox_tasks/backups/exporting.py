@@ -78,7 +78,7 @@ class _Content:
 
 
 def default_path(folder: Path, *, compressed: bool = False) -> Path:
-    """Give the path of an export taken now: `db-backup-YYYY-MM-DD-HHMMSS.sql` in UTC.
+    """Return the path of an export taken now: `db-backup-YYYY-MM-DD-HHMMSS.sql` in UTC.
 
     Somebody else may take the name meanwhile: `export` it with `reserve`.
     """
@@ -177,7 +177,7 @@ def _write(snapshot: Snapshot, part: _Part, output: IO[bytes], progress: Progres
 
 
 def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | None) -> _Content:
-    """Load an export, compare it with the snapshot that it is of, and give what both hold."""
+    """Load an export, compare it with the snapshot that it is of, and return what both hold."""
     source: dict[str, Content] = {}
 
     def read_source() -> None:

@@ -25,7 +25,7 @@ _MODULUS = 2**128
 
 
 def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
-    """Count rows and give their fingerprint, 32 hexadecimal digits. Text is `str`, blobs are `bytes`."""
+    """Count rows and return their fingerprint, 32 hexadecimal digits. Text is `str`, blobs are `bytes`."""
     rows, total = 0, 0
     blake2b, dumps, number = hashlib.blake2b, marshal.dumps, int.from_bytes
     for block in blocks:
@@ -35,7 +35,7 @@ def fingerprint(blocks: Iterable[Sequence[Row]]) -> Content:
 
 
 def contents(snapshot: Snapshot, tables: Sequence[Table], *, sequences: bool = True) -> dict[str, Content]:
-    """Give the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
+    """Return the content of each table whose rows a dump writes; with `sequences` AUTOINCREMENT's as well."""
     found = {table.name: fingerprint(snapshot.exact(table, columns)) for table, columns in with_rows(tables)}
     exists = Statement("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
     if sequences and list(snapshot.stream(exists)):
@@ -44,6 +44,6 @@ def contents(snapshot: Snapshot, tables: Sequence[Table], *, sequences: bool = T
 
 
 def schema_digest(schema: Iterable[SchemaObject]) -> str:
-    """Give the digest of a schema, which the order of its objects and their spacing do not change."""
+    """Return the digest of a schema, which the order of its objects and their spacing do not change."""
     lines = sorted(f"{item.type} {item.name} {item.table} {format_ddl(item.sql)}" for item in schema)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

@@ -73,12 +73,12 @@ class Manifest:
 
 
 def manifest_path(export: Path) -> Path:
-    """Give the path of an export's manifest: its name, and .json behind it."""
+    """Return the path of an export's manifest: its name, and .json behind it."""
     return export.with_name(f"{export.name}{SUFFIX}")
 
 
 def fields(manifest: Manifest) -> dict[str, object]:
-    """Give what the file of a manifest says."""
+    """Return what the file of a manifest says."""
     return {"format": FORMAT, **asdict(manifest)}
 
 
@@ -131,5 +131,5 @@ def _content(found: Record) -> Content:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Give a time as milliseconds since 1970."""
+    """Return a time as milliseconds since 1970."""
     return max(0, int(moment.timestamp() * 1000))

@@ -137,7 +137,7 @@ def compare_with(backup: Checked, database: Database, *, exact: bool = False) ->
 
 
 def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
-    return {name: Content(one.rows, str(one.sums)) for name, one in found.items()}
+    return {name: Content(checksum.rows, str(checksum.sums)) for name, checksum in found.items()}
 
 
 def _expected_tables(migrations: Migrations) -> set[str]:

@@ -64,7 +64,7 @@ class Backup:
 
 
 def find(folder: Path) -> list[Backup]:
-    """Give the backups in `folder`, the newest first."""
+    """Return the backups in `folder`, the newest first."""
     found = [_backup(path) for pattern in ("*.sql", "*.sql.gz") for path in folder.glob(pattern)]
     return sorted(filter(None, found), key=lambda backup: backup.order, reverse=True)
 
@@ -87,7 +87,7 @@ def _backup(path: Path) -> Backup | None:
 
 
 def next_sequence(folder: Path) -> int:
-    """Give the sequence of a backup that is about to be written: higher than that of every other there."""
+    """Return the sequence of a backup that is about to be written: higher than that of every other there."""
     sequences = [backup.manifest.sequence for backup in find(folder) if backup.manifest]
     last = max((sequence for sequence in sequences if sequence < _HIGHEST), default=0)
     return max(last + 1, milliseconds(datetime.now(UTC)))
@@ -138,7 +138,7 @@ def remove(backups: Sequence[Backup]) -> None:
 
 
 def _last_proven(backups: Iterable[Backup]) -> Backup | None:
-    """Give the newest backup that was verified, and is what it was then."""
+    """Return the newest backup that was verified, and is what it was then."""
     for backup in backups:
         if backup.verified and backup.manifest:
             with suppress(OSError):

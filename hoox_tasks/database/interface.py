@@ -23,6 +23,9 @@ Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
 """Rows to insert: the table, its columns, and rows in the order of the columns."""
 
 
+# Named tuples, not dataclasses: those take ten times as long to be made, and every command makes them.
+
+
 class Statement(NamedTuple):
     """One SQL statement and the values bound to it."""
 
@@ -30,8 +33,7 @@ class Statement(NamedTuple):
     params: Sequence[Value] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """What the engine tells about a statement that it ran.
 
     `duration` is in seconds, inside the engine. `rows_read` and `rows_written` are what D1 bills; None
@@ -74,8 +76,7 @@ SCHEMA_QUERY = (
 """Asks for every object but the engine's own: SQLite's `sqlite_*`, D1's `_cf_*`, and automatic indexes."""
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaObject:
+class SchemaObject(NamedTuple):
     """One table, index, view or trigger, as `sqlite_schema` has it; `sql` is its stored DDL."""
 
     type: str
@@ -84,8 +85,7 @@ class SchemaObject:
     sql: str
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A table as a dump sees it.
 
     `kind` is table, virtual or shadow. `columns` are those with values of their own (generated ones are
@@ -115,8 +115,7 @@ class Table:
         return words[words.index("using") + 1]
 
 
-@dataclass(frozen=True, slots=True)
-class CountedTable:
+class CountedTable(NamedTuple):
     """A table and its number of rows.
 
     `kind` is table, virtual or shadow, as SQLite's `pragma_table_list` has it, or internal for the engine's

@@ -12,8 +12,8 @@ from __future__ import annotations
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, try_on
 from hoox_tasks.migrations.consent import Consent, consent
 from hoox_tasks.migrations.drift import Difference
+from hoox_tasks.migrations.effects import Effect
 from hoox_tasks.migrations.files import Migration, copy, create, discover, find, order
-from hoox_tasks.migrations.guards import Effect
 from hoox_tasks.migrations.history import CHECKSUMS, Entry, State, Status, history_tables
 from hoox_tasks.migrations.migrations import NO_CONSENT, Check, Migrations
 

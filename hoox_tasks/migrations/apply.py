@@ -12,20 +12,21 @@ from hoox_tasks import sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.lost_answers import confirm
-from hoox_tasks.errors import HooxError, RemoteError, StatementError
+from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.effects import Effect, Own
 from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.guards import (
-    Effect,
     Guards,
-    Own,
     failed_guard,
     history_guard,
+    rows_guard,
     write_guards,
 )
 from hoox_tasks.migrations.history import Status, history_tables, own_tables, record
 from hoox_tasks.migrations.lineage import Lineage
-from hoox_tasks.migrations.tables import checks_keys
+from hoox_tasks.migrations.tables import Stored, checks_keys
+from hoox_tasks.values import Row
 
 _WHERE = "to `inv db.migrate` or `inv db.release`"
 
@@ -75,9 +76,13 @@ class Run:
     """What is known of a ledger while one run after another migration is applied to it.
 
     `status` is what it should be after the last one; `own` are the rows that this run's migrations put in.
+    `adopting` says that the ledger had tables and no history when the run began: somebody else made them.
+    `filled` are those tables of it into which one of the run's migrations puts rows, with that migration.
     """
 
     status: Status
+    adopting: bool = False
+    filled: dict[str, Migration] = field(default_factory=dict)
     own: dict[str, Own] = field(default_factory=dict)
 
 
@@ -98,13 +103,18 @@ def apply_one(
     not run, or would lose what nobody consented to; nothing of it is left then.
     """
     with closing(EmptyLedger(run.status.schema, strict=strict)) as ledger:
-        unit = _write_unit(migration, ledger, run, table, consent | migration.consent)
+        try:
+            unit = _write_unit(migration, ledger, run, table, consent | migration.consent)
+        except MigrationFailed as error:
+            if run.adopting:
+                error.remedy = f"{error.remedy} {_adopted(migration)}"
+            raise
         schema = ledger.schema()
     started = time.perf_counter()
     try:
         results = database.batch(unit.statements)
     except StatementError as error:
-        raise _explained(migration, unit, error) from error
+        raise _explained(migration, unit, run, error) from error
     except RemoteError as error:
         _confirm(migration, error, recorded)
         results = []
@@ -117,8 +127,30 @@ def apply_one(
     if unit.guards.findings:
         effects = unit.guards.effects(answers[unit.report].rows) if answers else None
     run.own = unit.owned(answers)
+    run.filled = {}  # Nothing of the run is undone from here on.
     run.status = run.status.with_applied(migration.name, schema)
     return Applied(migration.name, seconds, effects)
+
+
+def begin(status: Status, pending: Sequence[Migration], *, table: str, strict: bool) -> Run:
+    """Begin a run on a ledger; where it has no history, look which of its tables would be filled again."""
+    own = own_tables(table)
+    adopting = not status.history and any(
+        item.type == "table" and item.name not in own for item in status.schema
+    )
+    run = Run(status, adopting)
+    if adopting:
+        with closing(EmptyLedger(status.schema, strict=strict)) as ledger:
+            ledger.run(history_tables(table))
+            lineage = Lineage(ledger, own)
+            for migration in pending:
+                try:
+                    try_on(ledger, migration, lineage)
+                except MigrationFailed:
+                    break  # It is told when its turn comes.
+                for stored, _ in lineage.filled:
+                    run.filled.setdefault(stored.name, migration)
+    return run
 
 
 # ------------------------------------------------------------------------------------------ the statements
@@ -156,18 +188,10 @@ class _Unit:
         own: dict[str, Own] = {}
         for table, name in self.lineage.survivors:
             former = self.own.get(table.name.lower())
+            if name in after:
+                former = _still_own(former, table, known[table.name.lower()], after[name])
             if former is not None:
                 own[name] = former
-            if name not in after:
-                continue
-            count, high = after[name]
-            was, low = known[table.name.lower()]
-            if was == 0 or (former is not None and former.count == was):
-                own[name] = Own(count=_number(count))
-            elif former is not None and former.low is not None:
-                own[name] = Own(former.low, _number(high))
-            elif former is None and table.rowid:
-                own[name] = Own(_number(low), _number(high))
         for name in self.lineage.made:
             if not self.lineage.holds_rows(name):
                 own[name] = Own(count=0)
@@ -190,8 +214,15 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     unit.statements += setup
     unit.add(history_guard(table, [name for name, _ in run.status.history]))
     filled = lineage.filled
+    # Of rows that a run put in and takes away again, the rowids may become somebody else's.
+    filled += [
+        (stored, name)
+        for stored, name in lineage.survivors
+        if (stored, name) not in filled and run.own.get(stored.name.lower(), Own()).low is not None
+    ]
     for stored, _ in filled:
         unit.ask(stored.name, stored.rowid, unit.before)
+    unit.add(*map(rows_guard, run.filled))
     unit.add(*guards.opening)
     for piece in migration.pieces:
         unit.pieces[len(unit.statements)] = piece
@@ -206,6 +237,19 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
             unit.ask(name, "", unit.after)
     unit.statements += record(migration, table)
     return unit
+
+
+def _still_own(former: Own | None, table: Stored, before: Row, after: Row) -> Own | None:
+    """Give a run's own rows of a table, from its row count and highest rowid before and after a migration."""
+    (was, low), (count, high) = map(_number, before), map(_number, after)
+    if was == 0 or (former is not None and former.count == was):
+        return Own(count=count)
+    if former is None:
+        return Own(low, high) if table.rowid else None
+    if former.low is None or former.high is None:
+        return None if former.count is not None else former  # Somebody else has put rows in.
+    # A row of somebody else between the run's own and new ones keeps these from being one range.
+    return Own(former.low, high) if low <= former.high else former
 
 
 def _number(value: object) -> int:
@@ -229,7 +273,7 @@ def try_on(ledger: EmptyLedger, migration: Migration, lineage: Lineage | None = 
 # ---------------------------------------------------------------------------------------------- what failed
 
 
-def _explained(migration: Migration, unit: _Unit, error: StatementError) -> Exception:
+def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementError) -> Exception:
     """Give what an error of the transaction means: another run was ahead, a guard failed, or a statement."""
     guard = failed_guard(error.message)
     if guard is None:
@@ -238,6 +282,12 @@ def _explained(migration: Migration, unit: _Unit, error: StatementError) -> Exce
     kind, detail = guard
     if kind == "history":
         return Overtaken()
+    if kind == "rows":
+        filling = run.filled.get(detail, migration)
+        return Refused(
+            f"The ledger has no history, and {filling.name} puts rows into {detail}, which holds some.",
+            _adopted(filling),
+        )
     if kind == "keys":
         return MigrationFailed(
             f"Migration {migration.name} would leave rows that refer to nothing ({detail}); it was undone.",
@@ -266,6 +316,13 @@ def _explained(migration: Migration, unit: _Unit, error: StatementError) -> Exce
         )
     return MigrationFailed(
         f"Migration {migration.name} would lose rows, so it was undone: {told}.", remedy, migration.path
+    )
+
+
+def _adopted(migration: Migration) -> str:
+    return (
+        "The ledger was made without its history: if all that the migration does is there already, record it"
+        f" with `inv db.migrate.mark {migration.name}`."
     )
 
 

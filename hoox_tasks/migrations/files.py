@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
@@ -43,7 +44,8 @@ class Migration:
 def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
     """Read the migrations below `folder`, in wrangler's order.
 
-    Raises `Refused` where the folder is missing, a file is not UTF-8, or two files have one number.
+    Two files may have one number, as for wrangler. Raises `Refused` where the folder is missing, or a file is
+    not UTF-8.
     """
     if not folder.is_dir():
         raise Refused(
@@ -56,17 +58,26 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
         if path.is_file() and not path.is_symlink() and not any(part[0] == "." for part in name.split("/")):
             found.append(Migration(name, path, _read(path)))
     found.sort(key=lambda migration: order(migration.name))
-    numbers: dict[int, str] = {}
-    for migration in found:
-        number = leading_number(PurePosixPath(migration.name).parts[0])
-        if number is not None and number in numbers:
-            raise Refused(
-                f"Migrations {numbers[number]} and {migration.name} have one number.",
-                "Give the newer one the next free number, so that everybody applies them in one order.",
-            )
-        if number is not None:
-            numbers[number] = migration.name
     return found
+
+
+def shared_numbers(files: Sequence[Migration]) -> list[tuple[str, ...]]:
+    """Give the names of migrations that have one number, as 0002_a.sql and 0002_b.sql; dates are none.
+
+    Wrangler takes them, in the order of their whole names. Two branches that were merged may leave them.
+    """
+    groups: defaultdict[int, list[str]] = defaultdict(list)
+    for migration in files:
+        prefix = migration.name.split("/")[0].split("_")[0].removesuffix(".sql")
+        if prefix.isdigit():
+            groups[int(prefix)].append(migration.name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def precedes(name: str, other: str) -> bool:
+    """Whether a migration belongs before another one; of two with one number neither does."""
+    numbers = {leading_number(each.split("/")[0]) for each in (name, other)}
+    return order(name) < order(other) and not (len(numbers) == 1 and None not in numbers)
 
 
 def order(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -106,9 +117,18 @@ def find(migrations: Sequence[Migration], wanted: str) -> Migration:
         if wanted in {migration.name, migration.name.removesuffix(".sql"), migration.name.split("/")[0]}:
             return migration
     if wanted.isdigit():
-        for migration in migrations:
-            if leading_number(migration.name.split("/")[0]) == int(wanted):
-                return migration
+        numbered = [
+            migration
+            for migration in migrations
+            if leading_number(migration.name.split("/")[0]) == int(wanted)
+        ]
+        if len(numbered) > 1:
+            raise Refused(
+                f"Several migrations have the number {wanted}.",
+                f"Give the name: {', '.join(migration.name for migration in numbered)}.",
+            )
+        if numbered:
+            return numbered[0]
     names = ", ".join(migration.name for migration in migrations) or "none"
     raise Refused(f"There is no migration {wanted}.", f"There are: {names}.")
 

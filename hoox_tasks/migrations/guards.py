@@ -10,64 +10,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hoox_tasks import sql
+from hoox_tasks.migrations.comparisons import all_hold, chunks, same
 from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.effects import (
+    CHANGED,
+    DIFFERENT,
+    DROPPED,
+    EMPTIED,
+    FILLED,
+    GONE,
+    TOO_MANY,
+    Effect,
+    Own,
+)
 from hoox_tasks.migrations.lineage import Fate, Home, Lineage
 from hoox_tasks.migrations.tables import Stored
 
 _FOUND = "hoox_guard"
 _COUNTS = "hoox_guard_rows"
-_NUMBERS = 30
-"""Counts that one statement makes: D1's documentation allows a function 32 arguments."""
-_TEXT = 60_000
-"""Characters of them: D1 allows a statement 100,000 bytes."""
 _CANDIDATES = 8
 """New columns in which the values of one are looked for that has no namesake."""
 _GROUPED = 90
 """Columns that rows are compared by where there is no key: D1 allows a GROUP BY 100 terms."""
 
-GONE, EMPTIED, CHANGED, FILLED = "gone", "emptied", "changed", "filled"
-DROPPED, TOO_MANY, DIFFERENT = "dropped", "too many", "gone or changed"
-
-_LOSS, _AMOUNT, _KEYS, _HISTORY = "loss", "amount", "keys", "history"
+_LOSS, _AMOUNT, _KEYS, _HISTORY, _ROWS = "loss", "amount", "keys", "history", "rows"
 _FAILED = re.compile(
-    rf"hoox guard ({_HISTORY}|{_LOSS}|{_AMOUNT}|{_KEYS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z"
+    rf"hoox guard ({_HISTORY}|{_LOSS}|{_AMOUNT}|{_KEYS}|{_ROWS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a migration did to the rows that were there: how many `rows` of a table, and what became of them.
-
-    `column` is empty where whole rows are meant. `what` is gone, too many, gone or changed; of a column's
-    values also emptied, changed, filled, and dropped with their column.
-    """
-
-    table: str
-    column: str
-    what: str
-    rows: int
-
-    def __str__(self) -> str:
-        """In one line, such as `trades.price: 11 rows changed`."""
-        place = f"{self.table}.{self.column}" if self.column else self.table
-        return f"{place}: {self.rows:,} {'row' if self.rows == 1 else 'rows'} {self.what}"
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """Rows of a table that migrations of this run have put in; nobody else's are lost with them.
-
-    They are those with a rowid above `low` and not above `high`; or, with `count`, all rows, as long as
-    there are so many. Without either they are all rows, whatever their number.
-    """
-
-    low: int | None = None
-    high: int | None = None
-    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +83,7 @@ class Guards:
 
 
 def failed_guard(message: str) -> tuple[str, str] | None:
-    """Give which guard failed (history, loss, amount, keys) and its detail; None where none did."""
+    """Give which guard failed (history, rows, loss, amount, keys) and its detail; None where none did."""
     match = _FAILED.search(message)
     return (match[1], match[2]) if match else None
 
@@ -119,6 +92,11 @@ def history_guard(table: str, names: Sequence[str]) -> str:
     """Write the statement that fails where the history is not the one that was planned against."""
     found = f"(SELECT group_concat(name, '/') FROM (SELECT name FROM {sql.quote_name(table)} ORDER BY id))"
     return _fail_when(f"coalesce({found}, '') <> {sql.quote_text('/'.join(names))}", _HISTORY, "''")
+
+
+def rows_guard(table: str) -> str:
+    """Write the statement that fails where a table holds rows already."""
+    return _fail_when(f"EXISTS (SELECT 1 FROM {sql.quote_name(table)})", _ROWS, sql.quote_text(table))
 
 
 def write_guards(
@@ -284,7 +262,7 @@ class _Writer:
                 for column in compared
                 for now in [f"h0.{sql.quote_name(homes[0].columns[column])}"]
             ]
-            source += f" WHERE NOT ({_all([*conditions, *alike])})"
+            source += f" WHERE NOT ({all_hold([*conditions, *alike])})"
         self._record(counts, source)
 
     def _column(
@@ -301,13 +279,13 @@ class _Writer:
             if home.same:
                 return []  # ALTER TABLE dropped it, which is told by itself.
             lost = [
-                f"sum({here} AND {was} IS NOT NULL AND NOT {_same(was, f'{alias}.{sql.quote_name(other)}')})"
+                f"sum({here} AND {was} IS NOT NULL AND NOT {same(was, f'{alias}.{sql.quote_name(other)}')})"
                 for other in home.others[:_CANDIDATES]
             ] or [f"sum({here} AND {was} IS NOT NULL)"]
             number = self._finding(name, column, EMPTIED, self._loss(name))
             return [(number, lost[0] if len(lost) == 1 else f"min({', '.join(lost)})")]
         now = f"{alias}.{sql.quote_name(now_name)}"
-        differs = f"NOT {_same(was, now)}"
+        differs = f"NOT {same(was, now)}"
         emptied = f"{was} IS NOT NULL AND {now} IS NULL"
         changed = f"{was} IS NOT NULL AND {now} IS NOT NULL AND {differs}"
         filled = f"{was} IS NULL AND {now} IS NOT NULL"
@@ -407,7 +385,7 @@ class _Writer:
 
     def _record(self, counts: Sequence[tuple[int, str]], source: str) -> None:
         """Write the statements that note what was counted, where it is anything."""
-        for chunk in _chunks(counts):
+        for chunk in chunks(counts):
             marks = json.dumps([[n, self._guards.findings[n].refused or None] for n, _ in chunk])
             numbers = f"(SELECT json_array({', '.join(text for _, text in chunk)}) FROM {source})"
             self._guards.closing.append(
@@ -430,42 +408,6 @@ def _compared(fate: Fate) -> set[str]:
     key = {was for home in fate.homes for was, _ in home.key}
     followed = {reference.column for reference in table.references} if fate.cascading else set()
     return (key | followed | fate.updated) & set(table.columns)
-
-
-def _all(conditions: Sequence[str]) -> str:
-    """Write that all conditions hold, in pairs: an expression may be 100 levels deep."""
-    if len(conditions) == 1:
-        return conditions[0]
-    half = len(conditions) // 2
-    return f"({_all(conditions[:half])} AND {_all(conditions[half:])})"
-
-
-def _chunks(counts: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Divide counts, so that a statement has no more of them, and no more text, than D1 allows."""
-    chunk: list[tuple[int, str]] = []
-    size = 0
-    for number, text in counts:
-        if chunk and (len(chunk) == _NUMBERS or size + len(text) > _TEXT):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append((number, text))
-        size += len(text)
-    yield chunk
-
-
-def _same(was: str, now: str) -> str:
-    """Write whether two values are the same: as stored, or as text and number that say the same.
-
-    A number is the same as an integer or a real; a text in another column's type is the same only where both
-    its text and its number are.
-    """
-    numbers = "('integer', 'real')"
-    kinds = f"(typeof({was}) = typeof({now}) OR typeof({was}) IN {numbers} AND typeof({now}) IN {numbers})"
-    alike = (
-        f"typeof({was}) <> 'blob' AND typeof({now}) <> 'blob'"
-        f" AND CAST({was} AS TEXT) = CAST({now} AS TEXT) AND CAST({was} AS NUMERIC) = CAST({now} AS NUMERIC)"
-    )
-    return f"coalesce({was} IS {now} COLLATE BINARY AND {kinds} OR {alike}, 0)"
 
 
 def _fail_when(condition: str, kind: str, detail: str) -> str:

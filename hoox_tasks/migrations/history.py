@@ -10,7 +10,7 @@ from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.migrations.consent import read_consent
-from hoox_tasks.migrations.files import Migration, find, order
+from hoox_tasks.migrations.files import Migration, find, order, precedes
 
 CHECKSUMS = "hoox_checksums"
 """The table beside the history that remembers what each applied file said."""
@@ -79,7 +79,7 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
     files = {migration.name: migration for migration in migrations}
     recorded = dict(history)
     known = checksums or {}
-    last = max((order(name) for name in recorded), default=())
+    last = max(recorded, key=order, default="")
     lost = {known[name]: name for name in recorded if name not in files and name in known}
     entries = []
     for name, applied_at in history:
@@ -105,7 +105,7 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
                 f"with `inv db.migrate.mark {migration.name}`."
             )
             entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice, former))
-        elif order(migration.name) < last:
+        elif last and precedes(migration.name, last):
             advice = "Give it the next free number, or insist with --allow-out-of-order."
             entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
         else:

@@ -13,10 +13,10 @@ from hoox_tasks.database.interface import Database, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.migrations import history, marking
-from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, try_on
+from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, begin, try_on
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Difference, compare_schemas
-from hoox_tasks.migrations.files import Migration, discover, find
+from hoox_tasks.migrations.files import Migration, discover, find, shared_numbers
 from hoox_tasks.migrations.history import Entry, State, Status
 
 _ATTEMPTS = 5
@@ -82,6 +82,11 @@ class Migrations:
     def own_tables(self) -> frozenset[str]:
         """The tables that serve the migrations themselves: the history, and the checksums beside it."""
         return history.own_tables(self.table)
+
+    @property
+    def shared_numbers(self) -> list[tuple[str, ...]]:
+        """The names of migrations that have one number; they apply in the order in which they stand here."""
+        return shared_numbers(self.files)
 
     def find(self, wanted: str) -> Migration:
         """Give the migration of a name, with or without .sql, or of a number; raises `Refused` for none."""
@@ -192,17 +197,17 @@ class Migrations:
         consent: Consent,
         note: Callable[[Applied], None],
     ) -> Status:
-        run = Run(self.status(database))
         attempts = len(self.files) + _ATTEMPTS
-        for _ in range(attempts):
-            pending = self.plan(run.status, to=to, allow_out_of_order=allow_out_of_order)
+        for _ in range(attempts):  # Each time that another run is ahead, less is left to do.
+            current = self.status(database)
+            pending = self.plan(current, to=to, allow_out_of_order=allow_out_of_order)
+            run = begin(current, pending, table=self.table, strict=self.strict)
             try:
                 for migration in pending:
                     note(self._apply_one(database, migration, run, consent, note))
             except Overtaken:
-                run = Run(self.status(database))  # Each time that another run is ahead, less is left to do.
-            else:
-                return self._verified(database, run.status) if pending else run.status
+                continue
+            return self._verified(database, run.status) if pending else current
         raise HooxError(
             f"The history of {database.name} changed {attempts} times while migrations were applied.",
             "Let the other runs end, then look with `inv db.migrate.status`.",

@@ -186,7 +186,7 @@ def _save(database: Database, folder: Path, number: int, cause: str, moment: Mom
 
 
 def history(database: Database, folder: Path, *, note: Note | None = None) -> list[RecoveryPoint]:
-    """Give the recovery points of a ledger, the newest first; `note` is told of damaged ones."""
+    """Return the recovery points of a ledger, the newest first; `note` is told of damaged ones."""
     found = []
     for path in folder.glob("[0-9]*.json"):
         try:
@@ -205,7 +205,7 @@ def history(database: Database, folder: Path, *, note: Note | None = None) -> li
 def find(
     database: Database, folder: Path, wanted: str | None = None, *, note: Note | None = None
 ) -> RecoveryPoint:
-    """Give the recovery point `wanted`, or the last one; raises `Refused` where there is none."""
+    """Return the recovery point `wanted`, or the last one; raises `Refused` where there is none."""
     points = history(database, folder, note=note)
     if not points:
         raise Refused(
@@ -300,6 +300,7 @@ def _remove(folder: Path, name: str) -> None:
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove copies of points whose task was killed before they were listed, or after they no longer were."""
+    files.remove_abandoned(folder, "")
     for path in folder.glob(f"[0-9]*{_COPY}*"):
         name = path.name.split(".")[0]
         listed = folder / f"{name}.json"
@@ -369,6 +370,6 @@ def _is_of(point: RecoveryPoint, database: Database) -> bool:
 
 
 def _last_id(folder: Path) -> int:
-    """Give the highest number of a point in the folder; 0 where there is none."""
+    """Return the highest number of a point in the folder; 0 where there is none."""
     names = [path.name.split(".")[0] for path in folder.glob("[1-9]*.*")]
     return max((int(name) for name in names if _ID.fullmatch(name)), default=0)

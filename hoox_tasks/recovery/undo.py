@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoox_tasks import ledger
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import RemoteError
 from hoox_tasks.recovery.points import RecoveryPoint, check
@@ -22,7 +21,7 @@ class Change:
 
 def find_changes(database: Database, point: RecoveryPoint) -> list[Change]:
     """Compare the ledger's tables, by their numbers of rows, with a recovery point."""
-    now = {table.name: table.rows for table in ledger.list_tables(database, "")}
+    now = {table.name: table.rows for table in database.list_tables() if table.kind in {"table", "virtual"}}
     names = [name for name in {**now, **point.tables} if now.get(name) != point.tables.get(name)]
     return [Change(name, now.get(name), point.tables.get(name)) for name in sorted(names)]
 

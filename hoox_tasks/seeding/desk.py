@@ -31,9 +31,9 @@ class Desk(Orders):
     """Deals with alerts, one after another."""
 
     __slots__ = (
-        "chatter", "chatter_lines", "clocks", "extra_kinds", "line_kinds", "mask", "messages", "number",
-        "planner", "pools", "rejected", "signal_kind", "signals", "slot_count", "source_count", "sources", "style_count",
-        "templates", "usual",
+        "chatter", "chatter_lines", "clocks", "extra_kinds", "line_kinds", "mask", "messages",
+        "number", "planner", "pools", "rejected", "signal_kind", "signals", "slot_count",
+        "source_count", "sources", "style_count", "templates", "usual",
     )  # fmt: skip
 
     def __init__(

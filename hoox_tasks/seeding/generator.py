@@ -72,8 +72,9 @@ def generate(
     `seed` and `start` (UTC where it has no zone) default to the scenario's own; `scale=10` makes ten
     times the rows in the same length of time, for a desk with ten times the capital and strategies. The
     same scenario, seed, start, scale and `GENERATOR_VERSION` make the same rows everywhere; another release
-    of Faker may change words, but no id, time, price or amount. `columns` names the columns that a ledger has, by table, and leaves out
-    all others; None means all. Batches of the five tables take turns, signals before their trades.
+    of Faker may change words, but no id, time, price or amount. `columns` names the columns that a ledger
+    has, by table, and leaves out all others; None means all. Batches of the five tables take turns, signals
+    before their trades.
 
     Raises `Refused` when `scale` or `start` is not possible.
     """

@@ -41,9 +41,10 @@ class Orders(Books):
     """Fills orders at the market's prices, now or later, and books them."""
 
     __slots__ = (
-        "ahead", "failed", "forced", "forced_kind", "forced_log_kind", "highs", "hour", "lows", "maker",
-        "partial", "patience", "pending", "place", "reaches", "refusals", "resting", "slippage", "spread_out",
-        "step", "stepped", "tested", "unfilled", "variance",
+        "ahead", "failed", "failures", "forced", "forced_kind", "forced_log_kind", "highs", "hour",
+        "lows", "maker", "own_errors", "partial", "patience", "pending", "place", "reaches",
+        "refusals", "resting", "slippage", "spread_out", "step", "stepped", "tested", "unfilled",
+        "variance",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +52,8 @@ class Orders(Books):
     ) -> None:
         super().__init__(scenario, seed, first, snapshots, scale)
         self.forced_kind, self.forced_log_kind = map(self.ids.kind, range(5, 7))
-        self.forced = self.stepped = self.place = 0
+        self.forced = self.stepped = self.place = self.failures = 0
+        self.own_errors = bool(scenario.orders.errors)
         # The nearest prices, from below and from above, at which something happens in a market: looked at
         # in every step, where looking at all slots would take long.
         self.lows = [0] * len(scenario.markets)
@@ -144,7 +146,10 @@ class Orders(Books):
             status, level = "FAILED", "ERROR"
             if error is None:
                 errors = self.refusals[account.name, opens]
-                error = errors[int(draw() * len(errors))]
+                # A scenario's own messages come in turn, so that even a short ledger has all of them.
+                place = self.failures if self.own_errors else int(draw() * len(errors))
+                error = errors[place % len(errors)]
+                self.failures += 1
             outcome = f"failed: {error}"
         elif fate < self.tested:
             status, outcome = "TEST_EXECUTED", "was accepted as a test"
@@ -243,6 +248,9 @@ class Orders(Books):
                 f'{{"trade_id": "{trade_id}"}}',
             )
         )
+        if opens and not slot.low < self.ticks[market] < slot.high:
+            # The price has run through a limit, and on to where the new position ends.
+            self.reached(market, ticks)
 
     def _reach(self, market: int) -> int:
         """How many ticks from a price the market ends a step, on average, that has been there within it."""
@@ -296,9 +304,6 @@ class Orders(Books):
                 lots = min(lots, position.lots)
             if error is None:
                 self._fill(slot, opens, side, lots, ticks, bool(limit), fate, signal_id, tail, moment, sent)
-                if not slot.low < mark < slot.high:
-                    # The price has run through the limit, and on to where the new position ends.
-                    self.reached(market, ticks)
             else:
                 self.leave_unfilled(
                     slot, opens, side, contract.quantity(asked), "FAILED", error, None, None, "ERROR",

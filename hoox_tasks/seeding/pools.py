@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from hoox_tasks.lazy import lazy_imports
+
+with lazy_imports():
+    from hoox_tasks.seeding import provider
+
 CHATTER = 96
 """How many lines there are to choose from."""
 
@@ -33,11 +38,9 @@ def draw_pools(seed: int, messages: tuple[str, ...]) -> Pools:
     """Draw the words for one seed; `messages`, where there are any, take the place of the made-up ones."""
     from faker import Factory
 
-    from hoox_tasks.seeding.provider import TradeProvider
-
     # Any: what a provider adds, no type of Faker's knows.
     fake: Any = Factory.create("en_US", providers=[f"faker.providers.{name}" for name in _PROVIDERS])
-    fake.add_provider(TradeProvider)
+    fake.add_provider(provider.TradeProvider)
     fake.seed_instance(seed)
     logs = [fake.system_log() for _ in range(CHATTER)]
     return Pools(

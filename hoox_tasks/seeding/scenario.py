@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 
 from hoox_tasks.errors import Refused
@@ -428,6 +428,6 @@ def _check(scenario: Scenario, top: Table) -> None:
                 raise Refused(
                     f"{top.file}: account.equity is {account.equity}, too little for one lot of"
                     f" {market.symbol} on {exchange.name}.",
-                    f"Give at least {least.quantize(Decimal('0.01'))}, or a larger orders.size or"
+                    f"Give at least {least.quantize(Decimal('0.01'), ROUND_UP)}, or a larger orders.size or"
                     " account.leverage.",
                 )

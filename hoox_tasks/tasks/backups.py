@@ -192,6 +192,12 @@ def list_backups(
         keep = None if keep is None else _at_least_one("keep", keep)
         days = None if days is None else _at_least_one("days", days)
         removed = _prune(command, folder, keep=keep, days=days)
+        unknown = sum(1 for backup in backups.find(folder) if backup.manifest and not backup.identity)
+        if unknown:
+            terminal.note(
+                f"{terminal.count(unknown, 'backup')} cannot be told to be of a certain ledger: written by an"
+                " older version, changed since, or a link. They stay; remove them by hand."
+            )
         did = "Would remove" if command.dry else "Removed"
         command.done(f"{did} {terminal.count(len(removed), 'backup')} from {folder}", removed=removed)
         return
@@ -356,6 +362,8 @@ def _prune(
     surplus = backups.surplus(backups.find(folder), identity=identity, keep=keep, days=days, spare=spare)
     if not command.dry:
         backups.remove(surplus)
+        if surplus:
+            command.did(f"removed {terminal.count(len(surplus), 'backup')}")
     for backup in surplus:
         command.say(f"{'Would remove' if command.dry else 'Removed'} {backup.path.name}")
     return [str(backup.path) for backup in surplus]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from invoke.context import Context
+from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from hoox_tasks.config.settings import Target
@@ -25,6 +26,35 @@ _SHARED = {
     "preview": (False, "With --remote, use the preview database."),
     "json": (False, "Print one JSON document on standard output."),
 }
+
+
+class _Flag(Argument):
+    """A flag that is copied in one step.
+
+    Invoke copies the flags of all tasks for every command line, with all that is in them, which takes longer
+    than a query. Nothing in a flag is ever changed in place.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Flag:
+        flag = _Flag.__new__(_Flag)
+        flag.__dict__.update(self.__dict__)
+        return flag
+
+
+class _LedgerTask(Task[Any]):
+    """A task with flags that are copied in one step, and known without looking at its function again."""
+
+    def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
+        """Give the flags; Invoke would work them out of the function each time."""
+        signature: inspect.Signature = body.flags  # type: ignore[attr-defined]
+        return signature
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Give the flags as Invoke's parser takes them."""
+        arguments = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            argument.__class__ = _Flag
+        return arguments
 
 
 def ledger_task(
@@ -70,10 +100,11 @@ def ledger_task(
             ),
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.flags = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
         run.__name__ = body.__name__
         run.__doc__ = _wrapped(body.__doc__ or "")
         run.__module__ = body.__module__
-        return Task(
+        return _LedgerTask(
             run,
             name=name,
             positional=positional,

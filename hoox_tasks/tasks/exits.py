@@ -175,6 +175,8 @@ def _make_output_usable() -> None:
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stderr is None:

@@ -113,7 +113,7 @@ def _seed(
     """Seed a migrated ledger and note its migrations in its log; a ledger of another domain gets neither."""
     seeded: dict[str, int] = {}
     if scenario:
-        missing = [table for table in seeding.TABLES if not _has(status, table)]
+        missing = [table for table in ("trades", *seeding.TABLES) if not _has(status, table)]
         if missing:
             terminal.note(f"{database.label} has no table {missing[0]}, so it is not seeded.")
         else:

@@ -245,6 +245,8 @@ def status(command: Command, check: bool = False) -> None:
             for entry in current.entries:
                 if entry.advice:
                     terminal.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
+            for names in command.migrations.shared_numbers:
+                terminal.note(f"{' and '.join(names)} have one number: they apply in this order.")
         if check and not good:
             wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
             pending = all(entry.state is migrations.State.PENDING for entry in wrong)
@@ -289,6 +291,7 @@ def new(command: Command, message: str) -> None:
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
     path = migrations.create(folder, message)
+    command.did(f"wrote {command.shown(path)}")
     command.done(f"Wrote {command.shown(path)}", path=str(path), copied=[str(path) for path in copied])
 
 

@@ -32,7 +32,7 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
     """
     settings = command.settings
     with command.ledger() as database:
-        point = points.find(database, settings.snapshots_dir, to)
+        point = points.find(database, settings.snapshots_dir, to, note=terminal.note)
         points.check(settings.snapshots_dir, point)
         changes = undoing.find_changes(database, point)
         since = f"{point.created_at} (before {point.cause})"
@@ -71,10 +71,10 @@ def history(command: Command) -> None:
     """List the recovery points of the ledger, the newest first, and their causes.
 
     JSON: database, points [{id, created_at, cause, ledger, mark, tables
-    {table: rows}, sha256}].
+    {table: rows}, sha256, identity}].
     """
     with command.ledger() as database:
-        found = points.history(database, command.settings.snapshots_dir)
+        found = points.history(database, command.settings.snapshots_dir, note=terminal.note)
         if command.json:
             print_document({"database": database.label, "points": [asdict(point) for point in found]})
             return

@@ -105,10 +105,10 @@ def report(command: Command, output: str = "report.html", since: str | None = No
         figures = reports.read_figures(database, since=begin)
         with files.written_whole(path) as file:
             file.write(reports.write_page(figures).encode("utf-8", "replace"))
+        command.did(f"wrote {command.shown(path)}")
         size = path.stat().st_size
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         command.done(
-            f"Wrote a report of {database.label} to {shown} ({size:,} bytes)",
+            f"Wrote a report of {database.label} to {command.shown(path)} ({size:,} bytes)",
             database=database.label,
             path=str(path),
             bytes=size,

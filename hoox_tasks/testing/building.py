@@ -16,7 +16,7 @@ from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import Migrations
 
 if TYPE_CHECKING:
-    from hoox_tasks.testing.templates import Recipe
+    from hoox_tasks.testing.recipe import Recipe
 
 APPLIED_AT = "2026-01-01 00:00:00"
 """When the migrations of a template were applied: it must be the same ledger on any day."""

@@ -69,25 +69,55 @@ class LedgerDifference(dict[str, TableDifference]):
         return ", ".join(f"{table} {changes}" for table, changes in self.items()) or "no difference"
 
 
-def compare(before: sqlite3.Connection, now: sqlite3.Connection) -> LedgerDifference:
-    """Compare the rows of two ledgers, table by table; SQLite's own tables are left out."""
-    tables = sorted({*_tables(before), *_tables(now)})
+class Contents:
+    """The rows of a ledger, read table by table when they are asked for."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._tables: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
+
+    def names(self) -> list[str]:
+        """The names of the tables; SQLite's own are left out."""
+        query = (
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
+        )
+        return [name for (name,) in self._ask(query)]
+
+    def key(self, table: str) -> tuple[str, ...]:
+        """The columns of a table's primary key."""
+        query = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
+        return tuple(name for (name,) in self._ask(query, table))
+
+    def rows(self, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The columns of a table, and its rows with their rowid (or None) before their cells."""
+        if table not in self._tables:
+            query = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?"
+            without_rowid = [bool(wr) for (wr,) in self._ask(query, table)]
+            if not without_rowid:
+                return [], []
+            quoted = table.replace('"', '""')
+            cursor = self._ask(f'SELECT {"NULL" if without_rowid[0] else "_rowid_"}, * FROM "{quoted}"')
+            columns = [column[0] for column in cursor.description][1:]
+            self._tables[table] = columns, cursor.fetchall()
+        return self._tables[table]
+
+    def _ask(self, query: str, *params: str) -> sqlite3.Cursor:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None  # The connection is a test's, which may have set one.
+        return cursor.execute(query, params)
+
+
+def compare(before: Contents, now: Contents) -> LedgerDifference:
+    """Compare the rows of two ledgers, table by table."""
+    tables = sorted({*before.names(), *now.names()})
     differences = ((table, _compare(before, now, table)) for table in tables)
     return LedgerDifference([(table, found) for table, found in differences if found], tables)
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    query = (
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
-        r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
-    )
-    return [name for (name,) in _ask(connection, query)]
-
-
-def _compare(before: sqlite3.Connection, now: sqlite3.Connection, table: str) -> TableDifference:
-    key = _key(before, table) or _key(now, table)
-    then_columns, then_rows = _rows(before, table)
-    now_columns, now_rows = _rows(now, table)
+def _compare(before: Contents, now: Contents, table: str) -> TableDifference:
+    then_columns, then_rows = before.rows(table)
+    now_columns, now_rows = now.rows(table)
     if then_columns == now_columns:
         # Most rows are the same in both, at the same place: only the others are looked at one by one.
         if then_rows == now_rows:
@@ -95,6 +125,7 @@ def _compare(before: sqlite3.Connection, now: sqlite3.Connection, table: str) ->
         then_set, now_set = set(then_rows), set(now_rows)
         then_rows = [row for row in then_rows if row not in now_set]
         now_rows = [row for row in now_rows if row not in then_set]
+    key = before.key(table) or now.key(table)
     then, current = _keyed(then_columns, then_rows, key), _keyed(now_columns, now_rows, key)
     return TableDifference(
         added=[row for place, row in current.items() if place not in then],
@@ -103,22 +134,6 @@ def _compare(before: sqlite3.Connection, now: sqlite3.Connection, table: str) ->
         ],
         removed=[row for place, row in then.items() if place not in current],
     )
-
-
-def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
-    query = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
-    return tuple(name for (name,) in _ask(connection, query, table))
-
-
-def _rows(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The columns of a table, and its rows with their rowid (or None) before their cells."""
-    query = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?"
-    without_rowid = [bool(wr) for (wr,) in _ask(connection, query, table)]
-    if not without_rowid:
-        return [], []
-    quoted = table.replace('"', '""')
-    cursor = _ask(connection, f'SELECT {"NULL" if without_rowid[0] else "_rowid_"}, * FROM "{quoted}"')
-    return [column[0] for column in cursor.description][1:], cursor.fetchall()
 
 
 def _keyed(columns: list[str], rows: list[tuple[Any, ...]], key: tuple[str, ...]) -> dict[Any, Row]:
@@ -130,9 +145,3 @@ def _keyed(columns: list[str], rows: list[tuple[Any, ...]], key: tuple[str, ...]
         place = ("rowid", rowid) if not values or None in values else values
         keyed[place] = dict(zip(columns, cells, strict=True))
     return keyed
-
-
-def _ask(connection: sqlite3.Connection, query: str, *params: str) -> sqlite3.Cursor:
-    cursor = connection.cursor()
-    cursor.row_factory = None  # The connection is a test's, which may have set one.
-    return cursor.execute(query, params)

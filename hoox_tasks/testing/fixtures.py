@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ import pytest
 
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.testing.options import (
-    LEDGERS,
     checked,
     chosen,
     recipe_of,
@@ -36,12 +36,16 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from hoox_tasks.testing.difference import LedgerDifference
+    from hoox_tasks.testing.difference import Contents, LedgerDifference
     from hoox_tasks.testing.ledgers import Ledger, LedgerFactory
     from hoox_tasks.testing.local_d1 import LocalD1
     from hoox_tasks.testing.queries import QueryRecorder, Watch
+    from hoox_tasks.testing.recipe import Recipe
     from hoox_tasks.testing.rows import RowFactory
-    from hoox_tasks.testing.templates import Recipe
+    from hoox_tasks.testing.templates import Template
+
+LEDGERS: pytest.StashKey[LedgerFactory] = pytest.StashKey()
+"""Where an item keeps the ledgers of its test, for what is said when it fails."""
 
 _CHANCES = 8
 """How many ledgers a seed that is drawn anew for every test chooses among."""
@@ -205,8 +209,8 @@ def hoox_db_diff(request: pytest.FixtureRequest) -> Callable[..., LedgerDifferen
     def difference(ledger: Database | Path | None = None) -> LedgerDifference:
         __tracebackhide__ = True
         found = _ledger(request, ledger, "hoox_db_diff(...)")
-        with closing(found.template.connect()) as before, found.opened() as now:
-            return comparing.compare(before, now)
+        with found.opened() as now:
+            return comparing.compare(_before(found.template), comparing.Contents(now))
 
     return difference
 
@@ -257,6 +261,12 @@ def _ledger(request: pytest.FixtureRequest, wanted: object, how: str) -> Ledger:
     count = f"{len(known)} ledgers" if len(known) != 1 else "1 ledger"
     what = "which of them is meant" if found else "a ledger of this test's"
     pytest.fail(f"The test has {count}. Say {what}: {how}.")
+
+
+@lru_cache(maxsize=2)
+def _before(template: Template) -> Contents:
+    """The rows of a template, read once for all tests that compare theirs with it."""
+    return comparing.Contents(template.connect())
 
 
 def _knobs(scenario: object, seed: object, scale: object, start: object) -> dict[str, Any]:

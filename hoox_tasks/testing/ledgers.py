@@ -21,7 +21,8 @@ from hoox_tasks.errors import HooxError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.testing import queries
 from hoox_tasks.testing.options import Choices, checked
-from hoox_tasks.testing.templates import Recipe, Template, Templates
+from hoox_tasks.testing.recipe import Recipe
+from hoox_tasks.testing.templates import Template, Templates
 
 with lazy_imports():
     from hoox_tasks.database.local import database as local

@@ -25,13 +25,15 @@ from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migration, Migrations, history_tables, try_on
 from hoox_tasks.migrations.files import leading_number
 from hoox_tasks.testing.ledgers import LedgerFactory
-from hoox_tasks.testing.templates import Recipe
+from hoox_tasks.testing.recipe import Recipe
 
 
 def collect(session: pytest.Session) -> Iterable[pytest.Item]:
     """Give the tests of this module as items of a session, under the name `migrations`."""
     module = pytest.Module.from_parent(session, path=Path(__file__), nodeid="migrations")
-    return session.genitems(module)
+    # Not the module as such: under --lf pytest passes over files that it does not know failures of.
+    for node in module.collect():
+        yield from session.genitems(node)
 
 
 @pytest.fixture
@@ -66,6 +68,8 @@ def test_numbering(hoox_recipe: Recipe, hoox_migrations: Migrations) -> None:
     lacking = [name for name, number in numbers.items() if number is None]
     if lacking:
         pytest.fail(f"{', '.join(lacking)} should begin with a number, as in 0001_name.sql.", pytrace=False)
+    for names in hoox_migrations.shared_numbers:
+        pytest.fail(f"Migrations {' and '.join(names)} have one number.", pytrace=False)
     found = sorted({number for number in numbers.values() if number is not None})
     gaps = [f"{number:04d}" for number in range(found[0], found[-1]) if number not in found]
     if gaps:

@@ -6,23 +6,18 @@ import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import pytest
 
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.testing.recipe import Recipe
 
 with lazy_imports():
     from hoox_tasks.config import settings
     from hoox_tasks.testing import templates as keeping
 
-if TYPE_CHECKING:
-    from hoox_tasks.testing.ledgers import LedgerFactory
-
 DEFAULT_SCENARIO = "quiet"
-
-LEDGERS: pytest.StashKey[LedgerFactory] = pytest.StashKey()
-"""Where an item keeps the ledgers of its test, for what is said when it fails."""
 
 _WORKSPACE: pytest.StashKey[settings.Settings] = pytest.StashKey()
 _TEMPLATES: pytest.StashKey[keeping.Templates] = pytest.StashKey()
@@ -208,7 +203,7 @@ def recipe_of(
     migrations_dir: Path | None = None,
     fixtures_dir: Path | None = None,
     anonymize: Callable[..., object] | None = None,
-) -> keeping.Recipe:
+) -> Recipe:
     """What a test gets that chooses nothing. Raises as `workspace` does.
 
     A migrations folder other than the workspace's has wrangler's defaults.
@@ -217,7 +212,7 @@ def recipe_of(
     folder = found.migrations_dir if migrations_dir is None else config.rootpath / migrations_dir
     own = folder == found.migrations_dir
     fixtures = found.fixtures_dirs[0] if fixtures_dir is None else config.rootpath / fixtures_dir
-    return keeping.Recipe(
+    return Recipe(
         migrations_dir=folder,
         migrations_pattern=found.migrations_pattern if own else "*.sql",
         migrations_table=found.migrations_table if own else settings.DEFAULT_MIGRATIONS_TABLE,

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import pytest
 
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.testing.options import LEDGERS, kept_folder
+from hoox_tasks.testing.fixtures import LEDGERS
+from hoox_tasks.testing.options import kept_folder
 
 with lazy_imports():
     from hoox_tasks.testing import ledgers, queries
@@ -21,6 +22,7 @@ def prepare(items: Sequence[pytest.Item]) -> None:
     """Import what tests with ledgers need: the time that it takes is no test's."""
     if any("hoox_queries" in getattr(item, "fixturenames", ()) for item in items):
         queries.enable()
+    queries.Watch()
     # sqlite-utils looks for plugins of its own with its first database.
     ledgers.import_sqlite_utils().Database(memory=True).close()
 

@@ -5,8 +5,10 @@ Run with `pytest -s tests/benchmarks/test_plugin.py`; the figures are printed.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +26,9 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.seeding import counts, load_scenario
 from hoox_tasks.testing.ledgers import LedgerFactory
-from hoox_tasks.testing.templates import Recipe, Templates
+from hoox_tasks.testing.recipe import Recipe
+from hoox_tasks.testing.templates import Templates
+from tests.support import ROOT
 
 TRADES = 5_000
 QUERY = "SELECT * FROM positions LIMIT 1"
@@ -138,6 +142,22 @@ def test_the_first_fixture_of_a_warm_session_is_quick(suite: Path) -> None:
         times.append(float(found[1]))
     print(f"\ncold {times[0]:.0f} ms, warm {min(times[2:]):.1f} ms")
     assert min(times[2:]) < 30
+
+
+@pytest.mark.parametrize(("scenario", "ratio"), [("quiet", 2.5), ("demo", 1.25)])
+def test_what_fixtures_cost(tmp_path: Path, scenario: str, ratio: float) -> None:
+    """As CPU, the least of many runs in turns: `hoox_db` beside a fixture of three lines over the same bytes.
+
+    The other fixtures are beside it as well: a difference, a local D1 API that is asked, and the first ledger
+    of a run whose template is there, are so many times what the three lines cost on `demo`.
+    """
+    shutil.copytree(ROOT / "tests/support/suites/costs", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nhoox_scenario = {scenario}\n")
+    for _ in range(2):
+        shown = run_suite(tmp_path, "-q", "-s", "-p", "no:xdist")
+    costs = json.loads(shown.split("COSTS ")[1].splitlines()[0])
+    print(f"\n{scenario}: " + ", ".join(f"{name} {cost:.2f} ms" for name, cost in costs.items()))
+    assert costs["test_ours"] <= ratio * costs["test_bare"]
 
 
 WORKING = """

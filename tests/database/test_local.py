@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused, StatementError
+from tests.support.newer import install
 from tests.support.programs import program
 from tests.support.sqlite_files import ask, dumped, execute
 
@@ -266,6 +268,28 @@ def test_inserting_is_all_or_nothing(database: LocalDatabase) -> None:
     assert ask(database.path, "SELECT name FROM sqlite_schema WHERE name = 'i'") == [("i",)]
     with pytest.raises(sqlite3.IntegrityError):
         execute(database.path, "INSERT INTO u VALUES (3)")
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["alone", "beside pysqlite3"])
+def test_sqlite_utils_uses_our_connection(database: LocalDatabase, tmp_path: Path, newer: bool) -> None:
+    """What goes through sqlite-utils does the same where pysqlite3 is installed, which that prefers."""
+    older = tmp_path / "older.sqlite"
+    execute(older, "CREATE TABLE t (x UNIQUE, update_ TEXT); INSERT INTO t VALUES (5, 'old')")
+    environment = {**os.environ, "PYTHONPATH": str(install()) if newer else ""}
+    done = subprocess.run(
+        [*program("use_tables"), database.path, older],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.stderr == ""
+    chosen, message, tables, cells = done.stdout.splitlines()
+    assert ("pysqlite3" in chosen) == newer
+    assert message.startswith("UNIQUE constraint failed: u.x")
+    assert tables == "[('t', 1), ('u', 5)]"
+    assert "('integer', '9223372036854775807')" in cells
+    assert ask(database.path, "SELECT * FROM t") == [(5, "old")]
 
 
 def test_a_query_that_never_ends_is_ended(tmp_path: Path) -> None:

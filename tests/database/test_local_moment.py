@@ -7,7 +7,6 @@ import random
 import shutil
 import sqlite3
 import stat
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,13 +18,12 @@ from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local import copying, moment
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused, StatementError
-from tests.support.programs import program
 from tests.support.sqlite_files import ask, contents, execute
+from tests.support.writers import writing
 
 RUNS = int(os.environ.get("HOOX_WRITER_RUNS", "3"))
 """How often each kind of change is tried beside a process that keeps writing."""
-RATE = 100
-SECONDS = 60
+INSERT = "INSERT INTO trades (id, worker) VALUES ('w' || ?1, ?1)"
 TABLE = "CREATE TABLE trades (id TEXT PRIMARY KEY, worker INTEGER, note TEXT)"
 
 
@@ -89,19 +87,15 @@ def test_no_acknowledged_row_is_nowhere(
     database.before_first_change = lambda held: saved.append(held.save(folder, "point"))
     saved: list[str] = []
     chance = random.Random(seed)
-    command = [*program("keep_writing"), str(path), str(RATE)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout is not None
-        first = worker.stdout.readline()
+    with writing(path, INSERT) as worker:
+        worker.wait_for_row()
         time.sleep(chance.uniform(0, 0.2))
         change(database, before)
         time.sleep(chance.uniform(0, 0.2))
-        rest, _ = worker.communicate("\n", timeout=SECONDS)
-    acknowledged = {int(line) for line in [first, *rest.splitlines()]}
     point = folder / saved[0]
     query = "SELECT worker FROM trades WHERE worker IS NOT NULL ORDER BY worker"
     in_point, in_ledger = ([row[0] for row in ask(file, query)] for file in (point, path))
-    assert acknowledged <= {*in_point, *in_ledger}
+    assert worker.acknowledged <= {*in_point, *in_ledger}
     assert in_point == sorted(set(in_point))
     assert len(saved) == 1
     # Whatever the ledger has now was written after the change, or was in what it was changed to.
@@ -223,13 +217,11 @@ def test_the_lock_outlasts_the_copy(
 ) -> None:
     """Copying the file does not lose the lock on it, as closing it in the process that holds it would."""
     monkeypatch.setattr(moment, "_WORTH_A_PROCESS", 0)
-    command = [*program("keep_writing"), str(database.path), "200"]
     with database.holding() as held:
         held.save(folder, "1")
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        with writing(database.path, INSERT, rate=200) as worker:
             time.sleep(0.3)
-            written, _ = worker.communicate("\n", timeout=SECONDS)
-    assert written == ""
+    assert worker.acknowledged == set()
 
 
 def test_after_a_change_the_copy_is_of_before(database: LocalDatabase, folder: Path) -> None:

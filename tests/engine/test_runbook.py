@@ -157,7 +157,7 @@ CASES = {
         "INSERT INTO parent VALUES (1, 'x'); INSERT INTO child VALUES (1, 1), (2, 1);",
         "CREATE TABLE fresh (id INTEGER PRIMARY KEY, a, b); INSERT INTO fresh SELECT id, a, 0 FROM parent;"
         "PRAGMA foreign_keys = OFF; DROP TABLE parent; ALTER TABLE fresh RENAME TO parent;",
-        "would lose rows, so it was undone: table child had 2 and would have 0",
+        "would lose rows, so it was undone: child: 2 rows gone",
     ),
     "set null": (
         "CREATE TABLE parent (id INTEGER PRIMARY KEY, a);"
@@ -165,12 +165,12 @@ CASES = {
         "INSERT INTO parent VALUES (1, 'x'); INSERT INTO child VALUES (1, 1), (2, 1);",
         "CREATE TABLE fresh (id INTEGER PRIMARY KEY, a, b); INSERT INTO fresh SELECT id, a, 0 FROM parent;"
         "DROP TABLE parent; ALTER TABLE fresh RENAME TO parent;",
-        "would lose rows, so it was undone: column child.parent had 2 and would have 0",
+        "would lose rows, so it was undone: child.parent: 2 rows emptied",
     ),
     "rows": (
         "CREATE TABLE t (a); INSERT INTO t VALUES (1), (2), (3);",
         "DELETE FROM t WHERE a > 1;",
-        "would lose rows, so it was undone: table t had 3 and would have 1",
+        "would lose rows, so it was undone: t: 2 rows gone",
     ),
     "fails on the rows": (
         "CREATE TABLE t (a); INSERT INTO t VALUES (1), (1);",

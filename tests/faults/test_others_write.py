@@ -222,7 +222,7 @@ def test_what_the_import_cannot_prove_is_compared_after_it(
     app: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossy: str
 ) -> None:
     """Rows that are compared page by page, with gaps between their rowids, are compared when they are there."""
-    monkeypatch.setattr("hoox_tasks.database.checksum._PAGE", 10)
+    monkeypatch.setattr("hoox_tasks.database.checksum._ROWS", 10)
     source = tmp_path / "source.sqlite"
     with closing(sqlite3.connect(source)) as file:
         file.executescript("CREATE TABLE t (a); CREATE TABLE u (a);")

@@ -128,11 +128,26 @@ def test_a_pattern_may_name_folders(folder: Path) -> None:
     assert names == ["9_a/migration.sql", "10_b/migration.sql"]
 
 
-def test_one_number_for_two_files_is_refused(folder: Path) -> None:
-    """Two files with one number are refused, both named, however the number is written."""
-    write(folder, {"0002_a.sql": "", "2_b.sql": ""})
-    with pytest.raises(Refused, match=r"0002_a\.sql and 2_b\.sql have one number"):
-        migrations.discover(folder)
+def test_two_files_may_have_one_number(database: LocalDatabase, folder: Path) -> None:
+    """Files with one number apply in the order of their whole names, also where the first of them came later."""
+    write(folder, {"0002_b.sql": "CREATE TABLE b (x);", "0001_a.sql": "CREATE TABLE a (x);"})
+    assert apply(database, folder) == ["0001_a.sql", "0002_b.sql"]
+    write(folder, {"2_a.sql": "INSERT INTO b VALUES (1);", "0002_a.sql": "INSERT INTO b VALUES (0);"})
+    found = Migrations.read(folder)
+    assert found.shared_numbers == [("0002_a.sql", "0002_b.sql", "2_a.sql")]
+    assert set(states(database, folder).values()) == {State.APPLIED, State.PENDING}
+    assert apply(database, folder) == ["0002_a.sql", "2_a.sql"]
+    assert apply(database, folder) == []
+    with pytest.raises(Refused, match=r"Give the name: 0002_a\.sql, 0002_b\.sql, 2_a\.sql"):
+        found.find("2")
+
+
+def test_dates_of_one_year_are_no_number(folder: Path) -> None:
+    """Names that begin with a date are migrations of their own, and nobody is warned of them."""
+    write(folder, {"2024-01-05-users.sql": "", "2024-03-09-posts.sql": ""})
+    found = Migrations.read(folder)
+    assert [migration.name for migration in found.files] == ["2024-01-05-users.sql", "2024-03-09-posts.sql"]
+    assert found.shared_numbers == []
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -290,9 +290,11 @@ def test_what_a_killed_task_left_goes(ledger: LocalDatabase, folder: Path) -> No
             points.take(impatient, folder, "x")
         points.prune(ledger, folder, 1)
         assert (folder / "1.sqlite").exists()
+        assert list(folder.glob(".1.json.*.part"))
     (folder / "notes.sqlite").write_text("mine")
     assert change(ledger, folder)
     assert sorted(path.name for path in folder.glob("*.sqlite")) == ["2.sqlite", "notes.sqlite"]
+    assert not list(folder.glob(".*.part"))
 
 
 def test_pruning_fails_no_task(ledger: LocalDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

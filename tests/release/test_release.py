@@ -404,7 +404,7 @@ def test_the_task_tells_people_programs_and_github(workspace: Workspace) -> None
     assert done.returncode == 0
     for way_back in ("undo --to", r"restore backups/db-backup-\S+"):
         # Each line is a command that works as it stands.
-        (line,) = re.findall(rf"inv db\.({way_back}.*) --path ledger.sqlite$", done.stdout, re.M)
+        (line,) = re.findall(rf"hoox db ({way_back}.*) --path ledger.sqlite$", done.stdout, re.M)
         taken = run(workspace.folder, "db", *line.split(), "--confirm")
         assert taken.returncode == 0, taken.stderr
         status = Migrations(workspace.files).status(workspace.ledger)

@@ -145,6 +145,42 @@ def test_no_scenarios_at_all_names_the_folders(tmp_path: Path) -> None:
             "orders.failed is 0.6.",
             "it can be at most 1.",
         ),
+        (
+            "[signals]",
+            "[account]\nequity = 0.01\n[signals]",
+            "account.equity is 0.01, too little for one lot of BTCUSDT on bybit.",
+            "Give at least 0.21, or a larger orders.size or account.leverage.",
+        ),
+        (
+            "[signals]",
+            '[desk]\nstyles = ["trend", "gut"]\n[signals]',
+            "desk.styles is ['trend', 'gut'].",
+            "Give some of: trend, breakout, reversion.",
+        ),
+        (
+            EXCHANGE,
+            EXCHANGE + "lots = { ETHUSDT = 0.01 }\n",
+            "exchanges[1].lots has 'ETHUSDT', which is no market here.",
+            "Give some of: BTCUSDT.",
+        ),
+        (
+            EXCHANGE,
+            EXCHANGE + "lots = { BTCUSDT = 0.00000001 }\n",
+            "exchanges[1].lots.BTCUSDT is 1E-8.",
+            "tick times lot must be a multiple of 0.00000001.",
+        ),
+        (
+            EXCHANGE,
+            EXCHANGE + '[[transfers]]\nexchange = "mexc"\namount = 5\n',
+            "transfers[1].exchange is 'mexc', no exchange here.",
+            "Give one of: bybit.",
+        ),
+        (
+            EXCHANGE,
+            EXCHANGE + '[[transfers]]\nexchange = "bybit"\namount = 0\n',
+            "transfers[1].amount is 0.",
+            "Give an amount other than 0",
+        ),
         ("per_day = 3", "per_day = ", "is not TOML: Invalid value (at line 3", "Correct that line."),
     ],
 )

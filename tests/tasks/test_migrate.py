@@ -123,11 +123,14 @@ def test_every_misfit_is_listed_with_what_to_do(own: Workspace) -> None:
     own.ok("db.migrate.status", "--check")
 
 
-def test_two_files_with_one_number_are_refused(own: Workspace) -> None:
-    """Two branches that both wrote 0003 are told so before anything runs."""
-    own.migration("0003_a.sql", "CREATE TABLE a (id)")
+def test_two_files_with_one_number_apply_and_are_warned_of(own: Workspace) -> None:
+    """Two branches that both wrote 0003 are applied as wrangler does, and the status says it."""
     own.migration("0003_b.sql", "CREATE TABLE b (id)")
-    assert "0003_a.sql and 0003_b.sql have one number" in own.refused("db.migrate")
+    own.migration("0003_a.sql", "CREATE TABLE a (id)")
+    warned = own.ok("db.migrate.status").err
+    assert "0003_a.sql and 0003_b.sql have one number: they apply in this order." in warned
+    own.ok("db.migrate")
+    assert list(states(own).values()) == ["applied"] * 4
 
 
 def test_mark_records_without_running(own: Workspace) -> None:
@@ -188,7 +191,7 @@ def test_a_migration_that_loses_rows_is_undone(own: Workspace) -> None:
         "DROP TABLE orders; ALTER TABLE new RENAME TO orders;",
     )
     run = own.inv("db.migrate", code=1)
-    assert "table fills had 3 and would have 0" in run.err
+    assert "fills: 3 rows gone" in run.err
     assert own.sql("SELECT count(*) FROM fills") == [(3,)]
     own.ok("db.migrate", "--allow-data-loss")
     assert own.sql("SELECT count(*) FROM fills") == [(0,)]
@@ -281,3 +284,33 @@ def locked(ledger: Path) -> bool:
             return True
         connection.execute("ROLLBACK")
         return False
+
+
+def test_what_may_be_lost_is_named_on_the_command_line(own: Workspace) -> None:
+    """Losses and changed amounts are undone with the way to allow them; the flags let through what they name."""
+    own.sql("CREATE TABLE retired (x)")
+    own.sql("INSERT INTO retired VALUES (1), (2)")
+    own.sql(
+        "INSERT INTO trades (id, timestamp, exchange, symbol, action, status, price)"
+        " VALUES ('t', 1, 'bybit', 'BTCUSDT', 'LONG', 'EXECUTED', 5)"
+    )
+    own.migration("0003_x.sql", "DROP TABLE retired; UPDATE trades SET price = 7, symbol = 'BTC';")
+    files = own.files()
+    for flags, words in (
+        ((), "would lose rows, so it was undone: retired: 2 rows gone. If that is meant, write `-- hoox:"),
+        (("--allow-data-loss=trades",), "give --allow-data-loss=retired to `inv db.migrate`"),
+        (("--allow-data-loss",), "would change amounts, so it was undone: trades.price: 1 row changed."),
+        (("--allow-data-loss", "--json"), "give --allow-value-changes=trades.price to `inv db.migrate`"),
+    ):
+        run = own.inv("db.migrate", *flags)
+        assert (run.code, words in run.err) == (1, True), run.err
+        assert own.sql("SELECT price, symbol FROM trades") == [(5, "BTCUSDT")]
+    assert own.files().keys() >= files.keys()
+    both = ["--allow-data-loss=retired", "--allow-value-changes=trades.price"]
+    lines = own.ok("db.migrate", *both).out.splitlines()
+    assert lines[0].startswith("Applied 0003_x.sql")
+    assert lines[1:4] == [
+        "  retired: 2 rows gone",
+        "  trades.symbol: 1 row changed",
+        "  trades.price: 1 row changed",
+    ]

@@ -81,7 +81,8 @@ def ready(seeded: Workspace) -> Workspace:
 
 def test_no_task_is_forgotten() -> None:
     """Each task of the runbook is in one of the two lists, so that a new one has to be put there."""
-    assert sorted({**CHANGING, **OTHERS}) == sorted(ns.task_names)
+    typed = {aliases[0] if aliases else name for name, aliases in ns.task_names.items()}
+    assert sorted({**CHANGING, **OTHERS}) == sorted(typed)
     assert not set(CHANGING) & set(OTHERS)
 
 
@@ -108,7 +109,8 @@ def test_dry_never_writes(ready: Workspace, remote: dict[str, str], task: str) -
     if task == "db.seed":
         ready.ok("db.reset", "--confirm")
     before = ready.files(), home(ready)
-    code = 2 if task in TYPED else 0
+    # The shell refuses what would change something, and a check finds the pending migration.
+    code = {"db.shell": 2, "db.check": 1}.get(task, 0)
     arguments = {**CHANGING, **OTHERS}[task]
     ready.inv("--dry", task, *arguments, stdin=TYPED.get(task), env=remote, code=code)
     assert (ready.files(), home(ready)) == before

@@ -58,6 +58,30 @@ def test_pending_migrations(
     assert set(wire.asked) == {"raw"}
 
 
+def test_migrations_that_write_rows_cost_no_more(
+    remote: RemoteDatabase, wire: Counting, write: Callable[..., list[Migration]]
+) -> None:
+    """Updates, deletions and rebuilds are watched in their own request: k of them cost at most k + 3."""
+    start = (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 2), (2, 3); CREATE TABLE u (b);"
+    )
+    Migrations(write(start)).apply(remote)
+    rebuild = (
+        "CREATE TABLE n (id INTEGER PRIMARY KEY, a, b); INSERT INTO n SELECT id, a, 0 FROM t; DROP TABLE t;"
+    )
+    texts = ["UPDATE t SET a = a + 1;", f"{rebuild} ALTER TABLE n RENAME TO t;", "INSERT INTO u VALUES (1);"]
+    files = write(start, *texts, "DELETE FROM u;")
+    wire.asked.clear()
+    applied, _ = Migrations(files).apply(remote)
+    assert [list(map(str, migration.effects or ())) for migration in applied] == [
+        ["t.a: 2 rows changed"],
+        [],
+        [],
+        [],
+    ]
+    assert len(wire.asked) <= 4 + 3
+
+
 def test_nothing_pending(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) -> None:
     """Where nothing is pending, migrating costs the one request that finds it out."""
     Migrations(ours).apply(remote)

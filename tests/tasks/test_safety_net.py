@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import stat
+from pathlib import Path
+
 from tests.support.workspace import Workspace
 
 
@@ -17,7 +20,7 @@ def test_equal_is_said_of_what_was_compared_cell_by_cell(seeded: Workspace) -> N
 def test_a_restore_from_another_ledger_asks_by_its_name(seeded: Workspace) -> None:
     """The question and the receipt of a restore name the ledger whose backup it is."""
     path = seeded.ok("db.export", "--json").json["path"]
-    seeded.ok("db.apply", "--path", "other.sqlite", "--scenario", "none")
+    seeded.ok("db.apply", "--path", "other.sqlite")
     asked = seeded.terminal("db.restore", path, "--path", "other.sqlite", typed="no\n")
     assert "a backup of .hoox/local.sqlite" in " ".join(asked.out.split())
     done = seeded.ok("db.restore", path, "--path", "other.sqlite", "--confirm")
@@ -33,3 +36,18 @@ def test_rotation_of_one_ledger_leaves_hand_written_sql(seeded: Workspace) -> No
     for name in ("a.sql", "b.sql"):
         seeded.ok("db.export", "--output", f"sql/{name}", "--keep", "1")
     assert sorted(path.name for path in folder.iterdir()) == ["b.sql", "b.sql.json", "report.sql"]
+
+
+def test_what_is_made_for_us_is_private_and_out_of_gits_sight(workspace: Workspace) -> None:
+    """A restore into a new ledger gives it to nobody who may not read the one beside it; git sees neither."""
+    workspace.ok("db.apply")
+    assert (workspace.root / ".hoox" / ".gitignore").read_text() == "*\n"
+    workspace.ledger.chmod(0o600)
+    path = workspace.ok("db.export", "--json").json["path"]
+    workspace.ok("db.restore", path, "--into", "copy.sqlite", "--confirm")
+    workspace.ok("db.query", "DELETE FROM balances", "--write")
+    made = [workspace.root / ".hoox" / "copy.sqlite", Path(path), Path(f"{path}.json")]
+    made += (workspace.root / ".hoox" / "snapshots").glob("1.*")
+    assert len(made) == 5
+    assert {stat.S_IMODE(file.stat().st_mode) for file in made} == {0o600}
+    assert (workspace.root / "backups" / ".gitignore").read_text() == "*\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -14,7 +16,8 @@ import pytest
 
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.testing import building
-from hoox_tasks.testing.templates import Recipe, Template, Templates
+from hoox_tasks.testing.recipe import Recipe
+from hoox_tasks.testing.templates import Template, Templates
 from tests.support import ROOT
 from tests.support.programs import program
 
@@ -212,3 +215,54 @@ def test_eight_processes_build_it_once(folder: Path, tmp_path: Path) -> None:
             racer.kill()
             racer.communicate()
     assert counter.read_text() == "built\n"
+
+
+def test_a_killed_build_leaves_no_trace(folder: Path, recipe: Recipe) -> None:
+    """What a killed build left behind is nobody's template, whatever its process id, and is taken away."""
+    folder.joinpath(f".{recipe.kind}-{'0' * 16}").write_bytes(b"half of a ledger")
+    folder.joinpath(f".{recipe.kind}-{'0' * 16}-journal").write_bytes(b"its journal")
+    assert origin(folder, recipe) == "built"
+    assert not list(folder.glob(".*"))
+
+
+def test_the_cache_may_be_cleared_meanwhile(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Another run may remove the folder at any moment: what is there in memory goes on, the next is built."""
+    known = Templates(folder)
+    template = known.get(recipe)
+    shutil.rmtree(folder)
+    template.copy(tmp_path / "copy.sqlite")
+    assert (tmp_path / "copy.sqlite").read_bytes() == template.data
+    assert known.get(replace(recipe, seed=3)).origin == "built"
+    assert known.problem == ""
+    assert origin(folder, replace(recipe, seed=3)) == "reused"
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path, recipe: Recipe) -> None:
+    """Where nothing can be kept, the ledgers are made all the same, and one sentence tells why it is slower."""
+    (tmp_path / "file").write_text("in the way")
+    known = Templates(tmp_path / "file" / "hoox")
+    assert known.get(recipe).data == Templates(None).get(recipe).data
+    assert known.get(replace(recipe, seed=3)).origin == "built"
+    assert known.problem.startswith(f"templates cannot be kept in {tmp_path / 'file' / 'hoox'}: ")
+
+
+def test_templates_stay_few(folder: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds that vary without end leave a bounded number of files; those used last stay."""
+    monkeypatch.setattr("hoox_tasks.testing.templates._TEMPLATES", 3)
+    for seed in range(6):
+        assert origin(folder, replace(recipe, seed=seed)) == "built"
+        os.utime(kept_file(Templates(folder).get(replace(recipe, seed=seed))), ns=(seed, seed))
+        assert origin(folder, replace(recipe, seed=0)) == "reused"
+    assert len(list(folder.glob("*.sqlite"))) == len(list(folder.glob("*.json"))) == 3
+    assert len(list(folder.glob("*.lock"))) <= 8
+    monkeypatch.setattr("hoox_tasks.testing.templates._BYTES", 1)
+    origin(folder, replace(recipe, seed=9))
+    assert len(list(folder.glob("*.sqlite"))) == 1
+
+
+def test_a_copy_takes_no_file_away(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Nothing is copied over a file that is there."""
+    (tmp_path / "mine").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        Templates(folder).get(recipe).copy(tmp_path / "mine")
+    assert (tmp_path / "mine").read_bytes() == b"mine"

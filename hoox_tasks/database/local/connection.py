@@ -12,7 +12,13 @@ from pathlib import Path
 from hoox_tasks import sql
 from hoox_tasks.database.local.errors import primary_code, translated, unopened
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.lazy import lazy_imports
 
+with lazy_imports():
+    from hoox_tasks import files
+
+_OURS = ".hoox"
+"""The folder of a workspace that is made for us, and that git need not see."""
 _BREATH = 0.1
 """Seconds that SQLite may wait for a lock before Python looks whether it should go on."""
 _STEPS = 100_000
@@ -139,6 +145,8 @@ def _is_fresh(path: Path, create: bool) -> bool:
             "Make one with `inv db.apply`, or name another file with --path.",
         )
     try:
+        if path.parent.name == _OURS:
+            files.make_ignored_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(

@@ -7,7 +7,9 @@ sqlite-utils, whose import takes longer than a query; queries, dumps and copies 
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -224,6 +226,8 @@ class LocalDatabase:
     def _attached(self, copy: Path) -> Iterator[sqlite3.Connection]:
         """Attach a file for a block, with foreign keys off; raises `Refused` where its encoding differs."""
         connection = self._connection
+        # Inside a transaction foreign keys stay on, and would take rows along.
+        assert not connection.in_transaction
         with translated(self.path):
             try:
                 connection.execute(f"ATTACH DATABASE ? AS {replacing.COPY}", (copy.resolve().as_uri(),))
@@ -325,10 +329,15 @@ class LocalDatabase:
     # ----------------------------------------------------------------------------------- files beside it
 
     def beside(self, name: str) -> LocalDatabase:
-        """Make a new, empty ledger: the file `name` in the same folder."""
+        """Make a new, empty ledger: the file `name` in the same folder, which nobody else may read either."""
         path = self.path.parent / name
-        if path.exists():
-            raise Refused(f"There is a {path} already.", "Choose another name.")
+        try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        except FileExistsError:
+            raise Refused(f"There is a {path} already.", "Choose another name.") from None
+        except OSError as error:
+            raise Refused(f"{path} cannot be made: {error.strerror}.", "Choose another name.") from error
         return LocalDatabase(
             path, root=self._root, create=True, strict=self._strict, busy_timeout=self._busy_timeout
         )

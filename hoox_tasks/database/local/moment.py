@@ -105,7 +105,7 @@ class LocalMoment:
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:
     """Copy a ledger by SQLite to the empty file `target`, flushed to the disk; not in WAL mode."""
-    with closing(sqlite3.connect(target)) as copy:
+    with translated(target), closing(sqlite3.connect(target)) as copy:
         copy.execute("PRAGMA synchronous = OFF")
         # In one step: another process that writes meanwhile would make it begin again.
         connection.backup(copy, pages=-1)

@@ -14,6 +14,7 @@ from typing import cast
 from hoox_tasks import sql
 from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.interface import Database, Rows, SchemaObject, Statement, Table
+from hoox_tasks.database.schema import with_rows
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, StatementError
 from hoox_tasks.rules.limits import STATEMENT_BYTES
 from hoox_tasks.values import Row, Value
@@ -38,13 +39,19 @@ class Answer:
         `kind` is `changed` before a change, `arrived` behind it.
         """
         names = [f"c{place}" for place in range(self.columns)]
-        quoted = " || ' ' || ".join(f"quote({name})" for name in names)
-        expected = " ".join(_quote(value) for row in self.rows for value in row)
-        condition = (
-            f"(SELECT coalesce(group_concat({quoted}, ' '), '') FROM seen) IS NOT {sql.quote_text(expected)}"
-        )
+        source, others = "FROM seen", ""
+        if len(self.rows) == 1:
+            pairs = zip(names, self.rows[0], strict=True)
+            condition = " OR ".join(f"{name} IS NOT {sql.quote_value(value)}" for name, value in pairs)
+        else:
+            quoted = " || ' ' || ".join(f"quote({name})" for name in names)
+            expected = " ".join(_quote(value) for row in self.rows for value in row)
+            others = f", together(c) AS (SELECT coalesce(group_concat({quoted}, ' '), '') FROM seen)"
+            condition, source = f"c IS NOT {sql.quote_text(expected)}", "FROM together"
+        # Materialized, it stays apart: an expression may be 100 levels deep, and a question may need them.
         return Statement(
-            f"WITH seen({', '.join(names)}) AS ({self.sql}) {fail_when(condition, kind, self.about)}"
+            f"WITH seen({', '.join(names)}) AS MATERIALIZED ({self.sql}){others}"
+            f" {fail_when(condition, kind, self.about)} {source}"
         )
 
 
@@ -86,29 +93,35 @@ def ask_content(
 ) -> Content:
     """Ask a ledger how many rows tables have, and for the checksums of those `weighed` (None: of all).
 
-    One request where none is large. Of a virtual table only the rows are counted; what is behind it are
-    tables of their own.
+    One request where none is large.
     """
-    own = [table for table in tables if table.kind != "shadow"]
-    plain = [table for table in own if table.kind == "table" and (weighed is None or table.name in weighed)]
-    counted = [table for table in own if table not in plain]
+    chosen = [table for table in tables if weighed is None or _belongs(table, weighed)]
+    names = {table.name for table, _ in with_rows(chosen)}
+    counted = [table for table in tables if table.kind != "shadow" and table.name not in names]
     others = [Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted]
     recorder = Recorder(database, others)
-    found = checksums(cast(Database, recorder), plain) if plain else {}
+    found = checksums(cast(Database, recorder), chosen) if names else {}
     if not recorder.requests and others:
         recorder.batch([])
-    counts = {name: checksum.rows for name, checksum in found.items()}
+    inside = {table.name for table in tables if table.kind == "shadow"}
+    counts = {name: checksum.rows for name, checksum in found.items() if name not in inside}
     answers = [_named(answer, tables) for answer in recorder.answers]
     questions = {question.sql for question in others}
     counts |= {answer.about: int(str(answer.rows[0][0])) for answer in answers if answer.sql in questions}
     return Content(tuple(answers), counts, recorder.requests > 1)
 
 
+def _belongs(table: Table, names: Collection[str]) -> bool:
+    """Whether a table is one of these, or inside of one."""
+    return table.name in names or (
+        table.kind == "shadow" and any(table.name.startswith(f"{name}_") for name in names)
+    )
+
+
 def _named(answer: Answer, tables: Sequence[Table]) -> Answer:
     """Say which table a question is about, for the error."""
     for table in tables:
-        name = sql.quote_name(table.name)
-        if f"FROM main.{name} " in answer.sql or answer.sql.endswith(f"FROM {name}"):
+        if re.search(rf"FROM (?:main\.)?{re.escape(sql.quote_name(table.name))}(?![\w$\"])", answer.sql):
             return replace(answer, about=table.name)
     return answer
 

@@ -80,12 +80,12 @@ class Replacement:
             except RemoteError as error:
                 if not error.ambiguous:
                     raise
-                self._settle(error.problem, error)
+                self._settle(error.problem)
             except BaseException as error:
                 # An import cannot be called back, not even by Ctrl-C.
                 if isinstance(error, HooxError) or not self._begun:
                     raise
-                self._settle("It was interrupted.", error)
+                self._settle("It was interrupted.")
                 raise
 
     def compare(self, copy: Path) -> None:
@@ -140,7 +140,8 @@ class Replacement:
             import_script.write_rest(rest, file)
             for table in chosen:
                 if table.kind != "shadow":
-                    expected = _expect(source, snapshot, table)
+                    inside = [other for other in chosen if other.kind == "shadow"]
+                    expected = _expect(source, snapshot, table, inside)
                     self._after += expected or ()
                     self._unproven += [table] if expected is None else []
         proofs = check_guards(answer.guard("arrived") for answer in self._after)
@@ -150,7 +151,7 @@ class Replacement:
 
     # -- an answer that was lost ------------------------------------------------------------------
 
-    def _settle(self, why: str, error: BaseException) -> None:
+    def _settle(self, why: str) -> None:
         """Look whether an import happened whose answer was lost; returns where it did.
 
         Raises `RemoteError` where it did not, which is ambiguous while it may still happen.
@@ -224,7 +225,7 @@ class Replacement:
         return self._state(*found), seconds
 
     def _state(self, after: Sequence[tuple[Row, ...]], before: Sequence[tuple[Row, ...]]) -> str:
-        if list(after) == [answer.rows for answer in self._after]:
+        if not self._unproven and list(after) == [answer.rows for answer in self._after]:
             return "after"
         return "before" if list(before) == [answer.rows for answer in self._before] else "neither"
 
@@ -248,7 +249,9 @@ def _in_order(schema: Iterable[SchemaObject]) -> list[SchemaObject]:
     return sorted(schema, key=lambda item: (item.type.encode(), item.name.encode()))
 
 
-def _expect(source: LocalDatabase, snapshot: Snapshot, table: Table) -> tuple[Answer, ...] | None:
+def _expect(
+    source: LocalDatabase, snapshot: Snapshot, table: Table, shadows: Sequence[Table]
+) -> tuple[Answer, ...] | None:
     """Give the questions whose answers prove that a table's rows arrived; None where there are none.
 
     Where there are so many rows that they are asked page by page, pages have to begin at the same rowids,
@@ -257,7 +260,7 @@ def _expect(source: LocalDatabase, snapshot: Snapshot, table: Table) -> tuple[An
     (encoding,) = source.connection.execute("PRAGMA encoding").fetchone()
     if encoding != "UTF-8":
         return None
-    content = ask_content(source, [table])
+    content = ask_content(source, [table, *shadows], [table.name])
     if content.paged and table.rowid:
         query = f"SELECT coalesce(max({table.rowid}), 0) FROM {sql.quote_name(table.name)}"
         ((last,),) = list(snapshot.stream(Statement(query)))

@@ -13,18 +13,28 @@ from dataclasses import dataclass
 from hoox_tasks.database.interface import Database, Statement
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row, Value
+from hoox_tasks.views.report.queries import (
+    EXPOSURES,
+    POSITIONS,
+    UNTIMED,
+    closes_query,
+    depths_query,
+    errors_query,
+    exchanges_query,
+    log_periods_query,
+    others_query,
+    periods_query,
+    span_query,
+    symbols_query,
+    totals_query,
+    units_query,
+)
 
 DAY = 86_400
 _STEPS = (300, 900, 3_600, 4 * 3_600, DAY, 7 * DAY, 28 * DAY, 364 * DAY)
 """Widths of a bucket in seconds. Midnight in UTC is a bound of all up to a day."""
 _POINTS = 400
 """The most points of a curve: a page is about 900 pixels wide."""
-_TOP = 12
-"""Symbols with a bar of their own; the others are added up."""
-_LISTED = 30
-"""Open positions listed one by one, the largest."""
-_LAST_SECOND = 253_402_300_799
-"""The end of the year 9999: what lies beyond is no time."""
 _REQUIRED = {
     "trades": {"timestamp", "exchange", "symbol", "status", "price", "quantity", "fee", "realized_pnl"},
     "positions": {"exchange", "symbol", "side", "size", "entry_price", "mark_price", "status"},
@@ -182,24 +192,24 @@ def read_figures(database: Database, *, since: int | None = None) -> Figures:
     """
     _check_columns(database)
     begin = max(since or 0, 0)
-    (span,) = database.batch([_span(begin)], write=False)
+    (span,) = database.batch([span_query(begin)], write=False)
     first, last, curve_first, curve_last = (_optional_int(cell) for cell in next(iter(span)))
     step = _step(first, last, shortest=DAY)
     curve_step = _step(curve_first, curve_last, shortest=_STEPS[0])
     asked = {
-        "totals": _totals(begin),
-        "closes": _closes(begin, curve_step),
-        "depths": _depths(begin, curve_step),
-        "periods": _periods(begin, step),
-        "symbols": _symbols(begin),
-        "others": _others(begin),
-        "exchanges": _exchanges(begin),
-        "positions": Statement(_POSITIONS),
-        "exposures": Statement(_EXPOSURES),
-        "errors": _errors(begin),
-        "log periods": _log_periods(begin, step),
-        "units": _units(begin),
-        "untimed": Statement(_UNTIMED),
+        "totals": totals_query(begin),
+        "closes": closes_query(begin, curve_step),
+        "depths": depths_query(begin, curve_step),
+        "periods": periods_query(begin, step),
+        "symbols": symbols_query(begin),
+        "others": others_query(begin),
+        "exchanges": exchanges_query(begin),
+        "positions": Statement(POSITIONS),
+        "exposures": Statement(EXPOSURES),
+        "errors": errors_query(begin),
+        "log periods": log_periods_query(begin, step),
+        "units": units_query(begin),
+        "untimed": Statement(UNTIMED),
     }
     answers = database.batch(asked.values(), write=False)
     rows = {name: list(answer) for name, answer in zip(asked, answers, strict=True)}
@@ -251,39 +261,6 @@ def _check_columns(database: Database) -> None:
 
 # ------------------------------------------------------------------------------------------------ SQL
 
-_START = "CAST(timestamp / ? AS INTEGER) * ?"
-_TIMED = f"timestamp BETWEEN ? AND {_LAST_SECOND}"
-_FILLED = f"status = 'EXECUTED' AND {_TIMED}"
-_IF_FILLED = "FILTER (WHERE status = 'EXECUTED')"
-_WORTH = "size * COALESCE(mark_price, entry_price)"
-_OPEN = "status = 'OPEN' AND size > 0"
-
-_POSITIONS = (
-    "SELECT exchange, symbol, side, size, entry_price, mark_price, liquidation_price, leverage,"
-    f" unrealized_pnl, {_WORTH} AS value FROM positions WHERE {_OPEN}"
-    f" ORDER BY value DESC, exchange, symbol LIMIT {_LISTED}"
-)
-_EXPOSURES = (
-    f"SELECT symbol, side, count(*), total({_WORTH}) AS value, total(unrealized_pnl) FROM positions"
-    f" WHERE {_OPEN} GROUP BY symbol, side ORDER BY value DESC, symbol, side"
-)
-_COUNTS = " + ".join(
-    f"(SELECT count(*) FROM {table} WHERE timestamp IS NULL OR typeof(timestamp) = 'text'"
-    f" OR timestamp NOT BETWEEN 0 AND {_LAST_SECOND})"
-    for table in ("trades", "balances", "system_logs")
-)
-_UNTIMED = f"SELECT {_COUNTS}"
-
-
-def _span(begin: int) -> Statement:
-    parts = [
-        f"SELECT {low}(at) FROM (SELECT {low}(timestamp) AS at FROM trades WHERE {_TIMED} UNION ALL"
-        f" SELECT {low}(timestamp) FROM balances WHERE {_TIMED} UNION ALL"
-        f" SELECT {low}(timestamp) FROM system_logs WHERE {_TIMED})"
-        for low in ("min", "max")
-    ] + [f"SELECT {low}(timestamp) FROM balances WHERE {_TIMED}" for low in ("min", "max")]
-    return Statement(f"SELECT {', '.join(f'({part})' for part in parts)}", [begin] * 8)
-
 
 def _step(first: int | None, last: int | None, *, shortest: int) -> int:
     """Give the narrowest bucket that cuts the span into few enough points."""
@@ -291,112 +268,6 @@ def _step(first: int | None, last: int | None, *, shortest: int) -> int:
     return next(
         (step for step in _STEPS if step >= shortest and length // step < _POINTS),
         _STEPS[-1],
-    )
-
-
-# The worth of all exchanges together changes by what one of them reports against its last report.
-_WORTHS = f"""WITH reports AS (
-  SELECT asset, timestamp, COALESCE(equity, total, 0) - LAG(COALESCE(equity, total, 0), 1, 0)
-    OVER (PARTITION BY exchange, asset ORDER BY timestamp, rowid) AS change
-  FROM balances WHERE timestamp BETWEEN 0 AND {_LAST_SECOND}
-), changes AS (
-  SELECT asset, timestamp, SUM(change) AS change FROM reports GROUP BY asset, timestamp
-), worths AS (
-  SELECT asset, timestamp, SUM(change) OVER (PARTITION BY asset ORDER BY timestamp) AS worth FROM changes
-)"""
-
-
-def _closes(begin: int, step: int) -> Statement:
-    # Beside max(), SQLite gives the other columns of the row that has it.
-    return Statement(
-        f"{_WORTHS} SELECT asset, {_START}, worth, max(timestamp) FROM worths WHERE timestamp >= ?"
-        f" GROUP BY asset, {_START} ORDER BY asset, timestamp",
-        (step, step, begin, step, step),
-    )
-
-
-def _depths(begin: int, step: int) -> Statement:
-    return Statement(
-        f"{_WORTHS}, peaks AS (SELECT asset, timestamp, worth,"
-        " MAX(worth) OVER (PARTITION BY asset ORDER BY timestamp) AS peak,"
-        " FIRST_VALUE(worth) OVER (PARTITION BY asset ORDER BY timestamp) AS first"
-        " FROM worths WHERE timestamp >= ?)"
-        f" SELECT asset, {_START}, MIN(CASE WHEN peak > 0 THEN worth / peak - 1 ELSE 0 END), first"
-        f" FROM peaks GROUP BY asset, {_START} ORDER BY asset, timestamp",
-        (begin, step, step, step, step),
-    )
-
-
-def _totals(begin: int) -> Statement:
-    return Statement(
-        f"SELECT COUNT(*) {_IF_FILLED}, COUNT(*) FILTER (WHERE status = 'FAILED'),"
-        f" TOTAL(realized_pnl) {_IF_FILLED}, TOTAL(fee) {_IF_FILLED}, TOTAL(price * quantity) {_IF_FILLED},"
-        " COUNT(*) FILTER (WHERE status = 'EXECUTED' AND realized_pnl > 0),"
-        " COUNT(*) FILTER (WHERE status = 'EXECUTED' AND realized_pnl < 0)"
-        f" FROM trades WHERE {_TIMED}",
-        (begin,),
-    )
-
-
-def _periods(begin: int, step: int) -> Statement:
-    return Statement(
-        f"SELECT {_START} AS start, exchange, COUNT(*), TOTAL(realized_pnl), TOTAL(fee) FROM trades"
-        f" WHERE {_FILLED} GROUP BY start, exchange ORDER BY start, exchange",
-        (step, step, begin),
-    )
-
-
-_RANKED = (
-    "WITH symbols AS (SELECT symbol, COUNT(*) AS trades, TOTAL(realized_pnl) AS realized, TOTAL(fee) AS fees"
-    f" FROM trades WHERE {_FILLED} GROUP BY symbol), ranked AS (SELECT *,"
-    " ROW_NUMBER() OVER (ORDER BY abs(realized) DESC, symbol) AS place FROM symbols)"
-)
-
-
-def _symbols(begin: int) -> Statement:
-    query = f"{_RANKED} SELECT symbol, trades, realized, fees FROM ranked WHERE place <= {_TOP}"
-    return Statement(f"{query} ORDER BY realized DESC, symbol", (begin,))
-
-
-def _others(begin: int) -> Statement:
-    query = f"SELECT SUM(trades), TOTAL(realized), TOTAL(fees) FROM ranked WHERE place > {_TOP}"
-    return Statement(f"{_RANKED} {query}", (begin,))
-
-
-def _exchanges(begin: int) -> Statement:
-    return Statement(
-        f"SELECT exchange, COUNT(*) {_IF_FILLED}, COUNT(*) FILTER (WHERE status = 'FAILED'),"
-        f" TOTAL(price * quantity) {_IF_FILLED}, TOTAL(fee) {_IF_FILLED}, TOTAL(realized_pnl) {_IF_FILLED}"
-        f" FROM trades WHERE {_TIMED} GROUP BY exchange ORDER BY exchange",
-        (begin,),
-    )
-
-
-def _errors(begin: int) -> Statement:
-    return Statement(
-        "SELECT service, COUNT(*) FILTER (WHERE level = 'ERROR') AS errors,"
-        " COUNT(*) FILTER (WHERE level = 'WARN') FROM system_logs"
-        f" WHERE level IN ('ERROR', 'WARN') AND {_TIMED} GROUP BY service ORDER BY errors DESC, service",
-        (begin,),
-    )
-
-
-def _log_periods(begin: int, step: int) -> Statement:
-    return Statement(
-        f"SELECT {_START} AS start, COUNT(*) FILTER (WHERE level = 'ERROR'),"
-        " COUNT(*) FILTER (WHERE level = 'WARN') FROM system_logs"
-        f" WHERE level IN ('ERROR', 'WARN') AND {_TIMED} GROUP BY start ORDER BY start",
-        (step, step, begin),
-    )
-
-
-def _units(begin: int) -> Statement:
-    """Ask for each asset of the balances, and how many executed trades' symbols do not end in it."""
-    return Statement(
-        "SELECT asset, (SELECT COUNT(*) FROM (SELECT DISTINCT symbol FROM trades"
-        f" WHERE {_FILLED}) WHERE substr(symbol, -length(asset)) <> asset)"
-        " FROM (SELECT DISTINCT asset FROM balances)",
-        (begin,),
     )
 
 

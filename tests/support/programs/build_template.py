@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 from hoox_tasks.testing import building, templates
+from hoox_tasks.testing.recipe import Recipe
 
 folder, counter, root = map(Path, sys.argv[1:])
 build = building.build
 
 
-def counted(recipe: templates.Recipe, path: Path) -> bytes:
+def counted(recipe: Recipe, path: Path) -> bytes:
     """Build it, and count that."""
     with counter.open("a") as file:
         file.write("built\n")
@@ -23,7 +24,7 @@ def counted(recipe: templates.Recipe, path: Path) -> bytes:
 
 
 building.build = counted
-recipe = templates.Recipe(root / "migrations", "*.sql", "d1_migrations", (root / "fixtures",), "quiet")
+recipe = Recipe(root / "migrations", "*.sql", "d1_migrations", (root / "fixtures",), "quiet")
 print("ready", flush=True)
 sys.stdin.readline()
 assert templates.Templates(folder).get(recipe).data

@@ -1,7 +1,8 @@
-"""Insert trades into the ledger `argv[1]`, `argv[2]` a second, until a line arrives.
+"""Run the insert `argv[3]` on the ledger `argv[1]`, `argv[2]` times a second, until a line arrives.
 
-Writes the number of every row whose commit was acknowledged, one to a line. A row that is refused, as while
-the table is dropped or the ledger locked, is given up; the next has another number.
+Its parameter is the number of the row. Writes the number of every row whose commit was acknowledged, one to a
+line. A row that is refused, as while its table is dropped or the ledger locked, is given up; the next has
+another number.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ number = 0
 while not stopped.is_set():
     number += 1
     try:
-        connection.execute("INSERT INTO trades (id, worker) VALUES (?, ?)", (f"w{number}", number))
+        connection.execute(sys.argv[3], (number,))
     except sqlite3.OperationalError:
         pass
     else:

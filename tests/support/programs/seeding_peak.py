@@ -9,5 +9,5 @@ from pathlib import Path
 from hoox_tasks.seeding import generate, load_scenario
 
 scenario = load_scenario("busy", [Path(sys.argv[1])])
-print(sum(len(batch.rows) for batch in generate(scenario, scale=10) if batch.table == "trades"))
+print(sum(len(batch.rows) for batch in generate(scenario, scale=4) if batch.table == "trades"))
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

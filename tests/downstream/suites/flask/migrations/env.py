@@ -1,0 +1,1 @@
+"""Where Flask-Migrate keeps its own; no SQL."""
