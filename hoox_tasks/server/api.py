@@ -53,7 +53,7 @@ class _Call:
         """The JSON object that was sent."""
         try:
             data = json.loads(self.request.get_data())
-        except ValueError:
+        except (ValueError, RecursionError):  # The latter: nested too deeply.
             data = None
         if not isinstance(data, dict):
             raise D1Error(400, 7400, "The request is malformed: Expected a JSON object")

@@ -15,8 +15,9 @@ from hoox_tasks.database import checksum
 from hoox_tasks.database.checksum import Checksum, checksums
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.remote.guard import ask_content, check_guards
 from hoox_tasks.database.schema import read_tables
-from hoox_tasks.errors import RemoteError
+from hoox_tasks.errors import RemoteError, StatementError
 from hoox_tasks.rules.limits import STATEMENT_BYTES
 from tests.support.alike import ALIKE, anything, exact
 from tests.support.strategies import Cell, examples, insert_rows
@@ -201,3 +202,18 @@ def test_a_ledger_in_utf16_has_the_checksum_of_its_rows(tmp_path: Path, ledger: 
         connection.commit()
     with closing(LocalDatabase(tmp_path / "wide.sqlite")) as wide:
         assert all_of(wide)["t"] == summed(ledger, content)
+
+
+@pytest.mark.parametrize("columns", [1, 50, 100])
+def test_the_question_fits_into_a_guard(ledger: LocalDatabase, columns: int) -> None:
+    """The statement can stand inside of one that compares its answer, within D1's limits of size and depth."""
+    names = [f"c{number}" for number in range(columns)]
+    ledger.batch([Statement(f"CREATE TABLE wide ({', '.join(names)})")])
+    with ledger.snapshot() as snapshot:
+        content = ask_content(ledger, read_tables(snapshot))
+    (answer,) = content.answers
+    assert check_guards([answer.guard("arrived")])
+    ledger.batch([answer.guard("arrived")])
+    ledger.insert([("wide", names, [(1,) * columns])])
+    with pytest.raises(StatementError, match="hoox guard arrived: wide"):
+        ledger.batch([answer.guard("arrived")])
