@@ -19,6 +19,7 @@ from hoox_tasks.d1.answers import as_int, as_list, as_text
 from hoox_tasks.d1.retries import TIMEOUT, Failed, retry_after
 from hoox_tasks.errors import RemoteError, StatementError
 from hoox_tasks.rules.limits import PARAMETERS, STATEMENT_BYTES
+from hoox_tasks.rules.messages import OVERLOAD
 
 AMBIGUOUS = (
     "It may or may not have happened: look at the ledger, as with `inv db.query`, before you repeat it."
@@ -33,9 +34,6 @@ _TRANSIENT = (
     "Internal error while starting up D1 DB storage",
     "Client disconnected while reading request",
 )
-# After these D1 has given up on a statement, and would again.
-_OVERLOAD = ("exceeded timeout", "memory limit", "CPU time limit")
-
 _ADVICE = (
     ("SQLITE_AUTH", "D1 does not allow this statement, or the token has D1 Read where D1 Edit is needed."),
     (
@@ -45,7 +43,7 @@ _ADVICE = (
     ("SQLITE_TOOBIG", "D1 takes 100,000 bytes a statement and 2,000,000 bytes a value or row."),
     ("too many SQL variables", f"D1 binds {PARAMETERS} values a statement: run it in parts."),
     ("incomplete input", "D1's own splitter breaks on some triggers; the import does not."),
-    *((words, "Let the statement do less, in parts of about 10,000 rows.") for words in _OVERLOAD),
+    *((words, "Let the statement do less, in parts of about 10,000 rows.") for words in OVERLOAD),
     ("overloaded", "Wait a minute, and send fewer requests at once."),
     ("long-running export", "Wait until the export has ended."),
     ("Virtual Tables", "D1 exports no virtual tables: name the ordinary ones."),
@@ -85,11 +83,6 @@ def advice(message: str) -> str:
 def is_transient(message: str) -> bool:
     """Whether D1 says of itself that it failed, and will not next time."""
     return any(words in message for words in _TRANSIENT)
-
-
-def is_overload(message: str) -> bool:
-    """Whether D1 gave up on a statement, or did not answer in time, because it was to do too much."""
-    return any(words in message for words in (*_OVERLOAD, "No answer from"))
 
 
 def statement_error(message: str, sql: str = "", index: int | None = None) -> StatementError:
@@ -196,7 +189,7 @@ def _enveloped(response: httpx.Response, data: dict[str, Any], call: Call) -> Fa
     said = [as_text(each.get("message") or each.get("error")) for each in errors]
     message = call.safe("; ".join(each for each in said if each))
     status = response.status_code
-    transient, overload = is_transient(message), any(words in message for words in _OVERLOAD)
+    transient, overload = is_transient(message), any(words in message for words in OVERLOAD)
     inside = status != 429 and (status >= 500 or transient or (overload and code == 7500))
     if ("SQLITE_" in message and not transient) or (code == 7500 and status == 400 and not inside):
         return Failed(statement_error(message, call.sql), False)

@@ -39,13 +39,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from hoox_tasks import sql
-from hoox_tasks.d1.errors import is_overload
 from hoox_tasks.database.interface import Database, Statement, Table
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import with_rows
 from hoox_tasks.errors import HooxError
 from hoox_tasks.files import scratch_folder
 from hoox_tasks.rules.limits import COLUMNS
+from hoox_tasks.rules.messages import is_overload
 
 _PRIME = 2**31 - 1
 _LOW, _HIGH = f"& {_PRIME}", ">> 31"

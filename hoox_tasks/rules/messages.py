@@ -33,6 +33,15 @@ _RENAME_INTO_RESERVED: Final = r"(?i)\brename\s+to\s+[\"'`\[]?_cf_"
 _CODES: Final = {3091: "SQLITE_CONSTRAINT_DATATYPE", 2835: "SQLITE_CONSTRAINT_PINNED"}
 
 
+OVERLOAD: Final = ("exceeded timeout", "memory limit", "CPU time limit")
+"""After these words D1 has given up on a statement, and would again."""
+
+
+def is_overload(message: str) -> bool:
+    """Whether D1 gave up on a request, or did not answer in time, because it was to do too much."""
+    return any(words in message for words in (*OVERLOAD, "No answer from"))
+
+
 def shape_refusal(sql: str) -> str | None:
     """What D1 says against a text that SQLite itself would let pass; None where D1 has nothing to say.
 

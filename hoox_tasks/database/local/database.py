@@ -150,16 +150,11 @@ class LocalDatabase:
     # -------------------------------------------------------------------------------- asked and changed
 
     def query(
-        self,
-        sql: str,
-        params: Sequence[Value] = (),
-        *,
-        write: bool = False,
-        timeout: float | None = None,
+        self, sql: str, params: Sequence[Value] = (), *, write: bool = False, timeout: float | None = None
     ) -> Rows:
         """Run one statement under D1's rules; only reading is let through unless `write`.
 
-        A statement that reads is ended after `timeout` seconds of work, with a `HooxError`; on D1 that is 30.
+        One that reads raises `HooxError` after `timeout` seconds of work; D1 gives it 30.
         """
         if write:
             with self.transaction():
