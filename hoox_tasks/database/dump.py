@@ -181,9 +181,9 @@ def _rows(snapshot: Reader, table: Table, count: int) -> Iterator[tuple[bytes, i
             # Something in this range needs to be written with care, or all of it is too large to hold: it is
             # read once more, row by row. A range may also be empty.
             number, size = 0, 0
-            for line, one in _careful(snapshot, table, f"WHERE {table.rowid} BETWEEN {first} AND {last}"):
-                number, size = number + one, size + len(line)
-                yield line, one
+            for line, written in _careful(snapshot, table, f"WHERE {table.rowid} BETWEEN {first} AND {last}"):
+                number, size = number + written, size + len(line)
+                yield line, written
         if number:
             ranges.learn(number, size)
 

@@ -210,28 +210,28 @@ def list_backups(
         print_document(
             [
                 {
-                    "path": str(one.path),
-                    "taken": one.taken.isoformat(timespec="seconds"),
-                    "bytes": one.bytes,
-                    "source": one.manifest.source if one.manifest else None,
-                    "version": one.manifest.schema_version if one.manifest else None,
-                    "verified": one.verified,
-                    "one_moment": one.manifest.one_moment if one.manifest else None,
+                    "path": str(backup.path),
+                    "taken": backup.taken.isoformat(timespec="seconds"),
+                    "bytes": backup.bytes,
+                    "source": backup.manifest.source if backup.manifest else None,
+                    "version": backup.manifest.schema_version if backup.manifest else None,
+                    "verified": backup.verified,
+                    "one_moment": backup.manifest.one_moment if backup.manifest else None,
                 }
-                for one in found
+                for backup in found
             ]
         )
         return
     rows = [
         (
-            one.path.name,
-            _age((now - one.taken).total_seconds()),
-            one.bytes,
-            one.manifest.source if one.manifest else "-",
-            (one.manifest.schema_version or "-") if one.manifest else "-",
-            _proof(one),
+            backup.path.name,
+            _age((now - backup.taken).total_seconds()),
+            backup.bytes,
+            backup.manifest.source if backup.manifest else "-",
+            (backup.manifest.schema_version or "-") if backup.manifest else "-",
+            _proof(backup),
         )
-        for one in found
+        for backup in found
     ]
     print_table(("backup", "age", "bytes", "source", "schema", "verified"), rows, sys.stdout)
     terminal.note(f"{terminal.count(len(found), 'backup')} in {command.shown(folder)}")

@@ -78,6 +78,6 @@ def history(command: Command) -> None:
         if command.json:
             print_document({"database": database.label, "points": [asdict(point) for point in found]})
             return
-        rows = [(one.id, one.created_at, one.cause, sum(one.tables.values())) for one in found]
+        rows = [(point.id, point.created_at, point.cause, sum(point.tables.values())) for point in found]
         print_table(("id", "taken (UTC)", "before", "rows"), rows, sys.stdout)
         terminal.note(f"{terminal.count(len(found), 'recovery point')} of {database.label}")

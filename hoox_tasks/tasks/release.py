@@ -151,7 +151,7 @@ def _tell(
         command.print({**asdict(receipt), "seconds": round(command.seconds, 6)})
         return
     if error is not None:
-        applied = ", ".join(one.name for one in receipt.applied) or "nothing"
+        applied = ", ".join(migration.name for migration in receipt.applied) or "nothing"
         command.say(f"{receipt.failure} Applied: {applied}.")
         if receipt.not_applied:
             command.say(f"Not applied: {', '.join(receipt.not_applied)}.")

@@ -113,12 +113,18 @@ def scenarios(command: Command) -> None:
     rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
     if command.json:
         print_document(
-            [{"name": one.name, "description": one.description, "tables": counts} for one, counts in rows]
+            [
+                {"name": scenario.name, "description": scenario.description, "tables": counts}
+                for scenario, counts in rows
+            ]
         )
         return
     print_table(
         ("scenario", "rows", "trades", "description"),
-        [(one.name, sum(counts.values()), counts["trades"], one.description) for one, counts in rows],
+        [
+            (scenario.name, sum(counts.values()), counts["trades"], scenario.description)
+            for scenario, counts in rows
+        ],
         sys.stdout,
     )
 

@@ -115,8 +115,8 @@ def symbols(symbols: Sequence[Symbol], unit: str) -> str:
 def exposure(exposures: Sequence[Exposure], unit: str) -> str:
     """Draw what is open, by symbol: long to the right, short to the left."""
     worth: dict[str, dict[str, float]] = {}
-    for one in exposures:
-        worth.setdefault(one.symbol, {})[one.side] = _finite(one.value)
+    for exposure in exposures:
+        worth.setdefault(exposure.symbol, {})[exposure.side] = _finite(exposure.value)
     names = list(worth)[:20]
     with _drawing(_rows(len(names))) as (axes, svg):
         longs = [worth[name].get("LONG", 0.0) for name in names]
