@@ -112,11 +112,16 @@ def audit(database: Database, migrations_table: str) -> int:
     """Note every applied migration in `system_logs`, once; returns how many were new.
 
     This is what every ledger gets, a remote one as well: no made-up rows, and the same ids each time.
+    Where all are noted already, the ledger is only read.
     """
+    history = sql.quote_name(migrations_table)
+    missing = f"SELECT 1 FROM {history} WHERE 'schema-' || name NOT IN (SELECT id FROM system_logs) LIMIT 1"
+    if not list(_read(database, missing)):
+        return 0
     insert = (
         "INSERT INTO system_logs (id, timestamp, level, service, message, details)"
         " SELECT 'schema-' || name, unixepoch(applied_at), 'INFO', 'hoox_tasks', 'Schema migrated: ' || name,"
-        f" json_object('migration', name) FROM {sql.quote_name(migrations_table)} WHERE true"
+        f" json_object('migration', name) FROM {history} WHERE true"
         " ON CONFLICT DO NOTHING"
     )
     try:

@@ -73,7 +73,7 @@ def test_requests_and_bytes(app: Api, tmp_path: Path) -> None:
             "migrate (2 pending)": (5, lambda: Migrations(ours).apply(database)),
             "migrate (nothing pending)": (1, lambda: Migrations(ours).apply(database)),
             "status": (1, lambda: Migrations(ours).status(database)),
-            "apply's notes": (1, lambda: ledger.audit(database, HISTORY)),
+            "apply's notes": (2, lambda: ledger.audit(database, HISTORY)),
             "seed (demo)": (5, lambda: ledger.seed(database, demo)),
             "list": (2, lambda: ledger.list_tables(database, HISTORY)),
             "query (five trades)": (2, lambda: list(database.query("SELECT * FROM trades LIMIT 5"))),

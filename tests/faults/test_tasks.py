@@ -260,7 +260,7 @@ def test_the_answer_to_the_write_is_lost(
         "seed": (1, lambda database: ledger.seed(database, quiet)),
         "reset": (1, lambda database: ledger.reset(database, Migrations(ours))),
         "mark": (2, lambda database: Migrations(ours).mark(database, "1")),
-        "audit": (0, lambda database: ledger.audit(database, HISTORY)),
+        "audit": (1, lambda database: ledger.audit(database, HISTORY)),
         "query": (0, lambda database: database.query("DELETE FROM trades", write=True)),
     }
     position, run = tasks[task]
