@@ -309,7 +309,8 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
     For a ledger that was changed by hand. An edited migration is accepted as
     its file is now; a renamed one gets its new name.
 
-    JSON: database, done (what was done, as a sentence), seconds.
+    JSON: database, done (what was done, as a sentence), recovery_point (where
+    anything was recorded), seconds.
     """
     with command.ledger() as database:
         if command.dry:

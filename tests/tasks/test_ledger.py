@@ -279,7 +279,7 @@ def test_dry_apply_and_seed_of_new_ledgers_touch_nothing(workspace: Workspace) -
         (["db.migrate"], {"database", "applied", "version", "seconds"}),
         (["db.migrate.status"], {"database", "version", "up_to_date", "migrations"}),
         (["db.migrate.new", "more"], {"path", "copied", "seconds"}),
-        (["db.migrate.mark", "1"], {"database", "done", "seconds"}),
+        (["db.migrate.mark", "1"], {"database", "done", "recovery_point", "seconds"}),
         (["db.list"], {"database", "tables"}),
         (["db.schema"], {"database", "sql"}),
         (["db.reset", "--confirm"], {"database", "version", "backup", "recovery_point", "seconds"}),

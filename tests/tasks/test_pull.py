@@ -129,7 +129,7 @@ def test_nothing_is_pulled_from_an_empty_ledger(workspace: Workspace) -> None:
         done = workspace.hoox("db", "pull")
         assert done.returncode == 2
         assert "D1 database hoox is empty" in done.stderr
-        assert "inv db.migrate --remote" in done.stderr
+        assert "hoox db migrate --remote" in done.stderr
     assert workspace.local() == before
     assert workspace.hoox("db", "history", "--json").stdout == points
 

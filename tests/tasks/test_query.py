@@ -195,7 +195,8 @@ def test_write_is_all_or_nothing(seeded: Workspace) -> None:
     assert "changed in" in run.err
     assert seeded.sql("SELECT count(*) FROM balances") == [(0,)]
     sql = "DELETE FROM trades; INSERT INTO positions (id) VALUES ('x')"
-    error = seeded.refused("db.query", sql, "--write")
+    error = seeded.inv("db.query", sql, "--write", code=1).err
+    assert "It changed nothing." in error
     assert "NOT NULL constraint failed: positions.exchange" in error
     assert seeded.sql("SELECT count(*) FROM trades")[0][0] == trades
 
