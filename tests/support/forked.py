@@ -68,7 +68,7 @@ def _server() -> socket.socket:
         [sys.executable, "-m", "tests.support.programs.fork_inv"],
         cwd=Path(__file__).parents[2],
         env=variables,
-        stdin=theirs,
+        stdin=theirs.fileno(),
         stdout=subprocess.DEVNULL,
     )
     theirs.close()

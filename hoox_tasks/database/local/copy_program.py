@@ -40,8 +40,13 @@ def _copy_by_hand(read: int, written: int) -> None:
             left = left[os.write(written, left) :]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Copy, and print the number of the error where that fails."""
     try:
         copy(sys.argv[1], sys.argv[2])
-    except OSError as failure:
-        print(failure.errno)
+    except OSError as error:
+        print(error.errno)
+
+
+if __name__ == "__main__":
+    main()

@@ -65,7 +65,7 @@ class Recorder:
         self._database = database
         self._others = others
         self.answers: list[Answer] = []
-        self.requests = 0
+        self.requests: int = 0
 
     def batch(self, statements: Iterable[Statement], *, write: bool = False) -> list[Rows]:
         """Run a reading unit."""

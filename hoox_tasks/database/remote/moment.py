@@ -29,6 +29,9 @@ class RemoteMoment:
     so that a change never takes away a row which is not behind the bookmark.
     """
 
+    found: list[Table]
+    objects: list[SchemaObject]
+
     def __init__(self, database: Database, client: D1Client, choose: Choose | None = None) -> None:
         """Look at the ledger; `choose` names the tables of which every row counts, without it all do.
 
@@ -38,12 +41,12 @@ class RemoteMoment:
         self._client = client
         clock = Statement("SELECT unixepoch()")
         self.found, self.objects, ((now,),) = read_tables_and_schema(LiveReader(client), clock)
-        self.seconds = int(str(now[0]))
+        self.seconds: int = int(str(now[0]))
         """D1's own time, in Unix seconds."""
-        self.weighed = None if choose is None else choose(self.objects, self.found)
+        self.weighed: Collection[str] | None = None if choose is None else choose(self.objects, self.found)
         self._content = ask_content(database, self.found, self.weighed)
         self.tables: Mapping[str, int] = self._content.counts
-        self.bookmark = client.bookmark()
+        self.bookmark: str = client.bookmark()
         self.announced = False
         self.spent = False
         self._listeners: list[Callable[[bool], None]] = []

@@ -54,7 +54,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([commands, woken], [], [])
+        ready, _, _ = select.select([commands.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
             for process in list(running):
@@ -63,7 +63,7 @@ def main() -> None:
                     ended = running.pop(process)
                     os.write(ended, f"{os.waitstatus_to_exitcode(status)}\n".encode())
                     os.close(ended)
-        if commands in ready:
+        if commands.fileno() in ready:
             text, given, _, _ = socket.recv_fds(commands, _LARGEST, 4)
             if not text:
                 return
