@@ -13,8 +13,8 @@ listed before the others, and can be gone back to.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,10 +29,8 @@ Note = Callable[[str], None]
 """Tells the user something, in a sentence."""
 
 FORMAT = 2
-KEEP = 10
-"""How many of a ledger's last points stay, however old they are."""
 YOUNG = timedelta(days=1)
-"""How long all other points stay as well."""
+"""How long points stay beside the last ones that are kept."""
 YOUNG_BYTES = 1024**3
 """How much room those may take."""
 _ID = re.compile(r"[1-9][0-9]{0,17}")
@@ -75,78 +73,7 @@ class RecoveryPoint:
 # --------------------------------------------------------------------------------------------- taking
 
 
-class Recorder:
-    """Takes the recovery point of one task, before its first change; to be called with the moment of it.
-
-    `point` is the point, None where there is none: nothing was changed, or the ledger was empty. A point
-    before a change that did not happen is dropped again, since it would only push out others.
-    """
-
-    def __init__(self, database: Database, folder: Path, cause: str) -> None:
-        self.point: RecoveryPoint | None = None
-        self.cause = cause
-        self._database = database
-        self._folder = folder
-        self._number: Number | None = None
-
-    def __call__(self, moment: Moment) -> None:
-        """Take the point; raises `HooxError` where that is not possible, which prevents the change."""
-        if self.point is None and moment.tables:
-            self._number = _reserve(self._folder)
-            try:
-                self.point = _save(self._database, self._folder, self._number.value, self.cause, moment)
-            except BaseException:
-                self.close()
-                raise
-            moment.when_ended(self._ended)
-
-    def close(self) -> None:
-        """Say that the task has ended: from now on its point is one among others."""
-        if self._number is not None:
-            self._number.close()
-            self._number = None
-
-    def _ended(self, changed: bool) -> None:
-        if not changed and self.point is not None:
-            with suppress(OSError):  # Then it stays listed, which does no harm.
-                forget(self._folder, self.point)
-            self.point = None
-            self.close()
-
-
-@contextmanager
-def recording(
-    database: Database, folder: Path, cause: str, *, keep: int = KEEP, note: Note | None = None
-) -> Iterator[Recorder]:
-    """Take a recovery point of `database` before it is first changed in a block; none with a `keep` of 0.
-
-    When the block has ended well, points that are too many are removed, which `note` is told of.
-    """
-    recorder = Recorder(database, folder, cause)
-    if keep > 0:
-        database.before_first_change = recorder
-    try:
-        yield recorder
-        if recorder.point is not None:
-            prune(database, folder, keep, spare=recorder.point.id, note=note)
-    finally:
-        database.before_first_change = None
-        recorder.close()
-
-
-def take(database: Database, folder: Path, cause: str) -> RecoveryPoint | None:
-    """Take a recovery point of this moment, whatever follows; None where the ledger is empty."""
-    with database.holding() as moment:
-        if not moment.tables:
-            return None
-        number = _reserve(folder)
-        try:
-            return _save(database, folder, number.value, cause, moment)
-        finally:
-            number.close()
-
-
-def _reserve(folder: Path) -> Number:
+def reserve(folder: Path) -> Number:
     """Reserve the number of a point; raises `Refused` where the folder cannot be written."""
     try:
         files.make_ignored_folder(folder)
@@ -158,7 +85,7 @@ def _reserve(folder: Path) -> Number:
         ) from error
 
 
-def _save(database: Database, folder: Path, number: int, cause: str, moment: Moment) -> RecoveryPoint:
+def save(database: Database, folder: Path, number: int, cause: str, moment: Moment) -> RecoveryPoint:
     """Save a moment as the point of this number, or leave nothing."""
     name = str(number)
     try:

@@ -292,6 +292,7 @@ def test_an_import_never_begins_after_it_was_called_off(
 ) -> None:
     """After the time that an import carries in it, D1 does nothing any more, and that is told for certain."""
     monkeypatch.setattr(replace, "_PATIENCE", -10)
+    monkeypatch.setattr(replace, "_BYTES_A_SECOND", 10**12)  # However long the script is.
     backup = export_of(app, tmp_path / "b.sql")
     Worker(app).trade()
     late = LateImport(app, None)

@@ -26,6 +26,7 @@ from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 from hoox_tasks.release import rehearsal
 from tests.support.faults import SEEDS, Place, State, connected, failure, tell, unsure
@@ -166,11 +167,13 @@ def test_undo(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds: r
         with place.served() as app:
             inner = httpx.WSGITransport(app)
             with connected(inner) as clean, connected(FaultyTransport(inner, place.faults)) as database:
-                point = points.take(clean, folder, "a test")
+                with recording(clean, folder, "a test", keep=10) as recorder:
+                    clean.query("DELETE FROM trades", write=True)
+                point = recorder.point
                 assert point is not None
-                clean.query("DELETE FROM trades", write=True)
                 before = place.state()
-                error = failure(lambda: undo_to(database, folder, point))  # noqa: B023
+                with recording(database, folder, "undo", keep=10):
+                    error = failure(lambda: undo_to(database, folder, point))  # noqa: B023
                 left = points.history(clean, folder)
                 if error is None:
                     assert place.state() == then

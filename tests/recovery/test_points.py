@@ -20,6 +20,7 @@ from hoox_tasks import files, records
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 from tests.support.processes import full_disk, killed_after, run_at_once
 from tests.support.programs import program
@@ -76,8 +77,9 @@ def change(
     database: LocalDatabase, folder: Path, sql: str = "INSERT INTO t (x) VALUES (4)", **how: Any
 ) -> points.RecoveryPoint | None:
     """Do what a task does that runs one statement; gives the point that its receipt names."""
+    how = {"keep": 10, **how}
     with closing(LocalDatabase(database.path, root=folder.parents[1])) as again:
-        with points.recording(again, folder, "db.query --write", **how) as recorder:
+        with recording(again, folder, "db.query --write", **how) as recorder:
             again.query(sql, write=True)
         return recorder.point
 
@@ -91,7 +93,7 @@ def ids(database: LocalDatabase, folder: Path) -> list[str]:
 
 def test_a_point_is_taken_before_the_first_change(ledger: LocalDatabase, folder: Path) -> None:
     """One point for a task, however many changes it makes, of the ledger as it was before the first."""
-    with points.recording(ledger, folder, "db.migrate") as recorder:
+    with recording(ledger, folder, "db.migrate", keep=10) as recorder:
         assert list(ledger.query("SELECT count(*) FROM t")) == [(3,)]
         assert not folder.exists()
         for _ in range(3):
@@ -122,8 +124,7 @@ def test_what_changes_nothing_leaves_no_point(ledger: LocalDatabase, folder: Pat
 def test_nothing_is_taken_of_an_empty_ledger(workspace: Path, folder: Path) -> None:
     """An empty ledger has nothing to lose."""
     with closing(LocalDatabase(workspace / "empty.sqlite", create=True)) as empty:
-        assert points.take(empty, folder, "a test") is None
-        with points.recording(empty, folder, "a test") as recorder:
+        with recording(empty, folder, "a test", keep=10) as recorder:
             empty.query("CREATE TABLE t (x)", write=True)
         assert recorder.point is None
     assert not folder.exists()
@@ -268,7 +269,7 @@ def test_a_number_is_never_given_again(ledger: LocalDatabase, folder: Path) -> N
 def test_points_of_running_tasks_stay(ledger: LocalDatabase, folder: Path, set_clock: SetClock) -> None:
     """A task does not remove the point of another that has not ended, nor a copy that is not yet listed."""
     set_clock(NOW)
-    with points.recording(ledger, folder, "the slow one", keep=1) as recorder:
+    with recording(ledger, folder, "the slow one", keep=1) as recorder:
         ledger.query("DELETE FROM t WHERE id = 1", write=True)
         set_clock(NOW + timedelta(days=9))
         for _ in range(3):
@@ -285,9 +286,10 @@ def test_what_a_killed_task_left_goes(ledger: LocalDatabase, folder: Path) -> No
         assert (folder / "1.sqlite").exists()
         with (
             closing(LocalDatabase(ledger.path, busy_timeout=0)) as impatient,
+            recording(impatient, folder, "x", keep=10),
             pytest.raises(Refused, match="is locked"),
         ):
-            points.take(impatient, folder, "x")
+            impatient.query("DELETE FROM t", write=True)
         points.prune(ledger, folder, 1)
         assert (folder / "1.sqlite").exists()
         assert list(folder.glob(".1.json.*.part"))
@@ -348,7 +350,10 @@ def test_a_renamed_d1_database_has_its_points(wire: Counting, folder: Path) -> N
     """A D1 database is known by its id: under another name it has the points of before, old ones as well."""
     with closing(connect(wire)) as remote:
         remote.query("CREATE TABLE t (x)", write=True)
-        point = points.take(remote, folder, "a test")
+    with closing(connect(wire)) as remote:
+        with recording(remote, folder, "a test", keep=10) as recorder:
+            remote.query("INSERT INTO t VALUES (1)", write=True)
+        point = recorder.point
         assert point is not None
         former = json.loads((folder / f"{point.id}.json").read_text())
         for field in ("format", "identity"):
@@ -493,7 +498,7 @@ def test_undo_is_undone(ledger: LocalDatabase, folder: Path) -> None:
     """The ledger before an undo is a point itself, with the rows of that very moment."""
     point = change(ledger, folder, "DELETE FROM t WHERE id = 1")
     assert point is not None
-    with points.recording(ledger, folder, f"undo to {point.id}") as recorder:
+    with recording(ledger, folder, f"undo to {point.id}", keep=10) as recorder:
         undo_to(ledger, folder, point)
     assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]
     assert recorder.point is not None
