@@ -30,7 +30,9 @@ from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 from hoox_tasks.release import rehearsal
 from tests.support.faults import SEEDS, Place, State, connected, failure, tell, unsure
+from tests.support.others import Once
 from tests.support.proxy import Faults, FaultyTransport
+from tests.support.worker import INSERT
 
 TABLES = ["trades", "positions"]
 OURS = migrations.discover(bundled("migrations"))
@@ -436,3 +438,58 @@ def test_a_second_interruption_does_not_hide_the_state(
     assert NEITHER in str(failed.message)
     assert WAY_BACK.search(str(failed.message))
     assert "nothing was changed" not in str(failed.message)
+
+
+@pytest.mark.parametrize("place", range(4, 14, 3))
+def test_a_reset_begins_again_where_a_worker_is_ahead(
+    make: Callable[..., Place],
+    seeded: Path,
+    workspace: Callable[[Database], None],
+    monkeypatch: pytest.MonkeyPatch,
+    place: int,
+) -> None:
+    """Whenever a worker writes between two requests, the ledger is wiped, and its one backup has that row."""
+    monkeypatch.setattr("hoox_tasks.database.attempts.pause_before", lambda _: 0.0)
+    with make(place, seeded).served() as app, connected(httpx.WSGITransport(app)) as others:
+        acknowledged = []
+
+        def trade() -> None:
+            others.query(INSERT, ["late"], write=True)
+            acknowledged.append("late")
+
+        with connected(Once(app, trade, place)) as database:
+            workspace(database)
+            failed = run_task("reset", "remote", "confirm")
+        left = [row[0] for row in others.query("SELECT id FROM trades")]
+    assert failed is None
+    (backup,) = Path("backups").glob("*.sql")
+    assert len(list(Path("backups").glob("*.json"))) == 1
+    assert acknowledged
+    assert ("'late'" in backup.read_text()) != ("late" in left)
+
+
+def test_a_seed_begins_again_where_a_worker_is_ahead(
+    make: Callable[..., Place],
+    workspace: Callable[[Database], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows of others that are no trades make an attempt to fill the ledger begin again, and not fail."""
+    monkeypatch.setattr("hoox_tasks.database.attempts.pause_before", lambda _: 0.0)
+    outcomes = []
+    for place in range(3, 7):
+        with make(place).served() as app, connected(httpx.WSGITransport(app)) as others:
+            Migrations(OURS).apply(others)
+
+            def log(others: Database = others) -> None:
+                others.query(
+                    "INSERT INTO system_logs (id, level, service, message) VALUES ('x', 'INFO', 'a', 'b')",
+                    write=True,
+                )
+
+            transport = Once(app, log, place)
+            with connected(transport) as database:
+                workspace(database)
+                failed = run_task("seed", "scenario=quiet", "remote", "confirm")
+            assert list(others.query("SELECT count(*) FROM system_logs WHERE id = 'x'")) == [(1,)]
+        outcomes.append(str(failed.message) if failed else "seeded")
+    assert outcomes == ["seeded"] * len(outcomes)
