@@ -586,7 +586,7 @@ def test_no_row_of_a_process_that_writes_is_lost(
     app: Api, tmp_path: Path, change: Callable[[Database, backups.Checked], None]
 ) -> None:
     """With a worker in a process of its own and faults on the way, each acknowledged trade is somewhere."""
-    backup, outcomes = export_of(app, tmp_path / "b.sql"), []
+    backup, outcomes, rows = export_of(app, tmp_path / "b.sql"), [], 0
     with listening(app) as base_url:
         for seed in range(max(2, RUNS // 10)):
             recorder = Recorder()
@@ -605,5 +605,6 @@ def test_no_row_of_a_process_that_writes_is_lost(
                 client(app).restore(mark)
                 there |= set(ids(app))
             assert set(acknowledged) <= there
+            rows += len(acknowledged)
             assert len(recorder.points) == (error is None or unsure(error) or "neither" in error.problem)
-    tell(f"{change.__name__} beside a process", outcomes)
+    tell(f"{change.__name__} beside a process of {rows} acknowledged trades", outcomes)
