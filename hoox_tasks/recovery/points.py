@@ -90,15 +90,15 @@ def save(database: Database, folder: Path, number: int, cause: str, moment: Mome
     name = str(number)
     try:
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        mark = moment.save(folder, name)
+        saved = moment.save(folder, name)
         point = RecoveryPoint(
             id=name,
             created_at=created_at,
             cause=cause,
             ledger=database.address,
-            mark=mark,
+            mark=saved.mark,
             tables=dict(moment.tables),
-            sha256=files.digest(folder / mark) if mark == f"{name}{_COPY}" else "",
+            sha256=saved.sha256,
             identity=database.identity,
         )
         with files.written_whole(folder / f"{name}.json") as output:

@@ -136,7 +136,7 @@ def test_it_is_brought_back(tmp_path: Path, kind: str) -> None:
     before = contents(path), rowids(path), words(path, kind)
     with closing(LocalDatabase(path, strict=False)) as database:  # D1 has no FTS4 to drop.
         with database.holding() as held:
-            mark = held.save(tmp_path, "point")
+            mark = held.save(tmp_path, "point").mark
         names = [table.name for table in database.list_tables() if table.kind in {"table", "virtual"}]
         database.batch(
             [
@@ -197,7 +197,7 @@ def test_a_symbolic_link_is_the_ledger(tmp_path: Path) -> None:
     (tmp_path / "link.sqlite").symlink_to(path)
     with closing(LocalDatabase(tmp_path / "link.sqlite")) as database:
         with database.holding() as held:
-            mark = held.save(tmp_path, "point")
+            mark = held.save(tmp_path, "point").mark
         database.batch([Statement("DELETE FROM trades")])
         assert ask(path, "SELECT count(*) FROM trades") == [(0,)]
         database.recover(tmp_path, mark)

@@ -60,7 +60,7 @@ class Recorder:
 
     def __call__(self, moment: Moment) -> None:
         """Save a moment."""
-        point = (moment.save(Path(), "x"), dict(moment.tables))
+        point = (moment.save(Path(), "x").mark, dict(moment.tables))
         self.points.append(point)
 
         def end(changed: bool) -> None:

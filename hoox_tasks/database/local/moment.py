@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hoox_tasks import files, sql
-from hoox_tasks.database.interface import Snapshot
+from hoox_tasks.database.interface import Saved, Snapshot
 from hoox_tasks.database.local import copying
 from hoox_tasks.database.local.connection import open_connection
 from hoox_tasks.database.local.errors import translated
@@ -51,8 +51,8 @@ class LocalMoment:
                     (counts[name],) = connection.execute(query).fetchone()
         return counts
 
-    def save(self, folder: Path, name: str) -> str:
-        """Copy the ledger as it is at this moment to a new file `name` in `folder`; returns the file's name.
+    def save(self, folder: Path, name: str) -> Saved:
+        """Copy the ledger as it is at this moment to a new file `name` in `folder`.
 
         Only its owner can read it. Where this fails, the file has to be removed by whoever has the name.
         """
@@ -61,15 +61,16 @@ class LocalMoment:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, files.PRIVATE))
             with self._committed() as connection:
                 if self._path.stat().st_size >= _WORTH_A_PROCESS and self._all_in_file(connection):
-                    copying.copy_file(self._path, target)
+                    digest = copying.copy_file(self._path, target)
                 else:
                     _back_up(connection, target)
+                    digest = files.digest(target)
         except OSError as error:
             raise HooxError(
                 f"The recovery point {target} cannot be written: {error.strerror}.",
                 "Make room for it, or switch recovery points off with hoox.keep_snapshots: 0.",
             ) from error
-        return target.name
+        return Saved(target.name, digest)
 
     @contextmanager
     def snapshot(self, *, progress: Progress | None = None) -> Iterator[Snapshot]:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement, Table
+from hoox_tasks.database.interface import (
+    SCHEMA_QUERY,
+    Database,
+    Saved,
+    SchemaObject,
+    Snapshot,
+    Statement,
+    Table,
+)
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote.guard import Answer, ask_content, ask_schema, check_guards
 from hoox_tasks.database.remote.live_reader import LiveReader
@@ -66,9 +74,9 @@ class RemoteMoment:
         ]
         return check_guards(answer.guard("changed") for answer in wanted)
 
-    def save(self, folder: Path, name: str) -> str:
+    def save(self, folder: Path, name: str) -> Saved:
         """Return the Time Travel bookmark of this moment; D1 keeps it."""
-        return self.bookmark
+        return Saved(self.bookmark)
 
     @contextmanager
     def snapshot(self, *, progress: Progress | None = None) -> Iterator[Snapshot]:
