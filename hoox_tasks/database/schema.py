@@ -66,7 +66,7 @@ def _ordered(rows: Iterable[Row]) -> list[Table]:
         )
     found = {}
     tables = [parts["table"][0] for parts in described.values()]
-    shadows = _shadow_tables([as_text(ddl) for _, ddl, kind, _ in tables if as_text(kind) == "virtual"])
+    shadows = shadow_tables([as_text(ddl) for _, ddl, kind, _ in tables if as_text(kind) == "virtual"])
     for parts in described.values():
         ((name, ddl, kind, without_rowid),) = parts["table"]
         if as_text(kind) == "shadow" and shadows is not None and as_text(name).lower() not in shadows:
@@ -79,7 +79,7 @@ def _ordered(rows: Iterable[Row]) -> list[Table]:
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
-def _shadow_tables(definitions: list[str]) -> set[str] | None:
+def shadow_tables(definitions: list[str]) -> set[str] | None:
     """The tables that virtual tables make, in lower case; None where this SQLite lacks a module.
 
     SQLite goes by names: to it, a user's table `notes_content` is a shadow table of a full-text table `notes`
@@ -206,3 +206,8 @@ def with_rows(tables: Sequence[Table]) -> Iterator[tuple[Table, tuple[str, ...]]
             or (table.kind == "shadow" and table.name in kept)
         ):
             yield table, table.columns
+
+
+def with_counted_rows(tables: Sequence[Table]) -> set[str]:
+    """Name the tables whose rows are counted for people: none is counted twice, as an index of others' is."""
+    return {table.name for table, _ in with_rows(tables) if table.kind != "shadow"}

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hoox_tasks import files, records
 from hoox_tasks.database.interface import Database, Moment
@@ -293,7 +293,24 @@ def _is_of(point: RecoveryPoint, database: Database) -> bool:
     renamed = database.identity.startswith("d1:") and point.ledger.endswith(
         f" ({database_id}) of account {account}"
     )
-    return renamed or point.ledger == database.address
+    return renamed or point.ledger == database.address or _has_moved(point, database)
+
+
+def _has_moved(point: RecoveryPoint, database: Database) -> bool:
+    """Whether a point without an identity is of this file, as it was called before its workspace was moved.
+
+    Of the old path, the longest end that is a file of the workspace now tells which file it was.
+    """
+    path, here = PurePath(database.identity.removeprefix("file:")), Path(database.address)
+    if path.is_absolute() or not here.is_absolute() or here.parts[-len(path.parts) :] != path.parts:
+        return False
+    workspace = here.parents[len(path.parts) - 1]
+    with suppress(OSError, ValueError):
+        former = PurePath(point.ledger)
+        if former.is_absolute() and not Path(former).exists():
+            ends = (workspace.joinpath(*former.parts[start:]) for start in range(1, len(former.parts)))
+            return next((end for end in ends if end.is_file()), None) == here
+    return False
 
 
 def _last_id(folder: Path) -> int:

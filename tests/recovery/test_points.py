@@ -401,6 +401,28 @@ def test_points_of_older_versions_can_be_gone_back_to(ledger: LocalDatabase, fol
     assert len(list(folder.glob("*.sqlite"))) == 2
 
 
+def test_old_points_of_a_workspace_that_was_moved_are_found(workspace: Path, tmp_path: Path) -> None:
+    """A point that knows its ledger by a path is of the file at that place in the workspace, and of no other."""
+    for name in ("l.sqlite", "data/l.sqlite"):
+        (workspace / name).parent.mkdir(exist_ok=True)
+        with closing(make(workspace, name)) as database:
+            old_point(workspace / ".hoox" / "snapshots", database, f"20260101-00000{len(name) % 10}")
+    moved = workspace.rename(tmp_path / "elsewhere")
+    folder = moved / ".hoox" / "snapshots"
+    for name in ("l.sqlite", "data/l.sqlite"):
+        with closing(LocalDatabase(moved / name, root=moved)) as database:
+            (point,) = points.history(database, folder)
+            assert point.ledger == str(workspace / name)
+            database.query("DELETE FROM t", write=True)
+            undo_to(database, folder, point)
+            assert ask(database.path, "SELECT count(*) FROM t") == [(3,)]
+    # Where the former file is there, the points are its own.
+    workspace.mkdir()
+    shutil.copy(moved / "l.sqlite", workspace / "l.sqlite")
+    with closing(LocalDatabase(moved / "l.sqlite", root=moved)) as database:
+        assert points.history(database, folder) == []
+
+
 # ------------------------------------------------------------------------------------- hostile JSON
 
 

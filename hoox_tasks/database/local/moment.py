@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hoox_tasks import files, sql
+from hoox_tasks.database.counts import TABLES_QUERY, table_kinds
 from hoox_tasks.database.interface import Saved, Snapshot
 from hoox_tasks.database.local import copying
 from hoox_tasks.database.local.connection import open_connection
@@ -20,10 +21,6 @@ from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 4 * 1024 * 1024
 """Bytes of a ledger from which a process that copies the file is faster than SQLite's backup."""
-_TABLES = (
-    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')"
-    r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY name"
-)
 
 
 class LocalMoment:
@@ -45,7 +42,9 @@ class LocalMoment:
         """Rows of every table at this moment; the engine's own and shadow tables are left out."""
         counts: dict[str, int] = {}
         with self._committed() as connection:
-            for (name,) in connection.execute(_TABLES).fetchall():
+            for name, kind in table_kinds(connection.execute(TABLES_QUERY)).items():
+                if kind not in {"table", "virtual"}:
+                    continue
                 query = f"SELECT count(*) FROM {sql.quote_name(name)}"
                 with suppress(sqlite3.OperationalError):  # A virtual table whose module is not here.
                     (counts[name],) = connection.execute(query).fetchone()
