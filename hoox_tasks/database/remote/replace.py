@@ -260,7 +260,7 @@ def _expect(
     (encoding,) = source.connection.execute("PRAGMA encoding").fetchone()
     if encoding != "UTF-8":
         return None
-    content = ask_content(source, [table, *shadows], [table.name])
+    content = ask_content(source, [table, *shadows], [table.name], most=None)
     if content.paged and table.rowid:
         query = f"SELECT coalesce(max({table.rowid}), 0) FROM {sql.quote_name(table.name)}"
         ((last,),) = list(snapshot.stream(Statement(query)))
