@@ -24,7 +24,7 @@ from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database.interface import SchemaObject
 from hoox_tasks.database.load import CACHE_KIBIBYTES, load
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.database.schema import read_tables, with_counted_rows
+from hoox_tasks.database.schema import check_definitions, read_tables, with_counted_rows
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest
 from hoox_tasks.values import Progress
@@ -83,6 +83,7 @@ def loaded(
                 found = read_tables(snapshot)
                 tables = contents(snapshot, found, sequences=sequences)
             objects = tuple(database.schema())
+            check_definitions(objects)
         rows = sum(tables[name].rows for name in with_counted_rows(found))
         violations = next(steps)["violations"]
         yield Scratch(scratch, objects, tables, rows, violations)

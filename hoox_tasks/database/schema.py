@@ -141,6 +141,19 @@ def as_text(value: Value) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
+def check_definitions(schema: Iterable[SchemaObject]) -> None:
+    """Raise `Refused` where what a file has as an object's definition is more than that.
+
+    SQLite reads the first statement of a definition; whoever runs all of it runs what others put there.
+    """
+    for item in schema:
+        if len(sql.split(item.sql)) != 1 or sql.first_word(item.sql) != "CREATE":
+            raise Refused(
+                f"The {item.type} {item.name} of the backup is defined by more than one CREATE statement.",
+                "Do not rely on this file: somebody has tampered with its schema.",
+            )
+
+
 def choose_tables(found: list[Table], names: Collection[str]) -> list[Table]:
     """Give the tables that are meant, with their shadow tables; raises `Refused` for an unknown one."""
     if not names:

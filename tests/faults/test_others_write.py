@@ -22,7 +22,7 @@ from hoox_tasks.database.remote import import_script, live_copy, replace
 from hoox_tasks.database.remote import snapshot as snapshot_module
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.database.remote.export_reader import load_export
-from hoox_tasks.errors import ChangedMeanwhile, HooxError, RemoteError, StatementError
+from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations import Migrations, discover
 from hoox_tasks.server import Api, create_app
 from tests.support.d1_api import DATABASE, listening
@@ -249,6 +249,21 @@ def test_what_the_import_cannot_prove_is_compared_after_it(
         assert "wrangler d1 time-travel restore ledger --bookmark=" in error.remedy
     else:
         assert error is None
+
+
+def test_a_tampered_definition_is_not_sent(app: Api, tmp_path: Path) -> None:
+    """A file with a statement hidden behind a definition is refused, and D1 is sent nothing of it."""
+    source = tmp_path / "source.sqlite"
+    with closing(sqlite3.connect(source)) as file:
+        file.executescript(
+            "CREATE TABLE trades (id TEXT); PRAGMA writable_schema = ON;"
+            "UPDATE sqlite_schema SET sql = sql || '; DROP TABLE positions' WHERE name = 'trades';"
+        )
+    before = ids(app)
+    with closing(opened(app)) as database, pytest.raises(Refused, match="has tampered"):
+        database.replace(source)
+    assert ids(app) == before
+    assert ids(app, "positions")
 
 
 # ------------------------------------------------------------------------------------- late imports
