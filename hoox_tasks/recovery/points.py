@@ -316,4 +316,5 @@ def _has_moved(point: RecoveryPoint, database: Database) -> bool:
 def _last_id(folder: Path) -> int:
     """Return the highest number of a point in the folder; 0 where there is none."""
     names = [path.name.split(".")[0] for path in folder.glob("[1-9]*.*")]
-    return max((int(name) for name in names if _ID.fullmatch(name)), default=0)
+    numbers = (int(name) for name in names if _ID.fullmatch(name))
+    return max((number for number in numbers if number < files.HIGHEST_NUMBER), default=0)

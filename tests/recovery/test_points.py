@@ -493,6 +493,19 @@ def test_a_point_that_is_none_is_left_out(ledger: LocalDatabase, folder: Path, c
     assert after.id == "8"
 
 
+@pytest.mark.parametrize("name", ["999999999999999999.json", ".999999999999999999.number", ".0.number"])
+def test_a_number_that_nobody_drew_does_not_end_the_sequence(
+    ledger: LocalDatabase, folder: Path, name: str
+) -> None:
+    """Whatever number somebody gave a file there, the points that are promised are listed, in their order."""
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    for number in (1, 2):
+        point = change(ledger, folder)
+        assert point is not None
+        assert (point.id, points.find(ledger, folder)) == (str(number), point)
+
+
 @pytest.mark.parametrize("damage", ["removed", "emptied", "flipped", "linked"])
 def test_a_point_whose_file_is_not_what_it_was_is_refused(
     ledger: LocalDatabase, folder: Path, workspace: Path, damage: str
