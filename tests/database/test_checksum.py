@@ -230,7 +230,6 @@ def test_the_question_fits_into_a_guard(ledger: LocalDatabase, columns: int) -> 
         "UPDATE trades SET status = 'FAILED' WHERE id = 't7'",
         "UPDATE trades SET id = 't0' || id WHERE id = 't7'",
         "UPDATE trades SET price = CASE id WHEN 't7' THEN 8 ELSE 7 END WHERE id IN ('t7', 't8')",
-        "DELETE FROM trades WHERE id = 't7'; INSERT INTO trades (rowid, id, price, status) VALUES (50, 't7', 7, 'FILLED')",
     ],
 )
 @pytest.mark.parametrize("end", ["", "WITHOUT ROWID"])
@@ -238,8 +237,6 @@ def test_a_guard_of_a_large_table_asks_for_its_outline(
     ledger: LocalDatabase, monkeypatch: pytest.MonkeyPatch, change: str, end: str
 ) -> None:
     """More rows than one request can weigh are guarded by one short statement, which notices what others do."""
-    if end and "rowid" in change:
-        pytest.skip("There are no rowids to change.")
     monkeypatch.setattr("hoox_tasks.database.checksum._ROWS", 10)
     ledger.connection.executescript(
         f"CREATE TABLE trades (id TEXT PRIMARY KEY, price REAL, status TEXT) {end};"
@@ -280,6 +277,6 @@ def test_an_outline_takes_any_table(ledger: LocalDatabase) -> None:
         (table,) = read_tables(snapshot)
     query = outline(table, table.columns)
     assert len(query) < 60_000
-    ((rows, last, total),) = ledger.batch([Statement(query)], write=False)[0]
-    assert (rows, last) == (2, "2")
+    ((rows, total),) = ledger.batch([Statement(query)], write=False)[0]
+    assert rows == 2
     assert abs(int(str(total))) < 2**33

@@ -92,7 +92,12 @@ class RemoteMoment:
         same = ledger.schema() == self.objects
         if same:
             results = ledger.batch([Statement(answer.sql) for answer in answers], write=False)
-            same = [tuple(rows) for rows in results] == [answer.rows for answer in answers]
+            # An answer begins with the number of rows and the sums over them. What may follow is the last
+            # rowid, which is another in a copy: D1's export does not tell rowids.
+            same = all(
+                [row[:3] for row in rows] == [row[:3] for row in answer.rows]
+                for rows, answer in zip(results, answers, strict=True)
+            )
         if not same:
             raise ChangedMeanwhile(
                 f"{self._database.name} was changed while it was read.",
