@@ -507,6 +507,18 @@ def test_a_change_of_a_moment_that_is_gone_is_made_of_a_new_one(app: Api) -> Non
     assert ids(app) == []
 
 
+def test_a_moment_that_goes_while_it_is_read_is_a_reason_to_begin_again(app: Api) -> None:
+    """Where others write between all requests of a reading, whoever holds the moment is to take a new one."""
+    worker = Worker(app)
+    transport = Between(app, worker.trade, rate=0.0)
+    with closing(opened(app, transport)) as database, database.holding() as moment:
+        transport._rate = 1.0
+        said = pytest.raises(ChangedMeanwhile, match="was changed while it was read")
+        with said as failure, moment.snapshot():
+            pass
+    assert "--online" not in failure.value.remedy
+
+
 def test_a_change_of_nothing_is_told(app: Api) -> None:
     """A change that changed no row is not counted, and its moment is told so."""
     ended: list[bool] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -81,9 +81,14 @@ class RemoteMoment:
     @contextmanager
     def snapshot(self, *, progress: Progress | None = None) -> Iterator[Snapshot]:
         """Read exactly this moment; raises `ChangedMeanwhile` where the ledger is not that any more."""
-        with copy_ledger(self._database, self._client, online=False, progress=progress) as made:
-            self._compare(made.ledger)
-            with made.ledger.snapshot() as snapshot:
+        with ExitStack() as stack:
+            copying = copy_ledger(self._database, self._client, online=False, progress=progress)
+            try:
+                ledger = stack.enter_context(copying).ledger
+            except ChangedMeanwhile:
+                raise self._is_gone() from None
+            self._compare(ledger)
+            with ledger.snapshot() as snapshot:
                 snapshot.bookmark = self.bookmark
                 yield snapshot
 
@@ -99,10 +104,13 @@ class RemoteMoment:
                 for rows, answer in zip(results, answers, strict=True)
             )
         if not same:
-            raise ChangedMeanwhile(
-                f"{self._database.name} was changed while it was read.",
-                "Run it again, when nobody writes to it if it happens again.",
-            )
+            raise self._is_gone()
+
+    def _is_gone(self) -> ChangedMeanwhile:
+        return ChangedMeanwhile(
+            f"{self._database.name} was changed while it was read.",
+            "Run it again, when nobody writes to it if it happens again.",
+        )
 
     def twin(self) -> RemoteMoment:
         """Give this moment once more, for others to save: with its own listeners."""
