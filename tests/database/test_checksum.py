@@ -20,6 +20,7 @@ from hoox_tasks.database.remote.guard import ask_content, check_guards
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import RemoteError, StatementError
 from hoox_tasks.rules.limits import STATEMENT_BYTES
+from hoox_tasks.values import Value
 from tests.support.alike import ALIKE, anything, exact
 from tests.support.strategies import Cell, examples, insert_rows
 
@@ -259,7 +260,7 @@ def test_an_outline_takes_any_table(ledger: LocalDatabase) -> None:
     """Numbers without end, texts without characters, blobs, and 100 columns are outlined within D1's limits."""
     names = [f"c{place}" for place in range(100)]
     ledger.batch([Statement(f"CREATE TABLE wide ({', '.join(names)})")])
-    extremes = [
+    extremes: list[Value] = [
         2**63 - 1,
         -(2**63),
         1e308,
