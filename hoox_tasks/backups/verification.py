@@ -24,7 +24,7 @@ from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database.interface import SchemaObject
 from hoox_tasks.database.load import CACHE_KIBIBYTES, load
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.database.schema import SEQUENCES, read_tables
+from hoox_tasks.database.schema import check_definitions, read_tables, with_counted_rows
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest
 from hoox_tasks.values import Progress
@@ -37,17 +37,17 @@ _SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A backup as it was loaded: the file it is in now, what it holds, and how many rows refer to nothing."""
+    """A backup as it was loaded: the file it is in now, and what it holds.
+
+    `rows` are those of all tables together, as an export counts them: without SQLite's own, and what only
+    indexes others. `violations` are the rows that refer to nothing.
+    """
 
     path: Path
     schema: tuple[SchemaObject, ...]
     tables: dict[str, Content]
+    rows: int
     violations: int
-
-    @property
-    def rows(self) -> int:
-        """All rows together, but SQLite's own."""
-        return sum(content.rows for name, content in self.tables.items() if name != SEQUENCES.name)
 
 
 @contextmanager
@@ -80,10 +80,13 @@ def loaded(
                 progress("bytes", step["done"], step["total"])
         with closing(LocalDatabase(scratch, strict=False)) as database:
             with database.snapshot() as snapshot:
-                tables = contents(snapshot, read_tables(snapshot), sequences=sequences)
+                found = read_tables(snapshot)
+                tables = contents(snapshot, found, sequences=sequences)
             objects = tuple(database.schema())
+            check_definitions(objects)
+        rows = sum(tables[name].rows for name in with_counted_rows(found))
         violations = next(steps)["violations"]
-        yield Scratch(scratch, objects, tables, violations)
+        yield Scratch(scratch, objects, tables, rows, violations)
 
 
 def _steps(source: Path, scratch: Path, schema: str, *, report: bool = False) -> Iterator[dict[str, Any]]:

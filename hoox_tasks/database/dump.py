@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Database, Reader, Statement, Table
-from hoox_tasks.database.schema import as_text, choose_tables, is_contentless, read_tables
+from hoox_tasks.database.schema import as_text, choose_tables, is_contentless, read_tables, with_counted_rows
 from hoox_tasks.values import Progress, Row
 
 Write = Callable[[bytes], object]
@@ -68,7 +68,7 @@ def write_tables(
     data: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Write tables of a snapshot as SQL; returns the number of rows of each. `whole` says they are all."""
+    """Write tables of a snapshot as SQL, `whole` if they are all; returns their numbers of rows."""
     counts = _counts(snapshot, chosen) if data else {}
     write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
     if schema:
@@ -84,7 +84,8 @@ def write_tables(
             if whole or item.table.lower() in names:
                 write(_closed(item.sql))
     write(b"COMMIT;\n")
-    return {table.name: counts[table.name] for table in chosen if table.name in counts}
+    counted = with_counted_rows(chosen)
+    return {name: rows for name, rows in counts.items() if name in counted}
 
 
 def write_live_rows(

@@ -18,24 +18,22 @@ from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.recovery.recording import Recorder, recording
 
 with lazy_imports():
     from hoox_tasks import migrations
     from hoox_tasks.config import section
-    from hoox_tasks.recovery import points
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database, Moment
+    from hoox_tasks.recovery import points
 
 
 class Command:
-    """One task being run: its flags, its settings, what it has done, and how it speaks.
-
-    `cause` is what recovery points and their history call it.
-    """
+    """One task being run: its flags, its settings, what it has done, and how it speaks."""
 
     def __init__(self, context: Context, target: Target, cause: str, *, json: bool = False) -> None:
-        self.cause = cause
+        self._cause = cause
         self.json = json
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
@@ -43,13 +41,24 @@ class Command:
         self._config = context.config
         self._settings: Settings | None = None
         self._migrations: migrations.Migrations | None = None
-        self._recorder: points.Recorder | None = None
+        self._recorder: Recorder | None = None
         self._changing: list[Database] = []
         self._deeds: list[str] = []
         self._unwritten: OSError | None = None
         self._started = time.perf_counter()
 
     # --------------------------------------------------------------------------------- what it is given
+
+    @property
+    def cause(self) -> str:
+        """What recovery points and their history call it."""
+        return self._cause
+
+    @cause.setter
+    def cause(self, cause: str) -> None:
+        self._cause = cause
+        if self._recorder is not None:
+            self._recorder.cause = cause
 
     @property
     def settings(self) -> Settings:
@@ -102,36 +111,14 @@ class Command:
     @contextmanager
     def guarded(self, database: Database) -> Iterator[None]:
         """Let the first change in a block go through a recovery point; with --dry let none pass at all."""
-        database.before_first_change = self._refuse_change if self.dry else self._record_with(database)
         self._changing.append(database)
-        try:
+        if self.dry:
+            database.before_first_change = _refuse_change
             yield
-            self._prune(database)
-        finally:
-            database.before_first_change = None
-            if self._recorder is not None:
-                self._recorder.close()
-
-    def _refuse_change(self, moment: Moment) -> None:
-        raise Refused("With --dry nothing is changed.", "Leave --dry out.")
-
-    def _record_with(self, database: Database) -> Callable[[Moment], None] | None:
-        if not self.settings.keep_snapshots:
-            return None
-
-        def record(moment: Moment) -> None:
-            # Most tasks only read, and never import what takes points.
-            if self._recorder is None:
-                self._recorder = points.Recorder(database, self.settings.snapshots_dir, self.cause)
-            self._recorder(moment)
-
-        return record
-
-    def _prune(self, database: Database) -> None:
-        """Let go of the oldest recovery points, now that the change has gone well."""
-        if self.point is not None:
-            keep = self.settings.keep_snapshots
-            points.prune(database, self.settings.snapshots_dir, keep, spare=self.point.id, note=terminal.note)
+            return
+        folder, keep = self.settings.snapshots_dir, self.settings.keep_snapshots
+        with recording(database, folder, self.cause, keep=keep, note=terminal.note) as self._recorder:
+            yield
 
     @property
     def point(self) -> points.RecoveryPoint | None:
@@ -214,3 +201,7 @@ class Command:
         if self._unwritten is not None:
             raise self._unwritten
         sys.stdout.flush()
+
+
+def _refuse_change(moment: Moment) -> None:
+    raise Refused("With --dry nothing is changed.", "Leave --dry out.")

@@ -13,7 +13,7 @@ from hoox_tasks import sql
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
-from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command
@@ -23,7 +23,7 @@ from hoox_tasks.values import Value
 
 with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
-    from hoox_tasks.database import empty_ledger
+    from hoox_tasks.database import attempts, empty_ledger
 
 
 @ledger_task(
@@ -323,10 +323,13 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
         terminal.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
-        # The backup is of the very moment that the recovery point is of.
-        with database.holding() as moment:
-            written = _back_up(command, database, moment) if backup else None
-            status = ledger.reset(database, command.migrations)
+
+        def wipe(moment: Moment) -> tuple[backups.Export | None, migrations.Status]:
+            return _wipe(command, database, moment, backup=backup)
+
+        written, status = attempts.change_as_of(database, wipe)
+        if written:
+            command.say(_exported(command, written))
         command.done(
             f"Wiped {database.label} and applied {terminal.count(len(files), 'migration')}",
             database=database.label,
@@ -335,16 +338,32 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         )
 
 
-def _back_up(command: Command, database: Database, moment: Moment) -> backups.Export:
-    written = backups.export(
-        database,
-        backups.default_path(command.settings.backups_dir),
-        reserve=True,
-        moment=moment,
-        migrations_table=command.settings.migrations_table,
-    )
+def _wipe(
+    command: Command, database: Database, moment: Moment, *, backup: bool
+) -> tuple[backups.Export | None, migrations.Status]:
+    """Wipe a ledger as of a moment; the backup is of the very moment that the recovery point is of."""
+    written = None
+    if backup:
+        written = backups.export(
+            database,
+            backups.default_path(command.settings.backups_dir),
+            reserve=True,
+            moment=moment,
+            migrations_table=command.settings.migrations_table,
+        )
+    try:
+        return written, ledger.reset(database, command.migrations)
+    except ChangedMeanwhile:
+        if written:  # It is of a moment that is gone, and the next attempt makes another.
+            backups.discard(written)
+            written = None
+        raise
+    finally:
+        if written:
+            said = _exported(command, written)
+            command.did(said[0].lower() + said[1:])
+
+
+def _exported(command: Command, written: backups.Export) -> str:
     assert written.path
-    saved = command.shown(written.path)
-    command.say(f"Exported {terminal.count(written.total, 'row')} to {saved}")
-    command.did(f"exported {terminal.count(written.total, 'row')} to {saved}")
-    return written
+    return f"Exported {terminal.count(written.total, 'row')} to {command.shown(written.path)}"

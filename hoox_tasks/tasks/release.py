@@ -112,6 +112,9 @@ class _Reporter:
         else:
             self._command.say(text)
 
+    def did(self, deed: str) -> None:
+        self._command.did(deed)
+
     def restore_commands(self, backup: Path) -> list[str]:
         # The folder of a runner is gone with it; who restores has the artifact's file at hand.
         file = backup.name if self._artifact else self._command.shown(backup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from hoox_tasks.database import load as loading
 from hoox_tasks.database.load import load
 from hoox_tasks.errors import Refused
+from tests.support.sqlite_files import ask
 
 TABLE = "CREATE TABLE t (a);\n"
 
@@ -167,3 +169,25 @@ def test_pragmas_and_what_stands_behind_them_are_not_trusted(tmp_path: Path, scr
     """A pragma with a value that SQLite does not know, or a file that is attached, is refused in a sentence."""
     with pytest.raises(Refused, match="does not load from line 1 on"):
         rows(tmp_path, script + TABLE)
+
+
+def test_a_change_that_was_killed_is_taken_back_in_the_copy(tmp_path: Path) -> None:
+    """A database whose journal lies beside it is loaded as it was before the change; both files stay as they are."""
+    path, source = tmp_path / "live.sqlite", tmp_path / "folder" / "killed.sqlite"
+    source.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE trades (id INTEGER PRIMARY KEY, x)")
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+        connection.execute(f"INSERT INTO trades {numbers} SELECT i, hex(zeroblob(500)) FROM n")
+        connection.execute("PRAGMA cache_size = 5")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE trades SET x = 'gone'")
+        for end in ("", "-journal"):
+            shutil.copy(f"{path}{end}", f"{source}{end}")
+    before = {file.name: file.read_bytes() for file in source.parent.iterdir()}
+    assert b"gone" in before["killed.sqlite"]
+    load(source, tmp_path / "scratch.sqlite")
+    assert ask(tmp_path / "scratch.sqlite", "SELECT count(*), min(x) = hex(zeroblob(500)) FROM trades") == [
+        (2000, 1)
+    ]
+    assert {file.name: file.read_bytes() for file in source.parent.iterdir()} == before

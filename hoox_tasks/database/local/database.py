@@ -135,8 +135,7 @@ class LocalDatabase:
     def list_tables(self) -> list[CountedTable]:
         """All tables with their numbers of rows, by name; the engine's own as well."""
         with translated(self.path):
-            found = self.sqlite_utils.execute(counts.TABLES_QUERY).fetchall()
-            kinds = {name: counts.table_kind(name, kind) for name, kind in found}
+            kinds = counts.table_kinds(self.sqlite_utils.execute(counts.TABLES_QUERY))
             return [CountedTable(name, kind, self._count(name)) for name, kind in kinds.items()]
 
     def _count(self, name: str) -> int | None:
