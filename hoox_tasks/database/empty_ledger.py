@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject, Statement
-from hoox_tasks.database.local.errors import translated
+from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import StatementError
 from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
 from hoox_tasks.rules.functions import supply_functions
@@ -163,6 +163,10 @@ class EmptyLedger:
             self.connection.execute(statement.sql, tuple(statement.params)).fetchall()
         except sqlite3.IntegrityError:
             if not self.connection.in_transaction:  # As by INSERT OR ROLLBACK: all of the unit is undone.
+                raise
+        except sqlite3.DatabaseError as error:
+            # A search table is told to forget a row that only the real ledger has.
+            if primary_code(error) != sqlite3.SQLITE_CORRUPT or not self.connection.in_transaction:
                 raise
 
 

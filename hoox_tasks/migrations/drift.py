@@ -68,7 +68,11 @@ def compare_schemas(
     found = []
     for key in sorted({*wanted, *present}):
         here, there = present.get(key), wanted.get(key)
-        if here is not None and there is not None and normal_definition(here.sql) == normal_definition(there.sql):
+        if (
+            here is not None
+            and there is not None
+            and normal_definition(here.sql) == normal_definition(there.sql)
+        ):
             continue
         what = "missing" if here is None else "extra" if there is None else "different"
         found.append(Difference(*key, what, _shown(there), _shown(here)))

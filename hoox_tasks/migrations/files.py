@@ -92,11 +92,15 @@ class Migration:
             found.append(f"{self.name} lacks its last semicolon: wrangler would fail at it.")
         ends = [comment for _, comment in sql.comments(self.text)][-1:]
         if ends and ends[0].startswith("/*") and (len(ends[0]) < 4 or not ends[0].endswith("*/")):
-            found.append(f"{self.name} does not close its last comment: wrangler would run it again and again.")
+            found.append(
+                f"{self.name} does not close its last comment: wrangler would run it again and again."
+            )
         if "'" in self.name:
             found.append(f"{self.name} has an apostrophe in its name: older versions of wrangler fail at it.")
         if _BEGIN in self.text.replace(f"{_BEGIN};", "", 1):
-            found.append(f"{self.name} says {_BEGIN} where wrangler does not leave it out: it would refuse it.")
+            found.append(
+                f"{self.name} says {_BEGIN} where wrangler does not leave it out: it would refuse it."
+            )
         return found
 
 
@@ -248,7 +252,9 @@ def create(folder: Path, message: str) -> Path:
                 path.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise Refused(f"{path} cannot be written: {error.strerror}.", "Make room, or check its permissions.") from error
+        raise Refused(
+            f"{path} cannot be written: {error.strerror}.", "Make room, or check its permissions."
+        ) from error
     return path
 
 

@@ -143,7 +143,9 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
 
 def as_renamed(name: str, former: str, applied_at: str) -> Entry:
     """Give the entry of a migration that was applied under another name."""
-    advice = f"It was applied as {former}: name it so again, or record the new name with `{mark_command(name)}`."
+    advice = (
+        f"It was applied as {former}: name it so again, or record the new name with `{mark_command(name)}`."
+    )
     return Entry(name, State.RENAMED, applied_at, advice, former)
 
 

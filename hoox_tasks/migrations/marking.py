@@ -118,7 +118,9 @@ def take_over(current: Status, chosen: Sequence[Migration], table: str) -> Corre
     for migration in chosen:
         statements += record(migration, table)
     names = ", ".join(migration.name for migration in chosen)
-    done = f"Recorded {names}, without running any." if chosen else "Recorded that none of the migrations ran."
+    done = (
+        f"Recorded {names}, without running any." if chosen else "Recorded that none of the migrations ran."
+    )
     return Correction(statements, done)
 
 

@@ -253,8 +253,8 @@ class Migrations:
             adoption = self.adoption(database, current, to=to) if pending else None
             try:
                 if adoption is not None:
-                    planned(adoption)
                     adoption.refuse_doubts()
+                    planned(adoption)
                     done = adoption.named(adopt.Verdict.RECORD)
                     pending = adoption.named(adopt.Verdict.APPLY)
                     if done:
@@ -387,11 +387,18 @@ class Migrations:
         self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
         return correction.done
 
-    def adopt(self, database: Database, *, to: str | None = None) -> str:
+    def adopt(
+        self,
+        database: Database,
+        *,
+        to: str | None = None,
+        planned: Callable[[adopt.Adoption], None] = lambda plan: None,
+    ) -> str:
         """Record of a ledger that has tables and no history what is there; returns what was done, as a sentence.
 
         Without `to`, those are the first migrations whose objects are there. `to` names the last one that
-        the caller knows to be there, rows and all; 0 stands for none. Raises `Refused` where the ledger has
+        the caller knows to be there, rows and all; 0 stands for none. `planned` is called with what is there
+        before anything is recorded. Raises `Refused` where the ledger has
         a history, or what one of them makes is not there.
         """
         current = self.status(database)
@@ -413,6 +420,7 @@ class Migrations:
                 "Apply them with `inv db.migrate`.",
                 detail="\n".join(plan.lines),
             )
+        planned(plan)
         try:
             self._take_over(database, current, chosen)
         except Overtaken:

@@ -10,7 +10,12 @@ from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
 migrate: Collection = Collection(
-    "migrate", migrate_tasks.apply, migrate_tasks.status, migrate_tasks.new, migrate_tasks.mark
+    "migrate",
+    migrate_tasks.apply,
+    migrate_tasks.status,
+    migrate_tasks.new,
+    migrate_tasks.mark,
+    migrate_tasks.adopt,
 )
 
 db: Collection = Collection(

@@ -65,6 +65,14 @@ class Command:
             self._migrations = migrations.Migrations.of(self.settings)
         return self._migrations
 
+    @property
+    def known_migrations(self) -> migrations.Migrations:
+        """The migrations of the workspace; none where there is no folder of them: backups stand by themselves."""
+        try:
+            return self.migrations
+        except Refused:
+            return migrations.Migrations((), self.settings.migrations_table, self.settings.strict)
+
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""
         configured = dict(self._config.get("hoox") or {})
