@@ -157,7 +157,7 @@ def compare(
         full = holding(tables & set().union(*(each.touched for each in made)))
         emptied = {name for name in tables - full if model.holds_rows(name)}
         actual.run(history_tables(table))
-        seen = _Seen(actual, own, here, schema, full, emptied, strict)
+        seen = _Seen(actual, own, here, full, emptied, strict)
         last = max((place for place, found in enumerate(there) if found is True), default=-1)
         return Adoption(
             tuple(
@@ -238,7 +238,6 @@ class _Seen:
         actual: EmptyLedger,
         own: set[str],
         here: frozenset[Fact],
-        schema: Sequence[SchemaObject],
         full: set[str],
         emptied: set[str],
         strict: bool,
@@ -247,7 +246,6 @@ class _Seen:
         self._actual = actual
         self._own = own
         self._here = here
-        self._schema = schema
         self._full = full
         self._emptied = emptied
 
@@ -292,14 +290,8 @@ class _Seen:
         reason = (
             f"of what it makes {told(lacking)} is missing" if lacking else "what it removes is there in part"
         )
-        repair = missing_statements(each, lacking, self._model_schema(each))
+        repair = missing_statements(each, lacking)
         return Step(migration, Verdict.PARTLY, reason, lacking, tuple(repair))
-
-    def _model_schema(self, each: Made) -> list[SchemaObject]:
-        """Give the definitions that a migration's own statements make where nothing else is there."""
-        with closing(Model("d1_migrations", strict=False, base=self._schema)) as model:
-            model.run(each.migration)
-            return model.ledger.schema()
 
     def _applied(self, each: Made, reason: str) -> Step:
         """Decide to apply a migration, where it puts no rows into tables that hold some."""

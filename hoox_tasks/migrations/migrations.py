@@ -351,7 +351,7 @@ class Migrations:
                 f" `{history.mark_command(migration.name)}`."
             )
         elif lacking < made.made:
-            repair = model.missing_statements(made, lacking, ())
+            repair = model.missing_statements(made, lacking)
             how = f" with `inv db.query --write {shlex.quote(';'.join(repair))}`" if repair else ""
             error.remedy = (
                 f"It is there in part: make what is missing, {model.told(lacking)},{how} and then record it with"

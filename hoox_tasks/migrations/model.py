@@ -33,7 +33,8 @@ _COLUMNS = (
 class Made:
     """What a migration makes of the ledger that those before it leave.
 
-    `changed` gives for an object the definitions before and after, where it is there before and after.
+    `statements` make the objects among `made` that are no columns. `changed` gives for an object the
+    definitions before and after, where it is there before and after.
     `filled` are tables that get rows, `touched` those whose rows it may write at all. `unknown` says that
     some statement of it cannot be tried, as it needs what no migration makes.
     """
@@ -41,6 +42,7 @@ class Made:
     migration: Migration
     made: frozenset[Fact] = frozenset()
     gone: frozenset[Fact] = frozenset()
+    statements: dict[Fact, str] = field(default_factory=dict)
     changed: dict[Fact, tuple[list[str], list[str]]] = field(default_factory=dict)
     filled: frozenset[str] = frozenset()
     touched: frozenset[str] = frozenset()
@@ -73,26 +75,28 @@ class Model:
         made = Made(migration)
         there: set[Fact] = set()
         try:
-            units = [[Statement(piece.sql) for piece in migration.pieces]]
+            statements = [Statement(piece.sql) for piece in migration.pieces]
         except HooxError:
             made.unknown = True
             return made
-        lineage = Lineage(self.ledger, self._own)
+        written = [Lineage(self.ledger, self._own)]
         try:
-            lineage.follow(units[0])
+            written[0].follow(statements)
         except HooxError:
-            lineage = Lineage(self.ledger, self._own)
-            for statement in units[0]:
-                made.unknown |= not self._try(statement, lineage, there)
+            for statement in statements:
+                made.unknown |= not self._try(statement, written, there)
         before, after = self._facts, facts(self.ledger, self._own)
-        was, now = self._definitions, definitions(self.ledger.schema())
+        schema = self.ledger.schema()
+        was, now = self._definitions, definitions(schema)
         made.made = frozenset((after - before) | there)
         made.gone = before - after
+        texts = {(item.type, item.name.lower()): item.sql for item in schema}
+        made.statements = {fact: texts[fact] for fact in made.made if fact in texts}
         made.changed = {
             fact: (was[fact], now[fact]) for fact in was.keys() & now.keys() if was[fact] != now[fact]
         }
-        made.filled = frozenset(lineage.filled_names)
-        made.touched = frozenset(lineage.touched_names)
+        made.filled = frozenset().union(*(lineage.filled_names for lineage in written))
+        made.touched = frozenset().union(*(lineage.touched_names for lineage in written))
         self._facts, self._definitions = after, now
         return made
 
@@ -103,11 +107,13 @@ class Model:
             return self.ledger.connection.execute(query).fetchone() is not None
         return False
 
-    def _try(self, statement: Statement, lineage: Lineage, there: set[Fact]) -> bool:
+    def _try(self, statement: Statement, written: list[Lineage], there: set[Fact]) -> bool:
         """Run one statement of a migration that does not run as a whole; tells whether it could be tried."""
         for _ in range(len(self._base) + 1):
+            lineage = Lineage(self.ledger, self._own)
             try:
                 lineage.follow([statement])
+                written.append(lineage)
                 return True
             except StatementError as error:
                 if not self._take(error.missing_table):
@@ -192,14 +198,13 @@ def told(found: Iterable[Fact]) -> str:
     return ", ".join(words)
 
 
-def missing_statements(made: Made, lacking: Collection[Fact], schema: Sequence[SchemaObject]) -> list[str]:
-    """Give statements of a migration, or definitions of `schema`, that make what a ledger lacks of it."""
-    by_name = {(item.type, item.name.lower()): item.sql for item in schema}
+def missing_statements(made: Made, lacking: Collection[Fact]) -> list[str]:
+    """Give statements that make what a ledger lacks of what a migration makes; columns only if it adds them."""
     found = []
     tables = {fact[1] for fact in lacking if fact[0] == "table"}
     for fact in sorted(lacking, key=lambda fact: (fact[0] != "table", fact)):
         if fact[0] != "column":
-            found += [by_name[fact]] if fact in by_name else []
+            found += [made.statements[fact]] if fact in made.statements else []
         elif fact[1] not in tables:
             found += [piece.sql for piece in made.migration.pieces if _adds(piece.sql, fact)]
     return found
