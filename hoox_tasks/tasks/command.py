@@ -67,11 +67,15 @@ class Command:
 
     @property
     def known_migrations(self) -> migrations.Migrations:
-        """The migrations of the workspace; none where there is no folder of them: backups stand by themselves."""
+        """The migrations of the workspace, none where there is no folder of them: backups need none."""
+        return self.known_migrations_of(self.settings)
+
+    def known_migrations_of(self, settings: Settings) -> migrations.Migrations:
+        """The migrations of other settings; none where there is no folder of them."""
         try:
-            return self.migrations
+            return migrations.Migrations.of(settings)
         except Refused:
-            return migrations.Migrations((), self.settings.migrations_table, self.settings.strict)
+            return migrations.Migrations((), settings.migrations_table, settings.strict)
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""

@@ -1,1 +1,1 @@
-DELETE FROM notes WHERE id = 1;
+INSERT INTO notes (body) VALUES ('three');
