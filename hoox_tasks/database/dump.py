@@ -153,11 +153,13 @@ def _counts(snapshot: Reader, tables: list[Table]) -> dict[str, int]:
 
 
 def _is_index_only(table: Table, tables: Sequence[Table]) -> bool:
-    """Tell whether of a full-text table only its index is among the tables: its text is nowhere, or in none."""
+    """Tell whether only the index of a full-text table is among the tables, and not its text."""
     if table.module != "fts5":
         return False
     content = content_table(table.sql).lower()
-    return is_contentless(table) or (content != "" and content not in {other.name.lower() for other in tables})
+    return is_contentless(table) or (
+        content != "" and not any(content == other.name.lower() for other in tables)
+    )
 
 
 def _is_countable(table: Table, shadows: Collection[str]) -> bool:

@@ -97,8 +97,8 @@ class Adoption:
                 f" if it did not, with `inv db.migrate.adopt --to {last}`. Then go on with `inv db.migrate`."
             )
         return (
-            f"Take over what is there with `inv db.migrate.adopt --to {last}`, then apply what comes before it"
-            f" with `inv db.migrate --to {before[-1].migration.name}`. If {name} ran, record it then with"
+            f"Take over what is there with `inv db.migrate.adopt --to {last}`, then apply what comes before"
+            f" it with `inv db.migrate --to {before[-1].migration.name}`. If {name} ran, record it then with"
             f" `inv db.migrate.mark {name}`. Then go on with `inv db.migrate`."
         )
 

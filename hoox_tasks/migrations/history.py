@@ -150,7 +150,7 @@ def as_renamed(name: str, former: str, applied_at: str) -> Entry:
 
 
 def _compared(migration: Migration, checksum: str | None, applied_at: str) -> Entry:
-    """Give the entry of a migration that is recorded; `checksum` is that of its file then, where it is known."""
+    """Give the entry of a recorded migration; `checksum` is that of its file then, where it is known."""
     name = migration.name
     if migration.refusal is not None:
         advice = f"{migration.refusal.problem} {migration.refusal.remedy}"
@@ -158,8 +158,9 @@ def _compared(migration: Migration, checksum: str | None, applied_at: str) -> En
         return Entry(name, State.APPLIED, applied_at)
     elif checksum == EMPTY:
         advice = (
-            f"It held no statement when it was applied, so what it says now never ran: forget it with"
-            f" `{mark_command(name)} --forget`, then apply it with `inv db.migrate`; or write it as a new migration."
+            "It held no statement when it was applied, so what it says now never ran: forget it with"
+            f" `{mark_command(name)} --forget`, then apply it with `inv db.migrate`; or write it as a new"
+            " migration."
         )
     else:
         advice = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from hoox_tasks.migrations.history import (
     record,
     remember,
 )
-from hoox_tasks.migrations.model import Fact, told
+from hoox_tasks.migrations.model import Fact, Made, missing_statements, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,26 @@ def record_by_hand(
     else:
         done = f"{migration.name} was recorded as applied already."
     return Correction([*history_tables(table), *map(Statement, rows), remember(migration)], done)
+
+
+def says_it_is_there(problem: str) -> bool:
+    """Whether a migration failed because something that it makes is there already."""
+    return "already exists" in problem or "duplicate column name" in problem
+
+
+def remedy(made: Made, lacking: Collection[Fact]) -> str:
+    """What to do with a migration that cannot run, as all that it makes, but for `lacking`, is there already.
+
+    Empty where nothing of it is there.
+    """
+    mark = f"`{mark_command(made.migration.name)}`"
+    if not lacking:
+        return f"All that it makes is there already: if its rows are as well, record it with {mark}."
+    if set(lacking) == set(made.made):
+        return ""
+    repair = ";".join(missing_statements(made, lacking))
+    how = f" with `inv db.query --write {shlex.quote(repair)}`" if repair else ""
+    return f"It is there in part: make {told(lacking)}{how}, then record it with {mark}; or correct the file."
 
 
 def was_empty(current: Status, entry: Entry) -> bool:

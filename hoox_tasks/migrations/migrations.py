@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -122,7 +121,7 @@ class Migrations:
             asked = sorted(tables)
             queries = [f"SELECT EXISTS (SELECT 1 FROM {sql.quote_name(name)})" for name in asked]
             answers = database.batch([Statement(query) for query in queries], write=False) if asked else []
-            return {name for name, rows in zip(asked, answers, strict=True) if list(rows)[0][0]}
+            return {name for name, rows in zip(asked, answers, strict=True) if next(iter(rows))[0]}
 
         return adopt.compare(
             files, current.schema, holding, database.label, table=self.table, strict=self.strict
@@ -181,7 +180,7 @@ class Migrations:
         `base` is the schema of a ledger, from which tables are taken that none makes.
         """
         with closing(Model(self.table, strict=False, base=base)) as made:
-            unknown = any([made.run(migration).unknown for migration in self.files])
+            unknown = [migration for migration in self.files if made.run(migration).unknown]
             return set() if unknown else set(made.ledger.tables()) - self.own_tables
 
     def _schema(self, files: Sequence[Migration]) -> list[SchemaObject]:
@@ -213,7 +212,8 @@ class Migrations:
         interrupts. In a ledger that has tables and no history, what is there already is recorded and not run;
         `planned` is called with that plan before anything is changed.
 
-        Raises `Refused` where `plan` does, or where it cannot be told whether a migration is there, and `MigrationFailed` where a migration fails: it has left nothing
+        Raises `Refused` where `plan` does, or where it cannot be told whether a migration is there, and
+        `MigrationFailed` where a migration fails: it has left nothing
         behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
         """
         applied: list[Applied] = []
@@ -341,21 +341,10 @@ class Migrations:
 
     def _advised(self, error: MigrationFailed, migration: Migration, current: Status) -> MigrationFailed:
         """Name the way on, where a migration fails because what it makes is there already."""
-        if "already exists" not in error.problem and "duplicate column name" not in error.problem:
-            return error
-        made = self._made(current, migration)
-        lacking = model.lacking(made, current.schema, self.table)
-        if not lacking:
+        if marking.says_it_is_there(error.problem):
+            made = self._made(current, migration)
             error.remedy = (
-                "All that it makes is there already: if its rows are as well, record it with"
-                f" `{history.mark_command(migration.name)}`."
-            )
-        elif lacking < made.made:
-            repair = model.missing_statements(made, lacking)
-            how = f" with `inv db.query --write {shlex.quote(';'.join(repair))}`" if repair else ""
-            error.remedy = (
-                f"It is there in part: make what is missing, {model.told(lacking)},{how} and then record it with"
-                f" `{history.mark_command(migration.name)}`; or correct the file."
+                marking.remedy(made, model.lacking(made, current.schema, self.table)) or error.remedy
             )
         return error
 
@@ -394,7 +383,7 @@ class Migrations:
         to: str | None = None,
         planned: Callable[[adopt.Adoption], None] = lambda plan: None,
     ) -> str:
-        """Record of a ledger that has tables and no history what is there; returns what was done, as a sentence.
+        """Record what a ledger without history has of the migrations; returns what was done, as a sentence.
 
         Without `to`, those are the first migrations whose objects are there. `to` names the last one that
         the caller knows to be there, rows and all; 0 stands for none. `planned` is called with what is there

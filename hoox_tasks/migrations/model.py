@@ -21,7 +21,7 @@ from hoox_tasks.migrations.history import State, Status, history_tables, own_tab
 from hoox_tasks.migrations.lineage import Lineage
 
 Fact: TypeAlias = tuple[str, ...]
-"""Something that a ledger has: `("table", "trades")`, `("column", "trades", "fee")`, `("index", "by_symbol")`."""
+"""Something that a ledger has: `("table", "trades")`, `("column", "trades", "fee")`, `("index", "i")`."""
 
 _COLUMNS = (
     "SELECT l.name, x.name FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name) AS x"
@@ -148,7 +148,7 @@ class Model:
 def what_is_made(
     migrations: Sequence[Migration], current: Status, names: Collection[str], *, table: str, strict: bool
 ) -> dict[str, Made]:
-    """Give what some migrations make of what the applied ones have made, but for what those take away again."""
+    """Give what some migrations make beside the applied ones, but for what those take away again."""
     applied = {entry.name for entry in current.named(State.APPLIED, State.EDITED)}
     found: dict[str, Made] = {}
     with closing(Model(table, strict=strict, base=current.schema)) as model:
@@ -199,7 +199,7 @@ def told(found: Iterable[Fact]) -> str:
 
 
 def missing_statements(made: Made, lacking: Collection[Fact]) -> list[str]:
-    """Give statements that make what a ledger lacks of what a migration makes; columns only if it adds them."""
+    """Give statements that make what a ledger lacks of a migration; columns only if it adds them."""
     found = []
     tables = {fact[1] for fact in lacking if fact[0] == "table"}
     for fact in sorted(lacking, key=lambda fact: (fact[0] != "table", fact)):

@@ -52,7 +52,9 @@ def seen(database: Database, applied: Sequence[str]) -> Verdict:
     schema = {(item.type, item.name): normal_definition(item.sql) for item in database.schema()}
     hidden = {HISTORY, "hoox_checksums"}
     kinds = {table.name: table.kind for table in database.list_tables()}
-    shown = [item for item in schema.items() if item[0][1] not in hidden and kinds.get(item[0][1]) != "shadow"]
+    shown = [
+        item for item in schema.items() if item[0][1] not in hidden and kinds.get(item[0][1]) != "shadow"
+    ]
     rows = []
     for (kind, name), _ in sorted(shown):
         if kind == "table":
@@ -79,9 +81,11 @@ def ours(database: Database, folder: Path) -> Verdict:
                 migrations.apply(database, to=each.name)
     except HooxError:
         pass
-    history = [str(name) for (name,) in database.query(f"SELECT name FROM {HISTORY} ORDER BY id")] if any(
-        item.name == HISTORY for item in database.schema()
-    ) else []
+    history = (
+        [str(name) for (name,) in database.query(f"SELECT name FROM {HISTORY} ORDER BY id")]
+        if any(item.name == HISTORY for item in database.schema())
+        else []
+    )
     return seen(database, history)
 
 
@@ -130,7 +134,9 @@ def test_every_set_has_one_verdict(part: int, engine: Engine, tmp_path: Path) ->
             verdicts = {"db.serve": ours(served, folder)}
         with engine.database() as theirs, on_engine(theirs) as database:
             wrangler = wranglers(theirs, database, folder)
-        if not any(sql.is_trigger(piece.sql) for each in Migrations.read(folder).files for piece in each.pieces):
+        if not any(
+            sql.is_trigger(piece.sql) for each in Migrations.read(folder).files for piece in each.pieces
+        ):
             # The engine has no import, by which a trigger travels.
             with engine.database() as theirs, on_engine(theirs) as database:
                 verdicts["the engine"] = ours(database, folder)
@@ -150,7 +156,9 @@ def _wrangler_refuses(warnings: Sequence[str]) -> bool:
 
 
 @pytest.mark.parametrize("name", ITSELF)
-def test_wrangler_itself_has_the_verdict(name: str, wrangler: Wrangler, engine: Engine, tmp_path: Path) -> None:
+def test_wrangler_itself_has_the_verdict(
+    name: str, wrangler: Wrangler, engine: Engine, tmp_path: Path
+) -> None:
     """What is done here as wrangler does it, wrangler does."""
     folder = next(path for path in SETS if path.name == name)
     shutil.copytree(folder, tmp_path / "migrations")

@@ -104,7 +104,9 @@ STATES = {
     "by hand, and more to come": State(
         {"0001_a.sql": ACCOUNTS + BONUS, "0002_n.sql": NOTES}, ["bonus"], by_hand=ACCOUNTS + BONUS
     ),
-    "by hand, in part": State({"0001_a.sql": ACCOUNTS, "0002_n.sql": NOTES}, by_hand=ACCOUNTS + NOTES.split("\n")[0]),
+    "by hand, in part": State(
+        {"0001_a.sql": ACCOUNTS, "0002_n.sql": NOTES}, by_hand=ACCOUNTS + NOTES.split("\n")[0]
+    ),
     "by hand, with rows that ran": State(
         {"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS},
         ["bonus"],
@@ -135,12 +137,17 @@ STATES = {
     ),
     "by hand, without its seed": State({"0001_a.sql": ACCOUNTS + BONUS}, [], by_hand=ACCOUNTS),
     "by hand, renamed since": State(
-        {"0001_a.sql": "CREATE TABLE purses (owner TEXT);\n", "0002_r.sql": "ALTER TABLE purses RENAME TO accounts;\n"},
+        {
+            "0001_a.sql": "CREATE TABLE purses (owner TEXT);\n",
+            "0002_r.sql": "ALTER TABLE purses RENAME TO accounts;\n",
+        },
         ["ada"],
         by_hand="CREATE TABLE accounts (owner TEXT); INSERT INTO accounts VALUES ('ada');",
     ),
     "by hand, of other tables": State(
-        {"0001_a.sql": "CREATE TABLE t (a, b);\n", "0002_d.sql": "ALTER TABLE t DROP COLUMN b;\n"}, by_hand=NOTES, extra=True
+        {"0001_a.sql": "CREATE TABLE t (a, b);\n", "0002_d.sql": "ALTER TABLE t DROP COLUMN b;\n"},
+        by_hand=NOTES,
+        extra=True,
     ),
     "by hand behind a history": State(
         {"0001_a.sql": ACCOUNTS, "0002_n.sql": NOTES}, ran={"0001_a.sql": ACCOUNTS}, by_hand=NOTES

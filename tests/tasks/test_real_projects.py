@@ -37,7 +37,9 @@ def write(**files: str | bytes) -> None:
 def sql(query: str) -> list[Any]:
     """Ask the ledger, or change it, behind the tasks' back."""
     with closing(sqlite3.connect(".hoox/local.sqlite")) as ledger:
-        found = ledger.execute(query).fetchall() if ";" not in query else ledger.executescript(query).fetchall()
+        found = (
+            ledger.execute(query).fetchall() if ";" not in query else ledger.executescript(query).fetchall()
+        )
         ledger.commit()
         return found
 
@@ -78,7 +80,11 @@ def test_adopt_says_what_rows_leave_open(inv: Inside) -> None:
     assert "If it ran, take the ledger over with `inv db.migrate.adopt --to 0002_b.sql`" in said
     assert "0002_b.sql" in inv.refused("db.migrate.adopt")
     assert Path(".hoox/local.sqlite").read_bytes() == before
-    assert inv.ok("db.migrate.adopt", "--to", "2", "--json").json["done"].startswith("Recorded 0001_a.sql, 0002_b")
+    assert (
+        inv.ok("db.migrate.adopt", "--to", "2", "--json")
+        .json["done"]
+        .startswith("Recorded 0001_a.sql, 0002_b")
+    )
     assert sql("SELECT owner FROM accounts") == [("bonus",)]
     assert "has a history already" in inv.refused("db.migrate.adopt")
 
@@ -134,14 +140,18 @@ def test_a_backup_is_restored_without_any_migrations(inv: Inside) -> None:
     inv.ok("db.export", "--output", "b.sql")
     Path("migrations/0001_a.sql").unlink()
     sql("DELETE FROM accounts")
-    assert "Migrations in it are not among yours: 0001_a.sql." in inv.ok("db.restore", "b.sql", "--confirm").err
+    assert (
+        "Migrations in it are not among yours: 0001_a.sql." in inv.ok("db.restore", "b.sql", "--confirm").err
+    )
     assert sql("SELECT owner FROM accounts") == [("bonus",)]
 
 
 def test_patches_of_a_base_made_by_hand(inv: Inside) -> None:
     """A ledger whose first tables no migration makes is migrated, checked, exported, restored and released."""
     sql("CREATE TABLE mails (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO mails VALUES (1, 'x');")
-    write(_0001_read="ALTER TABLE mails ADD COLUMN read_at INTEGER;\nCREATE INDEX unread ON mails (read_at);\n")
+    write(
+        _0001_read="ALTER TABLE mails ADD COLUMN read_at INTEGER;\nCREATE INDEX unread ON mails (read_at);\n"
+    )
     inv.ok("db.migrate")
     checked = inv.ok("db.check")
     assert "No migration makes mails: taken as the ledger has it." in checked.err
@@ -228,7 +238,11 @@ def test_what_means_nothing_is_no_change(inv: Inside, change: str) -> None:
     """A final newline, a blank end, CRLF and a byte order mark leave a migration the same."""
     write(_0001_a=ACCOUNTS)
     inv.ok("db.apply", "--no-seed")
-    texts = {"newline": ACCOUNTS.rstrip(), "blank": ACCOUNTS + " \n\n", "crlf": ACCOUNTS.replace("\n", "\r\n")}
+    texts = {
+        "newline": ACCOUNTS.rstrip(),
+        "blank": ACCOUNTS + " \n\n",
+        "crlf": ACCOUNTS.replace("\n", "\r\n"),
+    }
     write(_0001_a=texts.get(change, "\ufeff" + ACCOUNTS))
     assert states(inv) == {"0001_a.sql": "applied"}
 

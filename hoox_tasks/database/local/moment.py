@@ -47,7 +47,7 @@ class LocalMoment:
         with self._committed() as connection:
             for (name,) in connection.execute(_TABLES).fetchall():
                 query = f"SELECT count(*) FROM {sql.quote_name(name)}"
-                with suppress(sqlite3.DatabaseError):  # A virtual table whose module, or content, is not here.
+                with suppress(sqlite3.DatabaseError):  # Its module or content is not here.
                     (counts[name],) = connection.execute(query).fetchone()
         return counts
 
