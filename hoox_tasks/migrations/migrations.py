@@ -396,11 +396,9 @@ class Migrations:
         if plan is None:
             raise Refused(
                 f"{database.label} has a history already."
-                if current.history
-                else f"{database.label} has no tables that could be taken over."
-                if not current.has_checksums
-                else f"{database.label} is taken over already.",
-                "Apply what is pending with `inv db.migrate`; record a single one with `inv db.migrate.mark`.",
+                if current.history or current.has_checksums
+                else f"{database.label} has no tables that could be taken over.",
+                "Apply what is pending with `inv db.migrate`; record one with `inv db.migrate.mark`.",
             )
         chosen = [] if to is not None and last is None else plan.taken_over(last)
         if not chosen and to is None:

@@ -286,27 +286,29 @@ def status(command: Command, check: bool = False) -> None:
 
 def _advise(command: Command, database: Database, current: migrations.Status) -> None:
     """Name for every state the command that leads on, and say what is odd about the files."""
+
+    def note(text: str) -> None:
+        terminal.note(terminal.addressed(text, command.flags))
+
     plain = migrations.State.PENDING
     for entry in current.entries:
         if entry.advice and (entry.state is not plain or "`inv db.migrate`" not in entry.advice):
-            terminal.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
+            note(f"{entry.name} is {entry.state.value}. {entry.advice}")
     waiting = {entry.name for entry in current.named(plain, migrations.State.OUT_OF_ORDER)}
     for migration in command.migrations.files:
         if migration.name in waiting or migration.is_empty:
             _warn(migration)
     for names in command.migrations.shared_numbers:
-        terminal.note(f"{' and '.join(names)} have one number: they apply in this order.")
+        note(f"{' and '.join(names)} have one number: they apply in this order.")
     for name in migrations.passed_over(command.settings.migrations_dir):
-        terminal.note(
-            f"{name} is passed over, as by wrangler: it is a symbolic link, or does not end in .sql."
-        )
+        note(f"{name} is passed over, as by wrangler: it is a symbolic link, or does not end in .sql.")
     if current.is_foreign:
-        terminal.note(
+        note(
             f"{database.label} has tables and no history: `inv --dry db.migrate` compares it with the"
             " migrations, `inv db.migrate` takes over what is there and applies the rest."
         )
     elif current.named(plain):
-        terminal.note("Apply what is pending with `inv db.migrate`.")
+        note("Apply what is pending with `inv db.migrate`.")
 
 
 @ledger_task(

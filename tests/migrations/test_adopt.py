@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -151,15 +151,11 @@ def test_no_row_comes_twice(
     with closing(LocalDatabase(folder / "l.sqlite", create=True)) as database:
         for place, text in enumerate(steps):
             if place in done:
-                try:
+                with suppress(HooxError):
                     by_hand(database, text)
-                except HooxError:
-                    pass
         migrations: Migrations = files(*steps)
-        try:
+        with suppress(HooxError):
             migrations.apply(database)
-        except HooxError:
-            pass
         for name in ("b", "c"):
             if any(item.name == name for item in database.schema()):
                 assert list(database.query(f"SELECT x FROM {name}")) in ([], [(1,), (2,)])
