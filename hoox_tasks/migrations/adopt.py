@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from hoox_tasks.database.empty_ledger import EmptyLedger
@@ -61,6 +61,13 @@ class Adoption:
         """Give the migrations with one of these verdicts."""
         return [step.migration for step in self.steps if step.verdict in verdicts]
 
+    def until(self, last: Migration | None) -> Adoption:
+        """Give the plan up to a migration; None: all of it."""
+        if last is None:
+            return self
+        names = [step.migration.name for step in self.steps]
+        return replace(self, steps=self.steps[: names.index(last.name) + 1])
+
     @property
     def lines(self) -> list[str]:
         """The plan, a line for each migration."""
@@ -79,7 +86,7 @@ class Adoption:
         )
 
     def _way_on(self, step: Step) -> str:
-        name = step.migration.name
+        name = shlex.quote(step.migration.name)
         if step.repair:
             script = shlex.quote(";\n".join(step.repair))
             return f"Make what is missing with `inv db.query --write {script}`, then run this again."
@@ -90,7 +97,7 @@ class Adoption:
             )
         before = self.steps[: self.steps.index(step)]
         leading = _leading(before)
-        last = leading[-1].name if leading else "0"
+        last = shlex.quote(leading[-1].name) if leading else "0"
         if len(leading) == len(before):
             return (
                 f"If it ran, take the ledger over with `inv db.migrate.adopt --to {name}`;"
@@ -98,8 +105,8 @@ class Adoption:
             )
         return (
             f"Take over what is there with `inv db.migrate.adopt --to {last}`, then apply what comes before"
-            f" it with `inv db.migrate --to {before[-1].migration.name}`. If {name} ran, record it then with"
-            f" `inv db.migrate.mark {name}`. Then go on with `inv db.migrate`."
+            f" it with `inv db.migrate --to {shlex.quote(before[-1].migration.name)}`. If {name} ran, record it"
+            f" then with `inv db.migrate.mark {name}`. Then go on with `inv db.migrate`."
         )
 
     def taken_over(self, to: Migration | None) -> list[Migration]:
@@ -111,7 +118,7 @@ class Adoption:
         if to is None:
             self.refuse_doubts()
             return _leading(self.steps)
-        chosen = self.steps[: [step.migration for step in self.steps].index(to) + 1]
+        chosen = self.until(to).steps
         absent = [step for step in chosen if step.verdict is Verdict.APPLY and step.lacking]
         if absent:
             step = absent[0]
@@ -185,7 +192,8 @@ def _found(
         answer: bool | frozenset[Fact] | None
         if needed or absent:
             if not lacking and not staying:
-                answer = True
+                # That something is not there says little where a definition tells more.
+                answer = True if needed or not each.changed else _redefined(each, present, later)
             elif lacking == needed and staying == absent:
                 answer = False
             else:

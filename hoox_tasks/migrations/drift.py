@@ -81,7 +81,7 @@ def compare_schemas(
 
 def _by_name(schema: Iterable[SchemaObject], ignored: Collection[str]) -> dict[tuple[str, str], SchemaObject]:
     return {
-        (item.type, item.name): item
+        (item.type, item.name.lower()): item
         for item in schema
         if item.name not in ignored and item.table not in ignored
     }

@@ -71,17 +71,14 @@ def record_by_hand(
     return Correction([*history_tables(table), *map(Statement, rows), remember(migration)], done)
 
 
-def says_it_is_there(problem: str) -> bool:
-    """Whether a migration failed because something that it makes is there already."""
-    return "already exists" in problem or "duplicate column name" in problem
-
-
 def remedy(made: Made, lacking: Collection[Fact]) -> str:
     """What to do with a migration that cannot run, as all that it makes, but for `lacking`, is there already.
 
     Empty where nothing of it is there.
     """
     mark = f"`{mark_command(made.migration.name)}`"
+    if not made.made:
+        return ""
     if not lacking:
         return f"All that it makes is there already: if its rows are as well, record it with {mark}."
     if set(lacking) == set(made.made):

@@ -113,9 +113,6 @@ class Migrations:
         """
         if not current.is_foreign:
             return None
-        files = self.files
-        if to is not None:
-            files = files[: files.index(self.find(to)) + 1]
 
         def holding(tables: Collection[str]) -> set[str]:
             asked = sorted(tables)
@@ -123,9 +120,10 @@ class Migrations:
             answers = database.batch([Statement(query) for query in queries], write=False) if asked else []
             return {name for name, rows in zip(asked, answers, strict=True) if next(iter(rows))[0]}
 
-        return adopt.compare(
-            files, current.schema, holding, database.label, table=self.table, strict=self.strict
+        plan = adopt.compare(
+            self.files, current.schema, holding, database.label, table=self.table, strict=self.strict
         )
+        return plan.until(None if to is None else self.find(to))
 
     def plan(
         self, current: Status, *, to: str | None = None, allow_out_of_order: bool = False
@@ -251,6 +249,8 @@ class Migrations:
             current = self.status(database)
             pending = self.plan(current, to=to, allow_out_of_order=allow_out_of_order)
             adoption = self.adoption(database, current, to=to) if pending else None
+            if pending and adoption is None:
+                renames.refuse_done(current, self.files, pending, self.table, strict=self.strict)
             try:
                 if adoption is not None:
                     adoption.refuse_doubts()
@@ -340,8 +340,8 @@ class Migrations:
         return actual
 
     def _advised(self, error: MigrationFailed, migration: Migration, current: Status) -> MigrationFailed:
-        """Name the way on, where a migration fails because what it makes is there already."""
-        if marking.says_it_is_there(error.problem):
+        """Name the way on, where a statement fails because what the migration makes is there already."""
+        if error.line:
             made = self._made(current, migration)
             error.remedy = (
                 marking.remedy(made, model.lacking(made, current.schema, self.table)) or error.remedy

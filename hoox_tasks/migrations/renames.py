@@ -13,10 +13,13 @@ from contextlib import closing
 from dataclasses import replace
 
 from hoox_tasks.database.empty_ledger import EmptyLedger
+from hoox_tasks.errors import Refused
 from hoox_tasks.migrations.files import Migration, order, same_name
 from hoox_tasks.migrations.history import Entry, State, Status, as_renamed, mark_command, own_tables
-from hoox_tasks.migrations.model import facts, what_is_made
+from hoox_tasks.migrations.model import facts, lacking, what_is_made
 
+_PASSES_OVER = re.compile(r"\bIF\s+NOT\s+EXISTS\b", re.IGNORECASE)
+_INSERTS = re.compile(r"\b(?:INSERT|REPLACE)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d\W_]*")
 
 
@@ -51,16 +54,49 @@ def recognised(current: Status, migrations: Sequence[Migration], table: str, *, 
         elif not files[entry.name].is_empty:
             open_.append(entry.name)
     gone = {former.name for former in missing if former not in left}
+    formers: list[str] = []
     for entry in left:
         if open_ and same_name(entry.name) not in known:
-            ways = ", or ".join(f"`{mark_command(name)}`" for name in open_)
-            changed[entry.name] = replace(
-                entry,
-                advice=f"If {' or '.join(open_)} is that one under another name, record it with {ways}."
-                f" Otherwise: {entry.advice}",
-            )
+            ways = " or ".join(f"`{mark_command(name)}`" for name in open_)
+            advice = f"If it has another name now, record that one with {ways}. Otherwise: {entry.advice}"
+            changed[entry.name] = replace(entry, advice=advice)
+            formers.append(entry.name)
+    for entry in pending:
+        if formers and entry.name in open_:
+            advice = f"If it ran as {' or '.join(formers)}, record it with `{mark_command(entry.name)}`."
+            changed[entry.name] = replace(entry, advice=f"{advice} Otherwise: {entry.advice}")
     entries = [changed.get(entry.name, entry) for entry in current.entries if entry.name not in gone]
     return replace(current, entries=tuple(sorted(entries, key=lambda entry: order(entry.name))))
+
+
+def refuse_done(
+    current: Status,
+    migrations: Sequence[Migration],
+    pending: Sequence[Migration],
+    table: str,
+    *,
+    strict: bool,
+) -> None:
+    """Raise `Refused` where all that a pending migration makes is there, and it would put its rows in again.
+
+    A ledger may have a history, and more besides that somebody did by hand. A file that says IF NOT EXISTS
+    passes over the table, and not over the rows.
+    """
+    suspects = [
+        migration.name
+        for migration in pending
+        if _PASSES_OVER.search(migration.text) and _INSERTS.search(migration.text)
+    ]
+    if not suspects or not any(item.name not in own_tables(table) for item in current.schema):
+        return
+    found = what_is_made(migrations, current, suspects, table=table, strict=strict)
+    for name, made in found.items():
+        tables = {fact[1] for fact in made.made if fact[0] == "table"}
+        if tables & made.filled and not lacking(made, current.schema, table):
+            raise Refused(
+                f"All that {name} makes is there already, so its rows may be as well; nothing was applied.",
+                f"If they are, record it with `{mark_command(name)}`; if not, write them as a new migration.",
+            )
 
 
 def _former(name: str, missing: Sequence[Entry], known: set[str], *, certain: bool) -> Entry | None:

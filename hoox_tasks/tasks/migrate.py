@@ -292,7 +292,7 @@ def _advise(command: Command, database: Database, current: migrations.Status) ->
 
     plain = migrations.State.PENDING
     for entry in current.entries:
-        if entry.advice and (entry.state is not plain or "`inv db.migrate`" not in entry.advice):
+        if entry.advice and (entry.state is not plain or not entry.advice.startswith("Apply it")):
             note(f"{entry.name} is {entry.state.value}. {entry.advice}")
     waiting = {entry.name for entry in current.named(plain, migrations.State.OUT_OF_ORDER)}
     for migration in command.migrations.files:
@@ -302,7 +302,7 @@ def _advise(command: Command, database: Database, current: migrations.Status) ->
         note(f"{' and '.join(names)} have one number: they apply in this order.")
     for name in migrations.passed_over(command.settings.migrations_dir):
         note(f"{name} is passed over, as by wrangler: it is a symbolic link, or does not end in .sql.")
-    if current.is_foreign:
+    if current.is_foreign and current.entries:
         note(
             f"{database.label} has tables and no history: `inv --dry db.migrate` compares it with the"
             " migrations, `inv db.migrate` takes over what is there and applies the rest."

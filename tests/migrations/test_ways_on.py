@@ -23,7 +23,8 @@ ACCOUNTS = "CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT);\n"
 BONUS = "INSERT INTO accounts (owner) VALUES ('bonus');\n"
 SAFE = "CREATE TABLE IF NOT EXISTS accounts (id INTEGER PRIMARY KEY, owner TEXT);\nINSERT INTO accounts (owner) VALUES ('ada');\n"
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT);\nCREATE INDEX by_body ON notes (body);\n"
-STEPS = 8
+RENAMED = "ALTER TABLE purses RENAME TO accounts;\n"
+STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ STATES = {
         {"0001_a.sql": ACCOUNTS, "0004_remarks.sql": NOTES},
         ran={"0001_a.sql": ACCOUNTS, "0002_notes.sql": NOTES},
     ),
+    "all of wrangler's, under other words": State(
+        {"0001_x.sql": ACCOUNTS, "0002_y.sql": BONUS, "0003_z.sql": NOTES},
+        ["bonus"],
+        ran={"1.sql": ACCOUNTS, "2.sql": BONUS, "3.sql": NOTES},
+    ),
     "a lost file of wrangler's, and a new one": State(
         {"0001_a.sql": ACCOUNTS, "0003_notes.sql": NOTES},
         ["bonus"],
@@ -144,6 +150,12 @@ STATES = {
         ["ada"],
         by_hand="CREATE TABLE accounts (owner TEXT); INSERT INTO accounts VALUES ('ada');",
     ),
+    "taken over too short": State(
+        {"0001_a.sql": "CREATE TABLE purses (owner TEXT);\n", "0002_r.sql": RENAMED},
+        ["ada"],
+        by_hand="CREATE TABLE accounts (owner TEXT); INSERT INTO accounts VALUES ('ada');" + HISTORY
+        + "INSERT INTO d1_migrations (name) VALUES ('0001_a.sql');",
+    ),
     "by hand, of other tables": State(
         {"0001_a.sql": "CREATE TABLE t (a, b);\n", "0002_d.sql": "ALTER TABLE t DROP COLUMN b;\n"},
         by_hand=NOTES,
@@ -151,6 +163,9 @@ STATES = {
     ),
     "by hand behind a history": State(
         {"0001_a.sql": ACCOUNTS, "0002_n.sql": NOTES}, ran={"0001_a.sql": ACCOUNTS}, by_hand=NOTES
+    ),
+    "by hand behind a history, with its rows": State(
+        {"0001_n.sql": NOTES, "0002_s.sql": SAFE}, ["ada"], ran={"0001_n.sql": NOTES}, by_hand=SAFE
     ),
     "by hand behind a history, in part": State(
         {"0001_a.sql": ACCOUNTS, "0002_n.sql": NOTES},
