@@ -117,21 +117,6 @@ def is_blank(script: str) -> bool:
     return position == len(script)
 
 
-def with_unix_lines(script: str) -> str:
-    """Give a script with LF line ends, but for those inside of texts and quoted names, which stay."""
-    if "\r\n" not in script:
-        return script
-    parts = []
-    for match in _token().finditer(script):
-        text = match.group()
-        if match.lastgroup != "quoted":
-            text = text.replace("\r\n", "\n")
-            # The line break behind a comment is no part of it.
-            text = text.removesuffix("\r") if text.startswith("--") else text
-        parts.append(text)
-    return "".join(parts)
-
-
 def comments(sql: str) -> Iterator[tuple[int, str]]:
     """Yield the comments of `sql`, each with the offset at which it begins."""
     for match in _token().finditer(sql):

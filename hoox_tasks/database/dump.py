@@ -15,13 +15,7 @@ from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Database, Reader, Statement, Table
-from hoox_tasks.database.schema import (
-    as_text,
-    choose_tables,
-    content_table,
-    is_contentless,
-    read_tables,
-)
+from hoox_tasks.database.schema import as_text, choose_tables, is_countable, is_index_only, read_tables
 from hoox_tasks.values import Progress, Row
 
 Write = Callable[[bytes], object]
@@ -135,35 +129,13 @@ def _encoding(snapshot: Reader) -> bytes:
 
 
 def _counts(snapshot: Reader, tables: list[Table]) -> dict[str, int]:
-    shadows = {table.name for table in tables if table.kind == "shadow"}
-    counted = [
-        table
-        for table in tables
-        if table.kind != "shadow"
-        and _has_rows(table)
-        # Without its content, or without the sizes of its rows, a search table cannot be counted.
-        and not (_is_index_only(table, tables) and not _is_countable(table, shadows))
-    ]
+    counted = [table for table in tables if _has_rows(table) and is_countable(table, tables)]
     queries = (Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted)
     return {
         table.name: int(str(rows[0][0]))
         for table, rows in zip(counted, snapshot.map(queries), strict=True)
         if rows
     }
-
-
-def _is_index_only(table: Table, tables: Sequence[Table]) -> bool:
-    """Tell whether only the index of a full-text table is among the tables, and not its text."""
-    if table.module != "fts5":
-        return False
-    content = content_table(table.sql).lower()
-    return is_contentless(table) or (
-        content != "" and not any(content == other.name.lower() for other in tables)
-    )
-
-
-def _is_countable(table: Table, shadows: Collection[str]) -> bool:
-    return is_contentless(table) and f"{table.name}_docsize" in shadows
 
 
 def _has_rows(table: Table) -> bool:
@@ -422,7 +394,7 @@ def _virtual_rows(snapshot: Reader, table: Table, tables: list[Table], shadows: 
             assert isinstance(plain, bytes)
             assert isinstance(hexadecimal, bytes)
             yield plain if _is_plain(plain) else hexadecimal
-    elif _is_index_only(table, tables):
+    elif is_index_only(table, tables):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:
             if shadow.name in {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}:

@@ -103,9 +103,10 @@ class Adoption:
                 f"If it ran, take the ledger over with `inv db.migrate.adopt --to {name}`;"
                 f" if it did not, with `inv db.migrate.adopt --to {last}`. Then go on with `inv db.migrate`."
             )
+        previous = shlex.quote(before[-1].migration.name)
         return (
             f"Take over what is there with `inv db.migrate.adopt --to {last}`, then apply what comes before"
-            f" it with `inv db.migrate --to {shlex.quote(before[-1].migration.name)}`. If {name} ran, record it"
+            f" it with `inv db.migrate --to {previous}`. If {name} ran, record it"
             f" then with `inv db.migrate.mark {name}`. Then go on with `inv db.migrate`."
         )
 

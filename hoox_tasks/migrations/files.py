@@ -187,8 +187,19 @@ def _read(name: str, path: Path) -> Migration:
     except OSError as error:
         refusal = Refused(f"Migration {name} cannot be read: {error.strerror}.", "Check its permissions.")
     else:
-        return Migration(name, path, sql.with_unix_lines(text))
+        return Migration(name, path, _with_unix_lines(text))
     return Migration(name, path, "", refusal)
+
+
+def _with_unix_lines(text: str) -> str:
+    """Give a script with LF line ends, but for those inside of texts and quoted names, which stay."""
+    if "\r\n" not in text:
+        return text
+    parts, position = [], 0
+    for token in sql.tokens(text):
+        parts += [text[position : token.offset].replace("\r\n", "\n"), token.text]
+        position = token.offset + len(token.text)
+    return "".join([*parts, text[position:].replace("\r\n", "\n")])
 
 
 def _is_hidden(name: str) -> bool:

@@ -59,13 +59,6 @@ class Command:
         return self._settings
 
     @property
-    def migrations(self) -> migrations.Migrations:
-        """The migrations of the workspace; raises `Refused` where their files cannot be read."""
-        if self._migrations is None:
-            self._migrations = migrations.Migrations.of(self.settings)
-        return self._migrations
-
-    @property
     def known_migrations(self) -> migrations.Migrations:
         """The migrations of the workspace, none where there is no folder of them: backups need none."""
         return self.known_migrations_of(self.settings)
@@ -76,6 +69,13 @@ class Command:
             return migrations.Migrations.of(settings)
         except Refused:
             return migrations.Migrations((), settings.migrations_table, settings.strict)
+
+    @property
+    def migrations(self) -> migrations.Migrations:
+        """The migrations of the workspace; raises `Refused` where their files cannot be read."""
+        if self._migrations is None:
+            self._migrations = migrations.Migrations.of(self.settings)
+        return self._migrations
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""
