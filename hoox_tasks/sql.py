@@ -115,6 +115,14 @@ def tokens(sql: str) -> Iterator[Token]:
             yield Token(kind, match.group(), match.start())
 
 
+def is_blank(script: str) -> bool:
+    """Tell whether a script holds no statement: nothing but blanks, comments and semicolons."""
+    position = 0
+    while (position := _end_of_blank(script, position)) < len(script) and script[position] == ";":
+        position += 1
+    return position == len(script)
+
+
 def comments(sql: str) -> Iterator[tuple[int, str]]:
     """Yield the comments of `sql`, each with the offset at which it begins."""
     for match in _token().finditer(sql):

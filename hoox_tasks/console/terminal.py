@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -48,6 +49,18 @@ def worded(text: str) -> str:
     return re.sub(
         r"\binv((?: --[a-z-]+)*)(?: (\.\.\.)| (db(?:\.[a-z]+)+))",
         lambda match: f"{_program}{match[1]} {match[2] or match[3].replace('.', ' ')}",
+        text,
+    )
+
+
+def addressed(text: str, flags: Sequence[str]) -> str:
+    """Let the commands about migrations in a text mean the ledger that these flags chose."""
+    if not flags:
+        return text
+    chosen = shlex.join(flags)
+    return re.sub(
+        r"`(inv (?:--dry )?db\.(?:migrate|check|query)\b(?![^`]* --(?:remote|path)\b)[^`]*)`",
+        lambda match: f"`{match[1]} {chosen}`",
         text,
     )
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Database, Reader, Statement, Table
-from hoox_tasks.database.schema import as_text, choose_tables, is_contentless, read_tables, with_counted_rows
+from hoox_tasks.database.schema import (
+    as_text,
+    choose_tables,
+    is_countable,
+    is_index_only,
+    read_tables,
+    with_counted_rows,
+)
 from hoox_tasks.values import Progress, Row
 
 Write = Callable[[bytes], object]
@@ -130,7 +137,7 @@ def _encoding(snapshot: Reader) -> bytes:
 
 
 def _counts(snapshot: Reader, tables: list[Table]) -> dict[str, int]:
-    counted = [table for table in tables if table.kind != "shadow" and _has_rows(table)]
+    counted = [table for table in tables if _has_rows(table) and is_countable(table, tables)]
     queries = (Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted)
     return {
         table.name: int(str(rows[0][0]))
@@ -395,7 +402,7 @@ def _virtual_rows(snapshot: Reader, table: Table, tables: list[Table], shadows: 
             assert isinstance(plain, bytes)
             assert isinstance(hexadecimal, bytes)
             yield plain if _is_plain(plain) else hexadecimal
-    elif table.module == "fts5" and is_contentless(table):
+    elif is_index_only(table, tables):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:
             if shadow.name in {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}:

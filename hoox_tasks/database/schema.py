@@ -179,6 +179,22 @@ def is_contentless(table: Table) -> bool:
     return option is not None and not sql.unquote_name(option).strip("'")
 
 
+def is_index_only(table: Table, tables: Sequence[Table]) -> bool:
+    """Tell whether only the index of a full-text table is among some tables, and not its text."""
+    if table.module != "fts5":
+        return False
+    content = content_table(table.sql).lower()
+    gone = content != "" and not any(content == other.name.lower() for other in tables)
+    return is_contentless(table) or gone
+
+
+def is_countable(table: Table, tables: Sequence[Table]) -> bool:
+    """Tell whether rows can be counted: not inside of another, nor of an index without their sizes."""
+    if table.kind == "shadow" or not is_index_only(table, tables):
+        return table.kind != "shadow"
+    return is_contentless(table) and any(other.name == f"{table.name}_docsize" for other in tables)
+
+
 def content_table(ddl: str) -> str:
     """The table whose rows a full-text table indexes, from its definition; empty where it has its own."""
     option = _content_option(ddl)

@@ -96,6 +96,12 @@ class Release:
             self._note(version=current.version)
             out_of_order = self._policy.allow_out_of_order
             self._pending = self._migrations.plan(current, allow_out_of_order=out_of_order)
+            adoption = self._migrations.adoption(self._database, current) if self._pending else None
+            if adoption is not None:
+                adoption.refuse_doubts()
+                self._reporter.say(f"{self._database.label} has no history; what it has of the migrations:")
+                for line in adoption.lines:
+                    self._reporter.say(line)
         if not self._pending:
             self._reporter.say(f"Nothing is pending on {self._database.label}.")
             self._look(self._database)

@@ -135,7 +135,7 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
-        checked = backups.checked(path, command.migrations, progress=progress)
+        checked = backups.checked(path, command.known_migrations, progress=progress)
         with checked as backup:
             equal, similar = [], ""
             if backup.manifest:
@@ -264,7 +264,7 @@ def restore(
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
     with terminal.progress("Loading") as progress:
-        checked = backups.checked(path, command.migrations, progress=progress)
+        checked = backups.checked(path, command.known_migrations, progress=progress)
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
                 terminal.note(
@@ -339,7 +339,7 @@ def _refuse_fragment(command: Command, database: Database, backup: backups.Check
         return
     held = {item.name for item in backup.scratch.schema if item.type == "table"}
     there = {item.name for item in database.schema() if item.type == "table"}
-    lost = sorted(there - held - command.migrations.own_tables)
+    lost = sorted(there - held - command.known_migrations.own_tables)
     if lost:
         raise Refused(
             f"The file has no table {', '.join(lost)}, which {database.label} would lose.",

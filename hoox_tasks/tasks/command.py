@@ -68,6 +68,18 @@ class Command:
         return self._settings
 
     @property
+    def known_migrations(self) -> migrations.Migrations:
+        """The migrations of the workspace, none where there is no folder of them: backups need none."""
+        return self.known_migrations_of(self.settings)
+
+    def known_migrations_of(self, settings: Settings) -> migrations.Migrations:
+        """The migrations of other settings; none where there is no folder of them."""
+        try:
+            return migrations.Migrations.of(settings)
+        except Refused:
+            return migrations.Migrations((), settings.migrations_table, settings.strict)
+
+    @property
     def migrations(self) -> migrations.Migrations:
         """The migrations of the workspace; raises `Refused` where their files cannot be read."""
         if self._migrations is None:

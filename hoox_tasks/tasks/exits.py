@@ -56,7 +56,7 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED, _interrupted(command)
     if isinstance(error, HooxError):
-        code, message = error.exit_code, str(error)
+        code, message = error.exit_code, terminal.addressed(str(error), command.flags)
     elif isinstance(error, OSError) and error.filename is None:
         return _unwritten(error, command)  # All else that we write names its file.
     elif isinstance(error, OSError):

@@ -19,7 +19,7 @@ from hoox_tasks.tasks.migrate import read_consent
 
 with lazy_imports():
     from hoox_tasks import backups as backing_up
-    from hoox_tasks import files, migrations
+    from hoox_tasks import files
     from hoox_tasks.release import receipt as receipts
     from hoox_tasks.release import run as releasing
     from hoox_tasks.release import summary as summaries
@@ -189,7 +189,7 @@ def pull(command: Command, confirm: bool = False) -> None:
             command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
             return
         path = folder / "pulled.sql"
-        ours = migrations.Migrations.of(here)
+        ours = command.known_migrations_of(here)
         if not {item.name for item in source.schema()} - ours.own_tables:
             raise Refused(
                 f"{source.label} is empty: it has no tables to pull.",

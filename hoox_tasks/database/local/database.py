@@ -143,7 +143,7 @@ class LocalDatabase:
             return None
         try:
             return self.sqlite_utils.table(name).count
-        except sqlite3.OperationalError:  # As of a virtual table whose module is not here.
+        except sqlite3.DatabaseError:  # As of a virtual table whose module, or content, is not here.
             return None
 
     # -------------------------------------------------------------------------------- asked and changed

@@ -46,7 +46,7 @@ class LocalMoment:
                 if kind not in {"table", "virtual"}:
                     continue
                 query = f"SELECT count(*) FROM {sql.quote_name(name)}"
-                with suppress(sqlite3.OperationalError):  # A virtual table whose module is not here.
+                with suppress(sqlite3.DatabaseError):  # Its module or content is not here.
                     (counts[name],) = connection.execute(query).fetchone()
         return counts
 
