@@ -56,7 +56,7 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
     for path in folder.glob(pattern):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not path.is_symlink() and not any(part[0] == "." for part in name.split("/")):
-            found.append(Migration(name, path, _read(path)))
+            found.append(Migration(name, path, read(path)))
     found.sort(key=lambda migration: order(migration.name))
     return found
 
@@ -97,7 +97,8 @@ def leading_number(segment: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Read the text of a migration file; raises `Refused` where it cannot be read, or is not UTF-8."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
