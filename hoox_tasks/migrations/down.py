@@ -1,4 +1,4 @@
-"""Down files: what takes a migration back where that cannot be derived. Wrangler does not read their folder."""
+"""Down files: what takes a migration back where that cannot be derived; wrangler does not read them."""
 
 from __future__ import annotations
 

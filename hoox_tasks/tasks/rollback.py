@@ -62,7 +62,8 @@ def rollback(
     consent = read_consent(command, allow_data_loss, allow_value_changes)
     with command.ledger() as database:
         planned = _planned(command, database, to, consent)
-        _show(command, planned)
+        if not command.json:
+            _show(command, planned)
         names = list(planned.names)
         counted = terminal.count(len(names), "migration")
         if command.dry:
@@ -135,11 +136,12 @@ def _planned(
 
 
 def _show(command: Command, planned: migrations.Rollback) -> None:
+    say = command.say if command.dry else terminal.note
     for reversal in planned.reversals:
         source = f"as {migrations.DOWN}/{reversal.names[0]} says" if reversal.file else "by what is derived"
-        command.say(f"To take back {', '.join(reversal.names)}, {source}:")
+        say(f"To take back {', '.join(reversal.names)}, {source}:")
         for piece in reversal.pieces:
-            command.say("\n".join(f"  {line}" for line in f"{piece.sql};".splitlines()))
+            say("\n".join(f"  {line}" for line in f"{piece.sql};".splitlines()))
 
 
 def _rehearsed(
