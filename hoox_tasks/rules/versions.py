@@ -19,9 +19,8 @@ _TOKEN: Final = (
     r"(?s)--[^\n]*|/\*.*?(?:\*/|\Z)|\s+|(?P<text>'(?:[^']|'')*')|(?P<name>\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^]]*\])"
     r"|(?P<number>\d[\w.]*)|(?P<word>[^\W\d]\w*)|(?P<sign>.)"
 )
-_NO_FUNCTION: Final = frozenset(
-    {"AS", "IN", "OVER", "FILTER", "BY", "EXISTS", "FROM", "JOIN", "AND", "OR", "NOT"}
-)
+_NO_FUNCTION: Final = frozenset({"AS", "IN", "OVER", "FILTER"})
+_QUERY: Final = frozenset({"SELECT", "WITH", "VALUES"})
 
 
 class Feature(NamedTuple):
@@ -72,8 +71,8 @@ def _features(statement: str) -> Iterator[Feature]:
             calls.append((words[-1] if named else "", 0))
         elif word == "," and calls:
             calls[-1] = (calls[-1][0], calls[-1][1] + 1)
-            if calls[-1] == ("RAISE", 1):
-                words.append("RAISED")
+        elif word in _QUERY and words[-1:] == ["("]:
+            calls[-1] = ("", 0)
         elif word == ")" and calls:
             yield from _called(*calls.pop())
         elif word == "BY" and words[-1:] == ["ORDER"] and calls and calls[-1][0]:
@@ -82,7 +81,7 @@ def _features(statement: str) -> Iterator[Feature]:
             yield Feature("RIGHT and FULL JOIN", (3, 39))
         elif word == "FROM" and words[-1:] == ["DISTINCT"] and {"IS", "NOT"} & set(words[-2:-1]):
             yield Feature("IS DISTINCT FROM", (3, 39))
-        elif words[-1:] == ["RAISED"] and kind != "text":
+        elif calls[-1:] == [("RAISE", 1)] and (kind != "text" or words[-1] != ","):
             yield Feature("An expression as the message of RAISE", (3, 47))
         words.append(word)
 
