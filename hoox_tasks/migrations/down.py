@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hoox_tasks import sql
@@ -19,11 +19,13 @@ DRAFT = "-- hoox: draft"
 _MODE = 0o644
 
 
-def read_down(files: Sequence[Migration], migration: Migration, folder: Path) -> Migration | None:
+def read_down(
+    files: Sequence[Migration], migration: Migration, folder: Path, own: Collection[str]
+) -> Migration | None:
     """Read the down file of a migration; None where it has none.
 
-    Raises `Refused` where it is a draft, says nothing, controls transactions, or consents in words that are
-    not known; and where it is one of `files` itself.
+    Raises `Refused` where it is a draft, says nothing, controls transactions, speaks of the tables of the
+    tools (`own`), or consents in words that are not known; and where it is one of `files` itself.
     """
     path = folder / migration.name
     if not path.is_file():
@@ -41,6 +43,14 @@ def read_down(files: Sequence[Migration], migration: Migration, folder: Path) ->
         raise Refused(f"{name} says nothing.", "Write into it what takes the migration back, or remove it.")
     refuse_transactions([file])
     read_consent(name, text)
+    for piece in file.pieces:
+        spoken = {sql.unquote_name(token.text).lower() for token in sql.tokens(piece.sql)}
+        for table in sorted(own):
+            if table.lower() in spoken:
+                raise Refused(
+                    f"{name} speaks of {table} in line {piece.line}.",
+                    "Leave that out: what is taken back is taken out of the history anyway.",
+                )
     return file
 
 

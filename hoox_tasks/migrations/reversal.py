@@ -24,8 +24,8 @@ from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.tables import Stored, read_tables
 from hoox_tasks.values import Value
 
-_SEEDED_ROWS = 200
-_SEEDED_TEXT = 30_000
+_SEEDED_ROWS = 1_000
+_SEEDED_TEXT = 80_000
 """Rows that migrations put into a table of theirs, and the SQL that names them; of more none is known."""
 
 
@@ -90,7 +90,7 @@ def reverse(
     grown = {
         name: columns
         for name, columns in followed.columns.items()
-        if name in tables and len(tables[name].names) > len(columns)
+        if name in tables and not tables[name].virtual and len(tables[name].names) > len(columns)
     }
     pieces: list[sql.Piece] = []
     reasons: list[str] = []

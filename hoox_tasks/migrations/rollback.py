@@ -29,6 +29,7 @@ from hoox_tasks.migrations.history import CHECKSUMS, State, Status
 from hoox_tasks.migrations.lineage import Lineage
 from hoox_tasks.migrations.migrations import NO_CONSENT, Migrations
 from hoox_tasks.migrations.preconditions import schema_guard
+from hoox_tasks.migrations.probes import find_broken
 from hoox_tasks.migrations.reversal import Reversal, reverse
 from hoox_tasks.migrations.tables import checks_keys
 
@@ -169,7 +170,7 @@ def _reversals(
     """Find out what takes migrations back, the newest first; those without a down file go together."""
     groups: list[tuple[list[Migration], Migration | None]] = []
     for migration in taken:
-        file = read_down(migrations.files, migration, down) if down else None
+        file = read_down(migrations.files, migration, down, migrations.own_tables) if down else None
         if groups and file is None and groups[-1][1] is None:
             groups[-1][0].append(migration)
         else:
@@ -240,13 +241,16 @@ def _write_unit(rollback: Rollback, migrations: Migrations, consent: Consent) ->
         expected = list(current.schema)
         for reversal in rollback.reversals:
             keys_before = checks_keys(ledger)
+            broken = find_broken(ledger, expected)
             lineage = Lineage(ledger, migrations.own_tables)
             try:
                 lineage.follow([Statement(piece.sql) for piece in reversal.pieces])
             except StatementError as error:
-                raise _failure(rollback, _at(reversal, error.index), error) from error
+                failure = _failure(rollback, _at(reversal, error.index), error)
+                raise Refused(failure.problem, failure.remedy, detail=failure.detail) from error
             expected = reversal.earlier(expected)
             _refuse_other_schema(reversal, ledger, expected, absent, migrations)
+            _refuse_breaking(reversal, find_broken(ledger, expected) - broken)
             rollback.guards = write_guards(
                 lineage,
                 consent | reversal.consent,
@@ -293,6 +297,17 @@ def _refuse_other_schema(
             f"{source} does not lead to the schema before {reversal.names[-1]}, so nothing was taken back.",
             "Correct the file." if reversal.file else "Look with `inv db.check` what else was changed.",
             detail="\n".join(f"  {difference}" for difference in differences),
+        )
+
+
+def _refuse_breaking(reversal: Reversal, broken: set[tuple[str, str]]) -> None:
+    """Raise `Refused` where a view or trigger that no migration made needs something that would be gone."""
+    made = {(item.type, item.name) for item in reversal.before}
+    for kind, name in sorted(broken - made):
+        raise Refused(
+            f"The {kind} {name}, which no migration made, needs what {reversal.names[-1]} made, so nothing"
+            " was taken back.",
+            f"Drop it first, as with `inv db.query 'DROP {kind.upper()} {name}' --write`.",
         )
 
 

@@ -313,6 +313,7 @@ def test_a_down_file_takes_back_what_cannot_be_derived(ledger: Database, tmp_pat
             "is a draft",
         ),
         ("-- later\n", "says nothing"),
+        ("DELETE FROM [D1_migrations];", "speaks of d1_migrations in line 1"),
         ("BEGIN; ALTER TABLE trades RENAME COLUMN reference TO order_id;", "BEGIN"),
         ("-- hoox: allow-everything\nSELECT 1;", "says nothing known"),
         (
@@ -376,6 +377,27 @@ def test_an_object_that_was_changed_by_hand_is_refused(ledger: Database) -> None
     execute(ledger, "DROP INDEX on_x")
     back(ledger, both)
     assert {item.name for item in ledger.schema()} >= {"by_hand"}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE VIEW v AS SELECT * FROM x",
+        "CREATE TRIGGER v AFTER UPDATE OF fee ON trades BEGIN INSERT INTO x VALUES (new.fee); END",
+        "CREATE TRIGGER v AFTER INSERT ON accounts BEGIN INSERT INTO x VALUES (new.id); END",
+        "CREATE TRIGGER v AFTER DELETE ON rates BEGIN DELETE FROM x; END",
+    ],
+)
+def test_what_was_made_by_hand_is_not_broken(ledger: Database, made: str) -> None:
+    """A view or trigger that no migration made and that needs what would go keeps it, and is named."""
+    both = files(START, "CREATE TABLE x (y);")
+    both.apply(ledger)
+    execute(ledger, made)
+    with pytest.raises(
+        Refused, match=r"(view|trigger) v, which no migration made, needs what 0002_step\.sql made"
+    ):
+        back(ledger, both)
+    assert both.status(ledger).version == "0002_step.sql"
 
 
 @pytest.mark.parametrize(
