@@ -63,8 +63,8 @@ def test_the_way_of_a_rollback(ledger: RemoteDatabase) -> None:
     planned = rollback.plan(both, both.status(ledger), down=Path("/nowhere"), consent=allowed)
     done, status = rollback.run(ledger, both, planned)
     assert [str(effect) for effect in done.effects or ()] == [
-        "desks: 1 row gone",
         "trades.live: 1 row dropped",
+        "desks: 1 row gone",
     ]
     assert (status.version, compare_schemas(before, ledger.schema(), both.own_tables)) == (
         "0001_step.sql",
