@@ -184,11 +184,11 @@ def _reversals(
             for group, file in groups:
                 found.append(reverse(ledger, group, file, migrations.own_tables, strict=migrations.strict))
         except HooxError as error:
+            cause = error if isinstance(error, StatementError) else error.__cause__
             raise Refused(
                 f"What the migrations made cannot be told, as they do not run on an empty ledger:"
                 f" {error.problem}",
-                (isinstance(error, StatementError) and error.remedy)
-                or "Write a migration that takes back what is to go.",
+                getattr(cause, "remedy", "") or "Write a migration that takes back what is to go.",
                 detail=error.detail,
             ) from error
     return found[::-1]

@@ -603,3 +603,12 @@ def test_names_of_migrations_that_are_there(tmp_path: Path) -> None:
     assert [each.name if each else None for each in found] == ["0002_b.sql", "0001_a.sql", "0002_b.sql", None]
     with pytest.raises(Refused, match="There is no migration 7"):
         rollback.named(steps, "7")
+
+
+def test_a_history_that_does_not_run_here_is_refused(ledger: Database) -> None:
+    """Where the migrations before do not run on an empty ledger, nothing is derived, and the reason is named."""
+    execute(ledger, "CREATE TABLE mails (id)")
+    both = files("ALTER TABLE mails ADD COLUMN seen;", "CREATE TABLE x (y);")
+    both.apply(ledger)
+    with pytest.raises(Refused, match="cannot be told, .*no such table: mails"):
+        back(ledger, both)
