@@ -610,5 +610,5 @@ def test_a_history_that_does_not_run_here_is_refused(ledger: Database) -> None:
     execute(ledger, "CREATE TABLE mails (id)")
     both = files("ALTER TABLE mails ADD COLUMN seen;", "CREATE TABLE x (y);")
     both.apply(ledger)
-    with pytest.raises(Refused, match="cannot be told, .*no such table: mails"):
+    with pytest.raises(Refused, match=r"cannot be told, .*no such table: mails"):
         back(ledger, both)
