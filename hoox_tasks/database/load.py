@@ -25,6 +25,7 @@ from typing import IO, cast
 from hoox_tasks import sql
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.rules.functions import supply_functions
+from hoox_tasks.rules.messages import find_remedy
 from hoox_tasks.values import Progress
 
 _ROWS = 40
@@ -373,14 +374,15 @@ class _Loading:
         if "no such column: " in text and text.rpartition(" ")[2].lower() in _INFINITIES:
             self._run(line, _with_infinities(statement))
             return
-        raise self._unloadable(line, error) from error
+        raise self._unloadable(line, error, statement) from error
 
-    def _unloadable(self, line: int, error: Exception) -> HooxError:
+    def _unloadable(self, line: int, error: Exception, statement: str = "") -> HooxError:
         if not self._ran and "syntax error" in str(error):
             return _no_sql(self._source, line)
         return Refused(
             f"{self._source} does not load from line {line:,} on: {error}.",
-            "It is no backup of a ledger, or damaged.",
+            (isinstance(error, sqlite3.Error) and find_remedy(error, statement))
+            or "It is no backup of a ledger, or damaged.",
         )
 
 

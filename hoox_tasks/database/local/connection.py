@@ -13,6 +13,7 @@ from hoox_tasks import sql
 from hoox_tasks.database.local.errors import primary_code, translated, unopened
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.rules.versions import refuse_old
 
 with lazy_imports():
     from hoox_tasks import files
@@ -33,8 +34,9 @@ def open_connection(
 
     `timeout` is how many seconds it waits for locks. With `create` the file is made where there is none. A
     `shared` connection may be used by any thread, one at a time. Raises `Refused` where there is no such
-    file, or it is not a SQLite database.
+    file, it is not a SQLite database, or this Python's SQLite is too old.
     """
+    refuse_old()
     fresh = _is_fresh(path, create)
     try:
         connection = sqlite3.connect(
