@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     # As text: Invoke itself would take every text of a variable for true, "false" and "off" as well.
     "strict": "true",
     "busy_timeout": "5",
+    "query_timeout": "30",
     "keep_snapshots": "10",
     "account_id": None,
     "database_id": None,
@@ -39,7 +40,8 @@ DEFAULTS: dict[str, Any] = {
 
 `path`: the local ledger's file. `database`: which D1 database, by name or binding. `env`: wrangler
 environment. `migrations`, `fixtures`, `backups`: folders. `strict`: hold local SQL to D1's rules.
-`busy_timeout`: seconds to wait for a locked ledger. `keep_snapshots`: how many recovery points a local
+`busy_timeout`: seconds to wait for a locked ledger. `query_timeout`: seconds that SQL may take locally, 0
+for any (D1 has its own 30). `keep_snapshots`: how many recovery points a local
 ledger keeps. `account_id`, `database_id`, `base_url`: the D1 database where no wrangler config names it.
 """
 
@@ -100,6 +102,7 @@ class Settings(NamedTuple):
     snapshots_dir: Path
     strict: bool
     busy_timeout: float
+    query_timeout: float
     keep_snapshots: int
     account_id: str
     database_id: str
@@ -164,6 +167,7 @@ def load_settings(
         snapshots_dir=root / ".hoox" / "snapshots",
         strict=_boolean("strict", values["strict"]),
         busy_timeout=_number("busy_timeout", values["busy_timeout"]),
+        query_timeout=_number("query_timeout", values["query_timeout"]),
         keep_snapshots=int(_number("keep_snapshots", values["keep_snapshots"])),
         # Wrangler lets the config's account win over the variable.
         account_id=(config.account_id if config else "")

@@ -153,6 +153,7 @@ def list_(command: Command, all: bool = False) -> None:
         "format": f"How to show the result: {', '.join(FORMATS)}.",
         "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
         "write": "Let the SQL change the ledger, in one transaction.",
+        "timeout": "End SQL that takes longer than this many seconds; 0 never. On D1 it is always 30.",
     },
     positional=("sql",),
     iterable=("param",),
@@ -163,6 +164,7 @@ def query(
     format: str = "table",
     param: list[str] | None = None,
     write: bool = False,
+    timeout: str | None = None,
 ) -> None:
     """Run SQL and show its result; only reading is let through without --write.
 
@@ -181,28 +183,37 @@ def query(
     params = [read_param(text) for text in param or []]
     if params and len(statements) > 1:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
+    seconds = read_seconds(command, timeout)
     with command.ledger() as database:
         if command.dry and write:
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
-        run(database, statements, params, format, write=write)
+        run(database, statements, params, format, write=write, timeout=seconds)
         if command.point:
             terminal.note(command.advice)
 
 
-def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
+def run(
+    database: Database,
+    statements: list[str],
+    params: list[Value],
+    format: str,
+    *,
+    write: bool,
+    timeout: float | None,
+) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
     started = time.perf_counter()
     seen: list[Rows] = []
 
     def results() -> Iterator[Rows]:
         if write and len(statements) > 1:
-            seen.extend(database.batch(Statement(statement) for statement in statements))
+            seen.extend(database.batch((Statement(statement) for statement in statements), timeout=timeout))
             yield from seen
             return
         for statement in statements:
-            result = database.query(statement, params, write=write)
+            result = database.query(statement, params, write=write, timeout=timeout)
             seen.append(result)
             yield result
 
@@ -233,6 +244,21 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             " Select CAST(column AS TEXT) to see every digit."
         )
     terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
+
+
+def read_seconds(command: Command, text: str | None) -> float | None:
+    """Give how long SQL may take, by --timeout or the settings; None for any time."""
+    if text is None:
+        return command.settings.query_timeout or None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise Refused(f"--timeout is {text!r}.", "Give it a number of seconds, 0 for no limit.")
+    if command.remote:
+        raise Refused("--timeout is for a local ledger: D1 ends SQL after 30 seconds.", "Leave it out.")
+    return seconds or None
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:

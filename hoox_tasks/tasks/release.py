@@ -75,6 +75,7 @@ def release(
                 read_consent(command, allow_data_loss, allow_value_changes),
                 allow_out_of_order,
                 command.dry,
+                settings.query_timeout or None,
             )
             reporter = _Reporter(command, database, artifact)
             course = releasing.Release(database, command.migrations, policy, reporter)

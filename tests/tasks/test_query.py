@@ -332,3 +332,26 @@ def test_a_full_disk_behind_standard_output_is_told(seeded: Workspace) -> None:
             run = seeded.inv(*command, stdout=full)
             assert run.code == 2
             assert "No space left on device" in run.err
+
+
+@pytest.mark.parametrize("write", [(), ("--write",)], ids=["reading", "writing"])
+def test_sql_that_never_ends_is_ended(seeded: Workspace, write: tuple[str, ...]) -> None:
+    """After --timeout, or hoox.query_timeout, seconds SQL ends with a sentence, and nothing was changed."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+    work = (
+        f"{endless} DELETE FROM trades WHERE id IN (SELECT x FROM c)"
+        if write
+        else f"{endless} SELECT max(x) FROM c"
+    )
+    before = seeded.sql("SELECT count(*) FROM trades")
+    for how, env in ((["--timeout", "0.2"], {}), ([], {"INVOKE_HOOX_QUERY_TIMEOUT": "0.2"})):
+        run = seeded.inv("db.query", work, *write, *how, env=env, code=1)
+        assert run.err.startswith("The SQL did not end in 0.2 seconds. Let it do less")
+        assert "--timeout" in run.err
+    assert seeded.sql("SELECT count(*) FROM trades") == before
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "inf"])
+def test_a_timeout_is_a_number_of_seconds(seeded: Workspace, seconds: str) -> None:
+    """Anything else is refused."""
+    assert "--timeout is" in seeded.refused("db.query", "SELECT 1", f"--timeout={seconds}")
