@@ -93,11 +93,17 @@ class Command:
 
         With `create` a local one is made where there is none.
         """
-        with closing(open_database(self.settings, create=create)) as database:
+        with closing(self.open(self.settings, create=create)) as database:
             if self.settings.remote:
                 terminal.note(f"On {database.address}:")
             with self.guarded(database):
                 yield database
+
+    def open(self, settings: Settings, *, create: bool = False) -> Database:
+        """Open a ledger; tells before anything is sent where the token goes, if not to Cloudflare."""
+        if settings.remote and (host := settings.foreign_host):
+            terminal.note(f"CLOUDFLARE_API_BASE_URL sends this, and the API token, to {host}.")
+        return open_database(settings, create=create)
 
     @contextmanager
     def guarded(self, database: Database) -> Iterator[None]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from hoox_tasks.console import terminal
 from hoox_tasks.database.interface import Database
-from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -180,7 +179,7 @@ def pull(command: Command, confirm: bool = False) -> None:
     """
     there = command.settings_of(remote=True, path=None)
     here = command.settings_of(preview=False)
-    with files.scratch_folder() as folder, closing(open_database(there)) as source:
+    with files.scratch_folder() as folder, closing(command.open(there)) as source:
         terminal.note(f"From {source.address}:")
         if command.dry:
             label = command.shown(here.path)
@@ -198,7 +197,7 @@ def pull(command: Command, confirm: bool = False) -> None:
         checked = backing_up.checked(path, ours, label=source.label)
         with (
             checked as backup,
-            closing(open_database(here, create=True)) as database,
+            closing(command.open(here, create=True)) as database,
             command.guarded(database),
         ):
             if not here.keep_snapshots and database.schema():
