@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, TextIO
 
 from hoox_tasks import sql
-from hoox_tasks.console.terminal import printable
+from hoox_tasks.console.gate import printable
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.values import Row, Value
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TextIO
 
 from hoox_tasks import sql
-from hoox_tasks.console.terminal import printable
+from hoox_tasks.console.gate import printable
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.values import Approximate, Value
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 
 from hoox_tasks.config.settings import PATHS, Settings, Target, load_settings
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import Refused
@@ -165,7 +165,7 @@ class Command:
         A full disk or a closed pipe does not stop the work: it is told when that has ended.
         """
         if not self.json:
-            self._write(lambda: sys.stdout.write(f"{terminal.worded(text)}\n"))
+            self._write(lambda: gate.write(f"{terminal.worded(text)}\n"))
 
     def print(self, document: Any) -> None:
         """Print the JSON document of this task, as `say` prints a line."""

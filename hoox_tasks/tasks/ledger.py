@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hoox_tasks import sql
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
@@ -326,7 +326,7 @@ def schema(command: Command) -> None:
         if command.json:
             print_document({"database": database.label, "sql": text})
         else:
-            sys.stdout.write(terminal.printable(text, lines=True) if sys.stdout.isatty() else text)
+            gate.write(text)
 
 
 @ledger_task(

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
@@ -140,7 +140,7 @@ def _tell(
 
     if os.environ.get("GITHUB_ACTIONS") == "true" and isinstance(error, HooxError):
         workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
-        terminal.note(summaries.annotation(error, workspace))
+        gate.command(summaries.annotation(error, workspace))
     if summary:
         try:
             with Path(summary).open("a", encoding="utf-8") as file:

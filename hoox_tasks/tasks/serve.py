@@ -71,7 +71,10 @@ def serve(
         command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
         command.say(f"  export INVOKE_HOOX_DATABASE_ID={database_id}")
         sys.stdout.flush()
-        listening.serve_forever()
+        try:
+            listening.serve_forever()
+        finally:
+            listening.server_close()
 
 
 def _read_token(given: str | None) -> str | None:
