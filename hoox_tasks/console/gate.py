@@ -18,6 +18,8 @@ _OLD_COMMAND = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
 Azure's `##vso[...]` anywhere in it
 (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands)."""
 
+_MARKUP = re.compile(r"[\\`*\[\]<>&~|]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+
 
 def printable(text: str, *, lines: bool = False) -> str:
     """Write out what would steer a terminal instead of being shown on it: ESC becomes \\x1b.
@@ -46,6 +48,11 @@ def in_job() -> bool:
 def shown(text: str) -> str:
     """Give a text of several lines as it may be shown to people."""
     return disarmed(printable(text, lines=True))
+
+
+def unmarked(text: str) -> str:
+    """Write a text so that Markdown shows it as it is: no markup, no HTML, and no link that nobody wrote."""
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 class Gated:

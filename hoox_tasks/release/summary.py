@@ -11,10 +11,6 @@ from hoox_tasks.migrations import MigrationFailed
 from hoox_tasks.release.receipt import Receipt
 
 
-_MARKUP = re.compile(r"[\\*\[\]<>|~&]|:(?=//)|(?<=www)\.")
-"""What could begin markup, HTML, or a link that nobody wrote as one."""
-
-
 def markdown(receipt: Receipt) -> str:
     """Write a receipt as the summary of a job."""
     title = {"released": "Released", "rehearsed": "Rehearsed", "nothing pending": "Nothing to release"}
@@ -123,10 +119,7 @@ def _text(text: str) -> str:
     """Let nothing in a sentence be markup but its own code spans."""
     parts = " ".join(text.split()).split("`")
     spans = len(parts) % 2  # A mark too many would turn them inside out.
-    escaped = [
-        part if spans and place % 2 else _MARKUP.sub(r"\\\g<0>", part)
-        for place, part in enumerate(parts)
-    ]
+    escaped = [part if spans and place % 2 else gate.unmarked(part) for place, part in enumerate(parts)]
     return "`".join(escaped)
 
 

@@ -23,6 +23,7 @@ from hoox_tasks.values import Value
 
 with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
+    from hoox_tasks.console import separated
     from hoox_tasks.database import empty_ledger
 
 
@@ -153,6 +154,7 @@ def list_(command: Command, all: bool = False) -> None:
         "format": f"How to show the result: {', '.join(FORMATS)}.",
         "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
         "write": "Let the SQL change the ledger, in one transaction.",
+        "safe-csv": "CSV for a spreadsheet: a text that could be a formula gets a ' before it.",
         "timeout": "End SQL that takes longer than this many seconds; 0 never. On D1 it is always 30.",
     },
     positional=("sql",),
@@ -164,6 +166,7 @@ def query(
     format: str = "table",
     param: list[str] | None = None,
     write: bool = False,
+    safe_csv: bool = False,
     timeout: str | None = None,
 ) -> None:
     """Run SQL and show its result; only reading is let through without --write.
@@ -174,8 +177,12 @@ def query(
     JSON: an array of rows, each an object of its columns (a column whose name
     was taken gets _2); with several statements, an array of such arrays.
     A blob is {"$base64": true, "encoded": "..."}, infinity is 1e999.
-    In csv and tsv NULL is empty and a blob is X'...'.
+    In csv and tsv NULL is empty and a blob is X'...'; what is text in the
+    ledger may be a formula to a spreadsheet, but for --safe-csv.
     """
+    if safe_csv and (command.json or format not in {"table", "csv", "tsv"}):
+        raise Refused("--safe-csv goes with csv and tsv only.", "Leave it out, or the other format.")
+    format = "csv" if safe_csv and format == "table" else format
     format = "json" if command.json else format
     if format not in FORMATS:
         raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
@@ -189,7 +196,7 @@ def query(
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
-        run(database, statements, params, format, write=write, timeout=seconds)
+        run(database, statements, params, format, write=write, timeout=seconds, safe_csv=safe_csv)
         if command.point:
             terminal.note(command.advice)
 
@@ -202,6 +209,7 @@ def run(
     *,
     write: bool,
     timeout: float | None,
+    safe_csv: bool = False,
 ) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
     started = time.perf_counter()
@@ -218,7 +226,8 @@ def run(
             yield result
 
     try:
-        rows = render(results(), format, sys.stdout)
+        rendered = map(separated.disarm, results()) if safe_csv else results()
+        rows = render(rendered, format, sys.stdout)
     except StatementError as error:
         # What was sent to be written is no misuse any more: it was tried, and undone.
         kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
