@@ -138,7 +138,7 @@ class Release:
                 f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified."
             )
         with (
-            verification.loaded(path) as loaded,
+            verification.loaded(path, own=True) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
         ):
             yield copy
