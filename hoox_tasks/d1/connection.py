@@ -177,7 +177,7 @@ class Connection:
                 body = file.read()
             try:
                 data = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):  # The latter: nested too deeply.
                 data = None
             if response.is_success and isinstance(data, dict) and data.get("success") is True:
                 return data.get("result")

@@ -275,6 +275,46 @@ def test_a_result_without_rows_is_no_empty_result(script: Script, item: Any) -> 
         script.client(ok([item])).raw("SELECT 1")
 
 
+@pytest.mark.parametrize("size", [1, 1_200_000])
+@pytest.mark.parametrize("write", [False, True])
+def test_an_answer_to_another_question_may_have_changed_something(
+    script: Script, size: int, write: bool
+) -> None:
+    """Two results to one statement mean that D1 took it for two: that is never a reason to try again."""
+    item = {"success": True, "results": {"columns": ["a"], "rows": [["x" * size]]}, "meta": {}}
+    with pytest.raises(RemoteError, match="results to 1 statement") as caught:
+        list(script.client(ok([item, item])).raw("SELECT 1", write=write).rows)
+    assert caught.value.ambiguous
+    assert "may have run something else" in str(caught.value)
+    assert "gain" not in str(caught.value)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"success": true, "result": ' + b"[" * 100_000,
+        b'{"success": true, "result": [{"results": {"columns": ["a"], "rows": [[' + b"[" * 2_000_000 + b"}",
+    ],
+)
+def test_json_that_is_nested_deeply_is_damaged(script: Script, body: bytes) -> None:
+    """It ends in a sentence, however large the answer, and a write with it may have happened."""
+    with pytest.raises(RemoteError, match="damaged") as caught:
+        list(script.client(httpx.Response(200, content=body)).raw("SELECT 1", write=True).rows)
+    assert caught.value.ambiguous
+
+
+def test_numbers_that_are_none_are_left_out(script: Script) -> None:
+    """What D1 says of its work is not needed: infinities in it end nothing."""
+    body = (
+        b'{"success": true, "result": [{"results": {"columns": ["a"], "rows": [[1]]},'
+        b' "meta": {"changes": 1e999, "rows_read": NaN}}]}'
+    )
+    result = script.client(httpx.Response(200, content=body)).raw("SELECT 1")
+    assert (list(result.rows), result.meta.changes, result.meta.rows_read) == ([(1,)], 0, None)
+
+
 def test_a_write_needs_no_rows(script: Script) -> None:
     """A write that D1 calls a success is one without a word about rows; without success it is ambiguous."""
     result = script.client(ok([{"success": True, "meta": {"changes": 1}}])).raw("INSERT", write=True)
