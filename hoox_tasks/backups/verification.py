@@ -99,7 +99,8 @@ def _refuse_hidden(source: Path, objects: Iterable[SchemaObject]) -> None:
     """
     for item in objects:
         pieces = sql.split(item.sql)
-        ended = sqlite3.complete_statement(f"{item.sql};")
+        # A comment that ends with its line is part of what SQLite keeps.
+        ended = sqlite3.complete_statement(f"{item.sql}\n;")
         if len(pieces) != 1 or not ended or sql.first_word(item.sql) != "CREATE":
             raise Refused(
                 f"The definition of the {item.type} {item.name} in {source} is not one statement.",

@@ -40,7 +40,6 @@ def forged(path: Path, definition: str) -> Path:
     "definition",
     [
         "CREATE TABLE trades (a); DROP TABLE balances",
-        "CREATE TABLE trades (a) -- ",
         "CREATE TABLE trades (a) /* ",
         "CREATE TABLE trades (a);\nINSERT INTO trades VALUES (1)",
     ],
