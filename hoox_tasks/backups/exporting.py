@@ -196,6 +196,7 @@ def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | 
         schema=part.definitions,
         meanwhile=read_source,
         sequences=part.whole,
+        own=True,
         progress=progress,
     ) as copy:
         verification.compare(copy, source, "the ledger")

@@ -240,17 +240,23 @@ class Database(Protocol):
     def address(self) -> str:
         """Which ledger this is, beyond doubt: the path; or name, id and account."""
 
-    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
+    def query(
+        self, sql: str, params: Sequence[Value] = (), *, write: bool = False, timeout: float | None = None
+    ) -> Rows:
         """Run one statement under D1's rules; only reading is let through unless `write`.
 
         Raises `Refused` when the statement would change anything and `write` is false; nothing has
-        been run (or sent) then.
+        been run (or sent) then. Raises `HooxError` where the engine worked for `timeout` seconds on it and
+        was not done, and has undone it; D1 has a limit of its own, of 30 seconds.
         """
 
-    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+    def batch(
+        self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+    ) -> list[Rows]:
         """Run statements of ours in one transaction: all of them happen, or none does.
 
-        Without `write` they only read, all of one moment, and need no right to write.
+        Without `write` they only read, all of one moment, and need no right to write. `timeout` is for all
+        of them together, as that of `query`.
         """
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:

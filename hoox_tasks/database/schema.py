@@ -147,10 +147,12 @@ def check_definitions(schema: Iterable[SchemaObject]) -> None:
     SQLite reads the first statement of a definition; whoever runs all of it runs what others put there.
     """
     for item in schema:
-        if len(sql.split(item.sql)) != 1 or sql.first_word(item.sql) != "CREATE":
+        # A comment that ends with its line is part of what SQLite keeps.
+        ended = sqlite3.complete_statement(f"{item.sql}\n;")
+        if len(sql.split(item.sql)) != 1 or not ended or sql.first_word(item.sql) != "CREATE":
             raise Refused(
-                f"The {item.type} {item.name} of the backup is defined by more than one CREATE statement.",
-                "Do not rely on this file: somebody has tampered with its schema.",
+                f"The definition of the {item.type} {item.name} is not one CREATE statement.",
+                "Do not rely on this backup: somebody has tampered with its schema.",
             )
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from hoox_tasks import backups, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.database.interface import Database, SchemaObject
+from hoox_tasks.database.load_program import violations
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import HooxError
@@ -90,7 +91,7 @@ def rehearse_change(
         export = folder / "live.sql"
         backups.export(database, export, migrations_table=migrations.table, progress=progress)
         with (
-            verification.loaded(export, progress=progress) as loaded,
+            verification.loaded(export, own=True, progress=progress) as loaded,
             closing(LocalDatabase(loaded.path, strict=True)) as copy,
         ):
             return _rehearse_on(copy, migrations, change)
@@ -116,12 +117,12 @@ def rehearse_on(
 
 
 def _rehearse_on(copy: LocalDatabase, migrations: Migrations, change: Change) -> Rehearsal:
-    before, schema, violations = _counts(copy), copy.schema(), verification.violations(copy.connection)
+    before, schema, loose = _counts(copy), copy.schema(), violations(copy.connection)
     applied, status = change(copy)
     after, changed = _counts(copy), _changes(schema, status.schema)
     (complaint,) = copy.connection.execute("PRAGMA integrity_check(1)").fetchone()
-    dangling = verification.violations(copy.connection)
-    if complaint != "ok" or dangling > violations:
+    dangling = violations(copy.connection)
+    if complaint != "ok" or dangling > loose:
         problem = complaint if complaint != "ok" else f"{dangling} rows refer to nothing"
         raise HooxError(f"The copy is not sound after the migrations: {problem}.", "Correct them.")
     views = {item.name for item in (*schema, *status.schema) if item.type == "view"}

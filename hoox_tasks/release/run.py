@@ -31,6 +31,7 @@ class Policy:
 
     `folder` is where the backup is kept, `smoke` are queries that must run beside the runbook's, `consent`
     is what the migrations may lose or change. With `dry` it ends with the rehearsal and keeps nothing.
+    `timeout` is how many seconds one of the queries may take.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Policy:
     consent: Consent = NO_CONSENT
     allow_out_of_order: bool = False
     dry: bool = False
+    timeout: float | None = None
 
 
 class Reporter(Protocol):
@@ -145,7 +147,7 @@ class Release:
                 f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified."
             )
         with (
-            verification.loaded(path) as loaded,
+            verification.loaded(path, own=True) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
         ):
             yield copy
@@ -160,7 +162,7 @@ class Release:
         )
         self._note(rehearsal=tuple(found.effects), changes=tuple(found.changes))
         check(copy, self._migrations, "The migrated copy")
-        smoke(copy, self._policy.smoke)
+        smoke(copy, self._policy.smoke, timeout=self._policy.timeout)
         took = sum(applied.seconds for applied in found.applied)
         self._reporter.say(
             f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried."
@@ -213,7 +215,8 @@ class Release:
             tables = {
                 table.name: table.rows for table in ledger.list_tables(database, self._migrations.table)
             }
-            self._note(tables=tables, smoke=smoke(database, self._policy.smoke))
+            queries = smoke(database, self._policy.smoke, timeout=self._policy.timeout)
+            self._note(tables=tables, smoke=queries)
             self._reporter.say(f"Queried: {len(self._receipt.smoke)} queries ran.")
 
     def _ended(self, outcome: str) -> Receipt:

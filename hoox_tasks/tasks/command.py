@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 
 from hoox_tasks.config.settings import PATHS, Settings, Target, load_settings
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import Refused
@@ -114,11 +114,17 @@ class Command:
 
         With `create` a local one is made where there is none.
         """
-        with closing(open_database(self.settings, create=create)) as database:
+        with closing(self.open(self.settings, create=create)) as database:
             if self.settings.remote:
                 terminal.note(f"On {database.address}:")
             with self.guarded(database):
                 yield database
+
+    def open(self, settings: Settings, *, create: bool = False) -> Database:
+        """Open a ledger; tells before anything is sent where the token goes, if not to Cloudflare."""
+        if settings.remote and (host := settings.foreign_host):
+            terminal.note(f"CLOUDFLARE_API_BASE_URL sends this, and the API token, to {host}.")
+        return open_database(settings, create=create)
 
     @contextmanager
     def guarded(self, database: Database) -> Iterator[None]:
@@ -158,7 +164,7 @@ class Command:
         A full disk or a closed pipe does not stop the work: it is told when that has ended.
         """
         if not self.json:
-            self._write(lambda: sys.stdout.write(f"{terminal.worded(text)}\n"))
+            self._write(lambda: gate.write(f"{terminal.worded(text)}\n"))
 
     def print(self, document: Any) -> None:
         """Print the JSON document of this task, as `say` prints a line."""

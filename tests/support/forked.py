@@ -123,5 +123,5 @@ def _exchange(ours: dict[str, int], given: bytes, seconds: float) -> tuple[bytes
 
 
 def _umask() -> int:
-    with open("/proc/self/status") as status:
+    with Path("/proc/self/status").open() as status:
         return next(int(line.split()[1], 8) for line in status if line.startswith("Umask"))

@@ -63,6 +63,20 @@ def open_connection(
     return connection
 
 
+def open_reader(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open the ledger at `path` to read it alone, its virtual tables as well, as `open_connection` does."""
+    # Rows that nobody takes to the end are closed by the garbage collector, in whatever thread that runs.
+    connection = open_connection(path, timeout, shared=True)
+    try:
+        with translated(path):
+            connection.execute("PRAGMA query_only = ON")
+            connect_modules(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class TimeLimit:
     """How long SQLite may work on one statement, over all the times that rows are asked for.
 
@@ -86,11 +100,12 @@ class TimeLimit:
             if time.monotonic() <= self._until:
                 raise
             raise HooxError(
-                f"The query did not end in {self._seconds:g} seconds.",
-                "Let it read less, or give it longer.",
+                f"The SQL did not end in {self._seconds:g} seconds.",
+                "Let it do less, or give it longer with --timeout or hoox.query_timeout.",
             ) from None
         finally:
             self._left -= time.monotonic() - started
+            self._until = math.inf
 
 
 def run_patiently(connection: sqlite3.Connection, statement: str, timeout: float) -> None:
@@ -110,6 +125,12 @@ def run_patiently(connection: sqlite3.Connection, statement: str, timeout: float
                     raise
     finally:
         connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}").fetchall()
+
+
+def deny_transactions(action: int, *_: str | None) -> int:
+    """An authorizer: a statement of a unit that ended the transaction would break "all or nothing"."""
+    closes = action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
+    return sqlite3.SQLITE_DENY if closes else sqlite3.SQLITE_OK
 
 
 def connect_modules(connection: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import httpx  # noqa: F401
 import sqlite_utils  # noqa: F401
@@ -36,7 +37,7 @@ def _become(command: dict[str, object], streams: list[int]) -> None:
     os.chdir(str(command["cwd"]))
     os.umask(int(str(command["umask"])))
     sys.argv = ["inv", *command["arguments"]]  # type: ignore[misc]
-    sys.path[0] = os.getcwd()
+    sys.path[0] = str(Path.cwd())
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w")), encoding="utf-8")
     raw = io.BufferedWriter(io.FileIO(2, "w"))
