@@ -286,11 +286,11 @@ def _page_query(table: Table, where: str, rows: int) -> str:
 
 
 def _careful(
-    snapshot: Reader, table: Table, which: str, *, live: bool = False
+    snapshot: Reader, table: Table, which: str, extra: str = "", *, live: bool = False
 ) -> Iterator[tuple[bytes, int]]:
     """Yield rows one by one, each in the plainest form that every reader takes back unchanged."""
     query = (
-        f"SELECT {_row(table, _guarded_text, live=live)}, {_row(table, _hex_text, live=live)}"
+        f"SELECT {_row(table, _guarded_text, extra, live=live)}, {_row(table, _hex_text, extra, live=live)}"
         f" FROM {sql.quote_name(table.name)} {which}"
     )
     for plain, hexadecimal in snapshot.stream(Statement(query)):
@@ -394,14 +394,7 @@ def _virtual_rows(snapshot: Reader, table: Table, tables: list[Table], shadows: 
     if table.module in {"rtree", "rtree_i32"}:
         yield from (text for text, _ in _careful(snapshot, table, ""))
     elif f"{table.name}_content" in shadows:
-        query = (
-            f"SELECT {_row(table, _guarded_text, 'rowid')}, {_row(table, _hex_text, 'rowid')}"
-            f" FROM {name} ORDER BY rowid"
-        )
-        for plain, hexadecimal in snapshot.stream(Statement(query)):
-            assert isinstance(plain, bytes)
-            assert isinstance(hexadecimal, bytes)
-            yield plain if _is_plain(plain) else hexadecimal
+        yield from (text for text, _ in _careful(snapshot, table, "ORDER BY rowid", "rowid"))
     elif is_index_only(table, tables):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,9 +75,9 @@ def test_a_process_that_loads_is_confined(tmp_path: Path, monkeypatch: pytest.Mo
     seen: list[str] = []
     started = subprocess.Popen
 
-    def watched(*arguments: object, **how: object) -> object:
-        seen.extend(how["env"])  # type: ignore[call-overload]
-        return started(*arguments, **how)  # type: ignore[call-overload]
+    def watched(*arguments: Any, **how: Any) -> Any:
+        seen.extend(how["env"])
+        return started(*arguments, **how)
 
     monkeypatch.setattr(subprocess, "Popen", watched)
     with verification.loaded(source) as scratch:

@@ -470,12 +470,14 @@ class Cut(LocalDatabase):
     cut: BaseException | None = None
     committed = False
 
-    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+    def batch(
+        self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+    ) -> list[Rows]:
         """Run statements."""
         cut = self.cut if write else None
         if cut and not self.committed:
             raise cut
-        results = super().batch(statements, write=write)
+        results = super().batch(statements, write=write, timeout=timeout)
         if cut:
             raise cut
         return results

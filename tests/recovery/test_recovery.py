@@ -284,13 +284,13 @@ def test_drift_is_named_object_by_object(tmp_path: Path) -> None:
     """What somebody added, dropped or changed by hand is found, and nothing else is."""
     path = tmp_path / "l.sqlite"
     with closing(migrated(path)) as database:
-        assert Migrations(files()).drift(Migrations(files()).status(database)) == []
+        assert Migrations(files()).drift(Migrations(files()).status(database)).differences == []
         execute(
             path,
             "CREATE TABLE more (x); DROP INDEX idx_trades_symbol; ALTER TABLE balances ADD COLUMN note TEXT",
         )
-        found = Migrations(files()).drift(Migrations(files()).status(database))
-    assert [(one.type, one.name, one.what) for one in found] == [
+        found = Migrations(files()).drift(Migrations(files()).status(database)).differences
+    assert [(item.type, item.name, item.what) for item in found] == [
         ("index", "idx_trades_symbol", "missing"),
         ("table", "balances", "different"),
         ("table", "more", "extra"),

@@ -162,9 +162,9 @@ def test_nothing_that_a_task_says_steers_a_terminal_or_a_job(
     monkeypatch.setattr("uvicorn.Server.run", _interrupt)
     flags = {flag for argument in ns[task].get_arguments() for flag in argument.names}
     required = [HARM for argument in ns[task].get_arguments() if argument.positional]
-    name = task.split(".")
-    runs = [[*name, *arguments] for arguments in [required, *ARGUMENTS.get(task, [])]]
-    runs += [["--dry", *name, *required], ["--debug", *name, *required]]
+    words = task.split(".")
+    runs = [[*words, *arguments] for arguments in [required, *ARGUMENTS.get(task, [])]]
+    runs += [["--dry", *words, *required], ["--debug", *words, *required]]
     runs += [[*runs[1 if len(runs) > 3 else 0], "--json"]] * ("json" in flags)
     runs += [[*runs[1 if len(runs) > 3 else 0], "--remote"]] * ("remote" in flags)
     for arguments in runs:
