@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from hoox_tasks.console.table import write_markdown, write_table
+from hoox_tasks.console.table import Layout, write_markdown, write_table
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -18,17 +18,19 @@ with lazy_imports():
 FORMATS = ("table", "json", "csv", "tsv", "ndjson", "markdown")
 
 
-def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
+def render(results: Iterable[Rows], format: str, output: TextIO, layout: Layout | None = None) -> int:
     """Write the results of one or more statements to `output`; returns the number of rows.
 
-    Every cell is shown in full, but in a `table` on a terminal. Nothing in a cell can steer a terminal: what
+    `layout` is for people: for table and markdown. All others show what is stored. Every cell is shown in
+    full, but for texts of a `table` on a terminal. Nothing in a cell can steer a terminal: what
     would is written out, in csv and tsv only where the output is one. Raises `Refused` for an unknown format.
     """
+    layout = layout or Layout()
     match format:
         case "table":
-            return write_table(_spaced(results, output), output)
+            return write_table(_spaced(results, output), output, layout)
         case "markdown":
-            return write_markdown(_spaced(results, output), output)
+            return write_markdown(_spaced(results, output), output, layout)
         case "csv":
             return separated.write(_spaced(results, output), output, ",")
         case "tsv":
@@ -43,9 +45,12 @@ def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Value]], output: TextIO | None = None
 ) -> None:
-    """Print a small table for people to standard output; its first column is never cut."""
+    """Print a small table of ours to standard output; its first column is never cut.
+
+    Its numbers are counts, and have separators of thousands; the data of a ledger never has.
+    """
     result = Rows(tuple(columns), [tuple(row) for row in rows])
-    write_table([result], output or sys.stdout, whole=1)
+    write_table([result], output or sys.stdout, Layout(whole=1, grouped=True))
 
 
 def print_document(value: Any) -> None:

@@ -21,7 +21,7 @@ from hoox_tasks.lazy import lazy_imports
 
 with lazy_imports():
     from hoox_tasks import migrations
-    from hoox_tasks.config import section
+    from hoox_tasks.config import dictionary, section
     from hoox_tasks.recovery import points
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Command:
         self._config = context.config
         self._settings: Settings | None = None
         self._migrations: migrations.Migrations | None = None
+        self._times: dict[str, frozenset[str]] | None = None
         self._recorder: points.Recorder | None = None
         self._changing: list[Database] = []
         self._deeds: list[str] = []
@@ -64,6 +65,22 @@ class Command:
         if self._migrations is None:
             self._migrations = migrations.Migrations.of(self.settings)
         return self._migrations
+
+    @property
+    def times(self) -> dict[str, frozenset[str]]:
+        """The columns of each table that hold Unix seconds, by the data dictionary."""
+        if self._times is None:
+            self._times = dictionary.times(dictionary.read_dictionary(self.settings.migrations_dir))
+        return self._times
+
+    def time_columns(self) -> frozenset[str]:
+        """Give the names of all columns that hold Unix seconds; none where the dictionary cannot be read."""
+        try:
+            return frozenset().union(*self.times.values())
+        except Refused as error:
+            terminal.note(f"Times are shown as they are stored. {error}")
+            self._times = {}
+            return frozenset()
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
+from hoox_tasks.console.pager import paged
+from hoox_tasks.console.table import Layout
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.tasks import migrate
+from hoox_tasks.tasks import migrate, parameters
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.seed import confirm_rows, fill, read_scenario
@@ -23,6 +25,7 @@ from hoox_tasks.values import Value
 
 with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
+    from hoox_tasks.console import times as dates
     from hoox_tasks.database import empty_ledger
 
 
@@ -151,8 +154,12 @@ def list_(command: Command, all: bool = False) -> None:
     {
         "sql": "The SQL itself; or @FILE to read it from a file, or - from standard input.",
         "format": f"How to show the result: {', '.join(FORMATS)}.",
-        "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
+        "param": "The value of the next ? in the SQL, or NAME=VALUE of its :NAME (repeatable): 42, 1.5, 1e-8,"
+        " NULL, 'text' or plain text.",
         "write": "Let the SQL change the ledger, in one transaction.",
+        "raw": "Show times as the Unix seconds that are stored.",
+        "full": "Cut no text, however long.",
+        "pager": "Show a result that is longer than the screen in $PAGER.",
     },
     positional=("sql",),
     iterable=("param",),
@@ -163,11 +170,16 @@ def query(
     format: str = "table",
     param: list[str] | None = None,
     write: bool = False,
+    raw: bool = False,
+    full: bool = False,
+    pager: bool = True,
 ) -> None:
     """Run SQL and show its result; only reading is let through without --write.
 
     The result goes to standard output, the number of rows and the time to
-    standard error. Several statements give several results.
+    standard error. Several statements give several results. Columns of Unix
+    seconds are shown as times in UTC in table and markdown; all other formats
+    give what is stored.
 
     JSON: an array of rows, each an object of its columns (a column whose name
     was taken gets _2); with several statements, an array of such arrays.
@@ -178,20 +190,62 @@ def query(
     if format not in FORMATS:
         raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
     statements = [piece.sql for piece in sql_pieces(_source(sql))]
-    params = [read_param(text) for text in param or []]
-    if params and len(statements) > 1:
+    params: list[Value] = []
+    if len(statements) == 1:
+        statements[0], params = parameters.bind(statements[0], param or [])
+    elif param:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
     with command.ledger() as database:
         if command.dry and write:
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
-        run(database, statements, params, format, write=write)
+        explain_dates(command, database, statements, params, write=write)
+        layout = Layout(times=frozenset if raw else command.time_columns, full=full)
+        run(database, statements, params, format, write=write, layout=layout, pager=pager)
         if command.point:
             terminal.note(command.advice)
 
 
-def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
+def explain_dates(
+    command: Command, database: Database, statements: list[str], params: list[Value], *, write: bool
+) -> None:
+    """Say where a column of Unix seconds is compared with a date as text, which finds nothing, or every row.
+
+    Raises `Refused` for a statement that would change the rows it finds.
+    """
+    compared = [
+        found
+        for statement in statements
+        if dates.may_compare(statement, params)
+        for found in dates.dates_compared(statement, params, command.times)
+    ]
+    for table, column, text in compared:
+        if not _holds_numbers(database, table, column):
+            continue
+        problem = f"{table}.{column} holds Unix seconds, and every number is smaller than the text '{text}'."
+        remedy = f"Compare it with unixepoch('{text}')."
+        if write:
+            raise Refused(problem, remedy)
+        terminal.note(f"{problem} {remedy}")
+
+
+def _holds_numbers(database: Database, table: str, column: str) -> bool:
+    """Whether a column is declared for numbers: one of texts may well be compared with a date."""
+    asked = "SELECT type FROM pragma_table_info(?) WHERE lower(name) = ?"
+    return any("INT" in str(kind).upper() for (kind,) in database.query(asked, (table, column)))
+
+
+def run(
+    database: Database,
+    statements: list[str],
+    params: list[Value],
+    format: str,
+    *,
+    write: bool,
+    layout: Layout,
+    pager: bool = True,
+) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
     started = time.perf_counter()
     seen: list[Rows] = []
@@ -206,8 +260,10 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             seen.append(result)
             yield result
 
+    rows = None
     try:
-        rows = render(results(), format, sys.stdout)
+        with paged(sys.stdout, wanted=pager) as output:
+            rows = render(results(), format, output, layout)
     except StatementError as error:
         # What was sent to be written is no misuse any more: it was tried, and undone.
         kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
@@ -216,7 +272,7 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
-    footer = [terminal.count(rows, "row")]
+    footer = ["The reader left before the end" if rows is None else terminal.count(rows, "row")]
     if write:
         changes = sum(result.meta.changes for result in seen)
         footer.append(f"{changes:,} changed")
@@ -232,6 +288,8 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             f"{terminal.count(approximate, 'number')} beyond 2^53 may have been rounded on the way (≈)."
             " Select CAST(column AS TEXT) to see every digit."
         )
+    if layout.cut:
+        footer[0] += " (texts are cut at …; --full shows them)"
     terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
 
 
@@ -263,30 +321,6 @@ def _decoded(raw: bytes, source: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(f"{source} is not UTF-8 (byte {error.start}).", "Save or type it as UTF-8.") from error
-
-
-def read_param(text: str) -> Value:
-    """Give the value that a --param stands for: a SQL literal where it is one, else the text itself."""
-    if text.upper() == "NULL":
-        return None
-    tokens = list(sql.tokens(text))
-    kinds = [token.kind for token in tokens]
-    if kinds == ["quoted"] and text[0] == "'" and text[-1] == "'" and len(text) > 1:
-        return text[1:-1].replace("''", "'")
-    if text[:2].upper() == "X'" and text.endswith("'"):
-        try:
-            return bytes.fromhex(text[2:-1])
-        except ValueError:
-            return text
-    # 007, 1e5 or 12_3 are more likely to be ids than numbers.
-    plain = text.removeprefix("-")
-    whole, point, fraction = plain.partition(".")
-    if whole.isdecimal() and plain.isascii() and (whole == "0" or not whole.startswith("0")):
-        if not point and -(2**63) <= int(text) < 2**63:
-            return int(text)
-        if point and fraction.isdecimal():
-            return float(text)
-    return text
 
 
 @ledger_task({})

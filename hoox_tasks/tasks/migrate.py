@@ -17,8 +17,8 @@ from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
     from hoox_tasks import migrations
+    from hoox_tasks.config import dictionary
     from hoox_tasks.release import rehearsal
-    from hoox_tasks.views import dictionary
 
 
 def entry_document(entry: migrations.Entry) -> dict[str, str]:

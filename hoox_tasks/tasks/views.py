@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from hoox_tasks.console import terminal
+from hoox_tasks.console.table import Layout
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command
@@ -13,15 +14,25 @@ from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
     from hoox_tasks import files, migrations
-    from hoox_tasks.config import moments
+    from hoox_tasks.config import dictionary, moments
     from hoox_tasks.views import browse as browser
-    from hoox_tasks.views import dictionary, extras
+    from hoox_tasks.views import extras
     from hoox_tasks.views import report as reports
     from hoox_tasks.views import shell as shells
 
 
-@ledger_task({"write": "Let the SQL change the ledger, a transaction for each statement."}, without=("json",))
-def shell(command: Command, write: bool = False) -> None:
+@ledger_task(
+    {
+        "write": "Let the SQL change the ledger, a transaction for each statement.",
+        "raw": "Show times as the Unix seconds that are stored.",
+        "full": "Cut no text, however long.",
+        "pager": "Show results that are longer than the screen in $PAGER.",
+    },
+    without=("json",),
+)
+def shell(
+    command: Command, write: bool = False, raw: bool = False, full: bool = False, pager: bool = True
+) -> None:
     """Open a prompt for SQL, with completion and history; .help tells the rest.
 
     Only reading is let through unless --write is given. From a pipe,
@@ -37,7 +48,11 @@ def shell(command: Command, write: bool = False) -> None:
         def execute(text: str) -> None:
             nonlocal told
             statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
-            ledger_tasks.run(database, statements, [], "table", write=write)
+            ledger_tasks.explain_dates(command, database, statements, [], write=write)
+            layout = Layout(times=frozenset if raw else command.time_columns, full=full)
+            ledger_tasks.run(
+                database, statements, [], "table", write=write, layout=layout, pager=interactive and pager
+            )
             if command.point and not told:
                 terminal.note(f"Before this it became recovery point {command.point.id}. {command.advice}")
                 told = True

@@ -18,11 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from hoox_tasks import sql
+from hoox_tasks.config.dictionary import TIME, Table
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError
 from hoox_tasks.values import Progress
-from hoox_tasks.views.dictionary import TIME, Table
 
 HOST = "127.0.0.1"
 NAME = "ledger"

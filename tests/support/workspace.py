@@ -56,7 +56,7 @@ class Workspace:
             for name, value in os.environ.items()
             if not name.startswith(("CLOUDFLARE_", "CF_", "INVOKE_", "PYTHON", "CI"))
         }
-        return kept | {"HOME": str(self.home), "COLUMNS": "80", "LINES": "24"} | dict(env or {})
+        return kept | {"HOME": str(self.home), "COLUMNS": "80", "LINES": "24", "PAGER": ""} | dict(env or {})
 
     def start(
         self,

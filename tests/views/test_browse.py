@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
+from hoox_tasks.config.dictionary import read_dictionary
 from hoox_tasks.database import dump
 from hoox_tasks.errors import HooxError
 from hoox_tasks.server import create_app
 from hoox_tasks.views import browse
-from hoox_tasks.views.dictionary import read_dictionary
 from hoox_tasks.views.report import read_figures, write_page
 from tests.support import SCREENSHOTS
 from tests.support.d1_api import ACCOUNT, DATABASE, listening
