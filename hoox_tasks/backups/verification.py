@@ -24,7 +24,7 @@ from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database.interface import SchemaObject
 from hoox_tasks.database.load import CACHE_KIBIBYTES, load
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.database.schema import SEQUENCES, read_tables
+from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest
 from hoox_tasks.values import Progress
@@ -45,9 +45,9 @@ class Scratch:
     violations: int
 
     @property
-    def rows(self) -> int:
-        """All rows together, but SQLite's own."""
-        return sum(content.rows for name, content in self.tables.items() if name != SEQUENCES.name)
+    def counts(self) -> dict[str, int]:
+        """The number of rows of each table."""
+        return {name: content.rows for name, content in self.tables.items()}
 
 
 @contextmanager

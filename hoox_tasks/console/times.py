@@ -17,7 +17,7 @@ from hoox_tasks.values import Value
 
 _SECONDS = 10**8
 """The first number that is taken for a time: 1973. What is smaller is shown as the number that it is."""
-_MILLISECONDS = 10**11
+MILLISECONDS = 10**11
 """The first number that is taken for milliseconds, as some workers write them: also 1973, but in those."""
 _END = 10**14
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ def read_time(value: Value) -> str:
     """Write Unix seconds, or milliseconds where the number is clearly of those; empty where it is no time."""
     if not isinstance(value, int | float) or not _SECONDS <= value < _END:
         return ""
-    thousandths = value if value >= _MILLISECONDS else value * 1000
+    thousandths = value if value >= MILLISECONDS else value * 1000
     if thousandths != int(thousandths):  # Finer than it would be written.
         return ""
     return write_moment(_EPOCH + timedelta(milliseconds=int(thousandths)))

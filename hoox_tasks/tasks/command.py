@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 
 with lazy_imports():
-    from hoox_tasks import migrations
+    from hoox_tasks import ledger, migrations
     from hoox_tasks.config import dictionary, section
     from hoox_tasks.recovery import points
 
@@ -197,6 +197,10 @@ class Command:
         self.say(f"{text} ({terminal.duration(self.seconds)}).")
         if self.point:
             self.say(self.advice)
+
+    def rows(self, tables: Mapping[str, int]) -> int:
+        """Add up the rows of a ledger's tables as `inv db.list` shows them."""
+        return ledger.count_rows(tables, self.migrations.own_tables)
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""

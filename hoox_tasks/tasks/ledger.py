@@ -379,6 +379,7 @@ def _back_up(command: Command, database: Database, moment: Moment) -> backups.Ex
     )
     assert written.path
     saved = command.shown(written.path)
-    command.say(f"Exported {terminal.count(written.total, 'row')} to {saved}")
-    command.did(f"exported {terminal.count(written.total, 'row')} to {saved}")
+    exported = f"exported {terminal.count(command.rows(written.tables), 'row')} to {saved}"
+    command.say(f"{exported[0].upper()}{exported[1:]}")
+    command.did(exported)
     return written

@@ -35,7 +35,7 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
         point = points.find(database, settings.snapshots_dir, to, note=terminal.note)
         points.check(settings.snapshots_dir, point)
         changes = undoing.find_changes(database, point)
-        since = f"{point.created_at} (before {point.cause})"
+        since = f"{point.time} UTC (before {point.cause})"
         if command.dry:
             command.done(f"Would bring {database.label} back to {since}; planned", to=point.id)
             return
@@ -78,6 +78,6 @@ def history(command: Command) -> None:
         if command.json:
             print_document({"database": database.label, "points": [asdict(point) for point in found]})
             return
-        rows = [(point.id, point.created_at, point.cause, sum(point.tables.values())) for point in found]
+        rows = [(point.id, point.time, point.cause, command.rows(point.tables)) for point in found]
         print_table(("id", "taken (UTC)", "before", "rows"), rows, sys.stdout)
         terminal.note(f"{terminal.count(len(found), 'recovery point')} of {database.label}")

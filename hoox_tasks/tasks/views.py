@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.table import Layout
+from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command
@@ -103,24 +104,31 @@ def browse(command: Command, port: int = 8001) -> None:
     {
         "output": "Write to this file.",
         "since": "Leave out what came before YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS in UTC.",
+        "until": "Leave out what came at this moment or later.",
     }
 )
-def report(command: Command, output: str = "report.html", since: str | None = None) -> None:
+def report(
+    command: Command, output: str = "report.html", since: str | None = None, until: str | None = None
+) -> None:
     """Write one HTML file: equity, drawdown, PnL, fees, exposure and errors.
 
     It holds everything it needs and asks no network. Times are UTC.
     """
     extras.require("db.report", "report", "matplotlib", "jinja2")
     path = Path(output).expanduser().absolute()
-    begin = int(moments.parse_moment(since).timestamp()) if since else None
+    begin, end = (int(moments.parse_moment(given).timestamp()) if given else None for given in (since, until))
+    if begin is not None and end is not None and begin >= end:
+        raise Refused(f"Nothing is since {since} and until {until}.", "Give --until a later moment.")
     with command.ledger() as database:
         if command.dry:
             command.done(f"Would write a report of {database.label} to {path}; planned")
             return
-        figures = reports.read_figures(database, since=begin)
+        figures = reports.read_figures(database, since=begin, until=end)
         with files.written_whole(path) as file:
             file.write(reports.write_page(figures).encode("utf-8", "replace"))
         command.did(f"wrote {command.shown(path)}")
+        for column, cells in figures.texts.items():
+            terminal.note(f"{terminal.count(cells, 'cell')} of {column} hold text and are in no sum.")
         size = path.stat().st_size
         command.done(
             f"Wrote a report of {database.label} to {command.shown(path)} ({size:,} bytes)",

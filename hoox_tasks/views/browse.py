@@ -12,13 +12,13 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hoox_tasks import sql
 from hoox_tasks.config.dictionary import TIME, Table
+from hoox_tasks.console.times import is_time, read_time
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError
@@ -177,10 +177,14 @@ def _times_plugin(dictionary: dict[str, Table]) -> ModuleType:
         if column.unit == TIME
     }
 
+    names = frozenset(name for _, name in times)
+
     def render_cell(value: Any, column: str, table: str | None) -> Markup | None:
-        if (table, column) not in times or not isinstance(value, int):
+        # A saved query has no table; its columns count by their names, as in every other result.
+        known = (table, column) in times if table else is_time(column, names)
+        if not known or not read_time(value):
             return None
-        return Markup("{} <small>{}</small>").format(value, utc(value))
+        return Markup("{} <small>{}</small>").format(value, read_time(value))
 
     plugin = ModuleType("hoox_times")
     vars(plugin).update(render_cell=hookimpl(render_cell))
@@ -201,11 +205,3 @@ def _only_local(app: Any) -> Any:
         await app(scope, receive, send)
 
     return guarded
-
-
-def utc(seconds: int) -> str:
-    """Write a time in UTC, empty where it is none."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):
-        return ""
