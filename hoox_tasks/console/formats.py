@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from hoox_tasks.console.table import Layout, write_markdown, write_table
@@ -42,6 +43,28 @@ def render(results: Iterable[Rows], format: str, output: TextIO, layout: Layout 
     raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
 
 
+class Watched(io.TextIOBase):
+    """An output that tells when something is first written to it."""
+
+    def __init__(self, output: TextIO, begun: Callable[[], None]) -> None:
+        self._output = output
+        self._begun = begun
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the output."""
+        return self._output.encoding
+
+    def isatty(self) -> bool:
+        """Whether the output is a terminal."""
+        return self._output.isatty()
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        self._begun()
+        return self._output.write(text)
+
+
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Value]], output: TextIO | None = None
 ) -> None:
@@ -51,6 +74,11 @@ def print_table(
     """
     result = Rows(tuple(columns), [tuple(row) for row in rows])
     write_table([result], output or sys.stdout, Layout(whole=1, grouped=True))
+
+
+def result_document(result: Rows) -> list[dict[str, Any]]:
+    """Give a result as it stands in a JSON document: an object of its columns for each row."""
+    return documents.objects(result)
 
 
 def print_document(value: Any) -> None:

@@ -8,11 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TextIO, cast
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import pulse, terminal
 
 _LESS = "FRX"
 """Options of less where $LESS has none, as git gives them: end on a short text, leave it on the screen."""
@@ -30,12 +30,14 @@ def paged(output: TextIO, *, wanted: bool = True) -> Iterator[TextIO]:
         yield output
         return
     pages = _Pages(output, command)
-    try:
-        yield cast("TextIO", pages)
-    except _Left:
-        pass
-    finally:
-        pages.end()
+    with ExitStack() as stack:
+        pages.before_start = lambda: stack.enter_context(pulse.waiting())
+        try:
+            yield cast("TextIO", pages)
+        except _Left:
+            pass
+        finally:
+            pages.end()
 
 
 def _command() -> list[str]:
@@ -61,6 +63,7 @@ class _Pages(io.TextIOBase):
         self._held: list[str] = []
         self._columns, self._left = shutil.get_terminal_size()
         self._pager: subprocess.Popen[str] | None = None
+        self.before_start: Callable[[], None] = lambda: None
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -106,6 +109,7 @@ class _Pages(io.TextIOBase):
                 return
 
     def _start(self) -> subprocess.Popen[str] | None:
+        self.before_start()
         self._output.flush()
         try:
             return subprocess.Popen(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from hoox_tasks.console import pulse
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress
 
@@ -32,6 +33,8 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # A byte of a text that is not UTF-8.
+        return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
 
 
@@ -109,5 +112,7 @@ def confirm(name: str, question: str, *, confirmed: bool) -> None:
     with suppress(OSError):
         sys.stderr.write(f"Type {name} to go on: ")
         sys.stderr.flush()
-    if sys.stdin.readline().strip() != name:
+    with pulse.waiting():
+        typed = sys.stdin.readline().strip()
+    if typed != name:
         raise Refused("That was not the name, so nothing was changed.", "Run it again, or give --confirm.")

@@ -14,6 +14,7 @@ from hoox_tasks import sql
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations.consent import Consent, read_consent
 
+_FLYWAY = re.compile(r"(?:[VUB][0-9][0-9._]*|R)__.+\.sql")
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
 
 
@@ -59,6 +60,22 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
             found.append(Migration(name, path, _read(path)))
     found.sort(key=lambda migration: order(migration.name))
     return found
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise `Refused` where a folder looks like another tool's migrations, which ours are not."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if any(_FLYWAY.fullmatch(name) for name in names):
+        tool = "Flyway's, whose order is another"
+    elif {"env.py", "alembic.ini", "versions"} & set(names):
+        tool = "Alembic's (Flask-Migrate)"
+    elif "__init__.py" in names:
+        tool = "Django's"
+    else:
+        return
+    raise Refused(
+        f"{folder} looks like {tool}.", "Name the folder of the ledger's own migrations with hoox.migrations."
+    )
 
 
 def shared_numbers(files: Sequence[Migration]) -> list[tuple[str, ...]]:

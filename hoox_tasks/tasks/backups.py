@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -205,7 +205,7 @@ def list_backups(
             terminal.note(backup.problem)
     now = datetime.now(UTC)
     if command.json:
-        print_document(
+        command.print(
             [
                 {
                     "path": str(backup.path),
@@ -239,7 +239,7 @@ def list_backups(
     {
         "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
         "confirm": "Do it without asking.",
-        "into": "Restore into a new ledger of this name beside this one, which is left alone.",
+        "into": "Restore into a new ledger: a file of this name, or a D1 database; this one is left alone.",
         "tables": "Restore the rows of these tables only, separated by commas.",
     },
     positional=("file",),

@@ -22,6 +22,7 @@ from hoox_tasks.lazy import lazy_imports
 with lazy_imports():
     from hoox_tasks import ledger, migrations
     from hoox_tasks.config import dictionary, section
+    from hoox_tasks.migrations import history
     from hoox_tasks.recovery import points
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Command:
         self.json = json
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
+        self.printed = False
+        """Whether standard output has something of a result already."""
         self._target = target
         self._config = context.config
         self._settings: Settings | None = None
@@ -180,7 +183,12 @@ class Command:
 
     def print(self, document: Any) -> None:
         """Print the JSON document of this task, as `say` prints a line."""
+        self.begin()
         self._write(lambda: print_document(document))
+
+    def begin(self) -> None:
+        """Remember that something of a result has been written to standard output."""
+        self.printed = True
 
     def did(self, deed: str) -> None:
         """Remember what has been done, in a few words, for what is said if the task ends badly later."""
@@ -200,7 +208,7 @@ class Command:
 
     def rows(self, tables: Mapping[str, int]) -> int:
         """Add up the rows of a ledger's tables as `inv db.list` shows them."""
-        return ledger.count_rows(tables, self.migrations.own_tables)
+        return ledger.count_rows(tables, history.own_tables(self.settings.migrations_table))
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""

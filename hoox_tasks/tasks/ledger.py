@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO, cast
 
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
+from hoox_tasks.console.formats import FORMATS, Watched, print_table, render, result_document
 from hoox_tasks.console.pager import paged
 from hoox_tasks.console.table import Layout
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
@@ -144,7 +145,7 @@ def list_(command: Command, all: bool = False) -> None:
     with command.ledger() as database:
         tables = ledger.list_tables(database, command.settings.migrations_table, internal=all)
         if command.json:
-            print_document({"database": database.label, "tables": [asdict(table) for table in tables]})
+            command.print({"database": database.label, "tables": [asdict(table) for table in tables]})
         else:
             print_table(("table", "rows"), [(table.name, table.rows) for table in tables], sys.stdout)
             terminal.note(f"{terminal.count(len(tables), 'table')} in {database.label}")
@@ -185,6 +186,9 @@ def query(
     was taken gets _2); with several statements, an array of such arrays.
     A blob is {"$base64": true, "encoded": "..."}, infinity is 1e999.
     In csv and tsv NULL is empty and a blob is X'...'.
+    With --write: database, results (such an array for each statement), changes,
+    rows_read and rows_written (what D1 bills; null for a local ledger),
+    recovery_point, seconds.
     """
     format = "json" if command.json else format
     if format not in FORMATS:
@@ -202,7 +206,12 @@ def query(
         command.cause = "db.query --write"
         explain_dates(command, database, statements, params, write=write)
         layout = Layout(times=frozenset if raw else command.time_columns, full=full)
-        run(database, statements, params, format, write=write, layout=layout, pager=pager)
+        if command.json and write:
+            _write_in_json(command, database, statements, params)
+            return
+        output = cast("TextIO", Watched(sys.stdout, command.begin)) if command.json else sys.stdout
+        pager = pager and not command.json
+        run(database, statements, params, format, write=write, layout=layout, pager=pager, output=output)
         if command.point:
             terminal.note(command.advice)
 
@@ -245,6 +254,7 @@ def run(
     write: bool,
     layout: Layout,
     pager: bool = True,
+    output: TextIO | None = None,
 ) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
     started = time.perf_counter()
@@ -261,17 +271,8 @@ def run(
             yield result
 
     rows = None
-    try:
-        with paged(sys.stdout, wanted=pager) as output:
-            rows = render(results(), format, output, layout)
-    except StatementError as error:
-        # What was sent to be written is no misuse any more: it was tried, and undone.
-        kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
-        raise kind(
-            f"The SQL failed: {error.message.rstrip('.')}.",
-            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
-            detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
-        ) from error
+    with paged(output or sys.stdout, wanted=pager) as shown, _told(write=write):
+        rows = render(results(), format, shown, layout)
     footer = ["The reader left before the end" if rows is None else terminal.count(rows, "row")]
     if write:
         changes = sum(result.meta.changes for result in seen)
@@ -291,6 +292,40 @@ def run(
     if layout.cut:
         footer[0] += " (texts are cut at …; --full shows them)"
     terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
+
+
+@contextmanager
+def _told(*, write: bool) -> Iterator[None]:
+    """Say for a block whose statement the engine would not run what that was, and where in it."""
+    try:
+        yield
+    except StatementError as error:
+        # What was sent to be written is no misuse any more: it was tried, and undone.
+        kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
+        raise kind(
+            f"The SQL failed: {error.message.rstrip('.')}.",
+            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
+            detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
+        ) from error
+
+
+def _write_in_json(command: Command, database: Database, statements: list[str], params: list[Value]) -> None:
+    """Run statements in one transaction, and print what they gave and changed as one document."""
+    with _told(write=True):
+        if len(statements) > 1:
+            found = database.batch(Statement(statement) for statement in statements)
+        else:
+            found = [database.query(statements[0], params, write=True)]
+        results = [result_document(result) for result in found]
+    billed = [result.meta for result in found if result.meta.rows_read is not None]
+    command.done(
+        "Run",
+        database=database.label,
+        results=results,
+        changes=sum(result.meta.changes for result in found),
+        rows_read=sum(meta.rows_read or 0 for meta in billed) if billed else None,
+        rows_written=sum(meta.rows_written or 0 for meta in billed) if billed else None,
+    )
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:
@@ -332,7 +367,7 @@ def schema(command: Command) -> None:
     with command.ledger() as database:
         text = ledger.describe(database.schema(), command.settings.migrations_table)
         if command.json:
-            print_document({"database": database.label, "sql": text})
+            command.print({"database": database.label, "sql": text})
         else:
             sys.stdout.write(terminal.printable(text, lines=True) if sys.stdout.isatty() else text)
 

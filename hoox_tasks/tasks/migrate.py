@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
@@ -228,7 +228,7 @@ def status(command: Command, check: bool = False) -> None:
         current = command.migrations.status(database)
         good = all(entry.state is migrations.State.APPLIED for entry in current.entries)
         if command.json:
-            print_document(
+            command.print(
                 {
                     "database": database.label,
                     "version": current.version,
@@ -335,7 +335,7 @@ def check(command: Command) -> None:
     with command.ledger() as database:
         found = command.migrations.check(database)
         if command.json:
-            print_document(
+            command.print(
                 {
                     "database": database.label,
                     "version": found.status.version,

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
@@ -76,7 +76,7 @@ def history(command: Command) -> None:
     with command.ledger() as database:
         found = points.history(database, command.settings.snapshots_dir, note=terminal.note)
         if command.json:
-            print_document({"database": database.label, "points": [asdict(point) for point in found]})
+            command.print({"database": database.label, "points": [asdict(point) for point in found]})
             return
         rows = [(point.id, point.time, point.cause, command.rows(point.tables)) for point in found]
         print_table(("id", "taken (UTC)", "before", "rows"), rows, sys.stdout)

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -113,7 +113,7 @@ def scenarios(command: Command) -> None:
     found = [seeding.load_scenario(name, folders) for name in seeding.find_scenarios(folders)]
     rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
     if command.json:
-        print_document(
+        command.print(
             [
                 {"name": scenario.name, "description": scenario.description, "tables": counts}
                 for scenario, counts in rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import pulse, terminal
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -37,6 +37,7 @@ def serve(
     """
     import uuid
 
+    check_port(port)
     settings = command.settings
     if not settings.path.exists():
         raise Refused(f"There is no ledger at {settings.path}.", "Make one with `inv db.apply`.")
@@ -64,4 +65,11 @@ def serve(
         command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
         command.say(f"  export INVOKE_HOOX_DATABASE_ID={database_id}")
         sys.stdout.flush()
-        listening.serve_forever()
+        with pulse.waiting():
+            listening.serve_forever()
+
+
+def check_port(port: int) -> None:
+    """Raise `Refused` for a number that no port can have."""
+    if not 0 <= port < 65_536:
+        raise Refused(f"There is no port {port}.", "Give --port a number from 0 (a free one) to 65535.")

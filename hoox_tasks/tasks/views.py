@@ -12,6 +12,7 @@ from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
+from hoox_tasks.tasks.serve import check_port
 
 with lazy_imports():
     from hoox_tasks import files, migrations
@@ -77,6 +78,7 @@ def browse(command: Command, port: int = 8001) -> None:
     Nothing can be changed there. With --remote a copy is taken and checked
     first, and removed at the end. Ctrl-C ends it.
     """
+    check_port(port)
     extras.require("db.browse", "browse", "datasette")
     settings = command.settings
     described = dictionary.read_dictionary(settings.migrations_dir)

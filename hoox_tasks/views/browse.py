@@ -18,6 +18,7 @@ from typing import Any
 
 from hoox_tasks import sql
 from hoox_tasks.config.dictionary import TIME, Table
+from hoox_tasks.console import pulse
 from hoox_tasks.console.times import is_time, read_time
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Database
@@ -158,7 +159,7 @@ def serve(
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ready(f"http://{HOST}:{listening.getsockname()[1]}/{NAME}")
     try:
-        with closing(listening), suppress(KeyboardInterrupt):
+        with closing(listening), suppress(KeyboardInterrupt), pulse.waiting():
             server.run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1000
 """Rows of a query that are fetched at once."""
+_NOT_UTF_8 = "Could not decode to UTF-8"
+"""How Python begins to say so of a text; there is no code for it."""
 
 
 class LocalDatabase:
@@ -89,7 +91,9 @@ class LocalDatabase:
 
     @property
     def label(self) -> str:
-        """The file's path, short where it lies below the current folder."""
+        """Its name in the wrangler config, or the file's path, short where it lies below this folder."""
+        if self._name != self.path.name:
+            return f"{self._name} (local)"
         with suppress(ValueError):
             return str(self.path.relative_to(Path.cwd()))
         return str(self.path)
@@ -166,15 +170,19 @@ class LocalDatabase:
             with translated(self.path):
                 connection.execute("PRAGMA query_only = ON")
                 connect_modules(connection)
+                # Should a text turn out not to be UTF-8, the same rows can be read once more.
+                connection.execute("BEGIN")
             authorizer = enforce(connection, read_only=True, strict=self._strict)
             limit = TimeLimit(connection, timeout)
+            run = partial(connection.execute, _checked(sql, self._strict), tuple(params))
             with limit.running(), translated(self.path, sql, authorizer=authorizer):
-                cursor = connection.execute(_checked(sql, self._strict), tuple(params))
+                cursor = run()
         except BaseException:
             connection.close()
             raise
         rows = Rows(_columns(cursor), ())
-        rows.rows = self._streamed(connection, cursor, authorizer, limit, sql, rows, started)
+        blocks = _blocks(connection, run, cursor)
+        rows.rows = self._streamed(connection, blocks, authorizer, limit, sql, rows, started)
         return rows
 
     def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
@@ -324,8 +332,8 @@ class LocalDatabase:
     # ----------------------------------------------------------------------------------- files beside it
 
     def beside(self, name: str) -> LocalDatabase:
-        """Make a new, empty ledger: the file `name` in the same folder, which nobody else may read either."""
-        path = self.path.parent / name
+        """Make a new, empty ledger: the file `name`, from the current folder, as private as this one."""
+        path = Path(name).expanduser().absolute()
         try:
             mode = stat.S_IMODE(self.path.stat().st_mode)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
@@ -398,6 +406,7 @@ class LocalDatabase:
             with translated(self.path):
                 connect_modules(connection)
         authorizer = enforce(connection, read_only=not write, strict=self._strict)
+        connection.text_factory = _with_surrogates
         if write and not self._strict:
             # A statement of a unit that ended the transaction would break "all or nothing".
             connection.set_authorizer(_no_transactions)
@@ -411,13 +420,14 @@ class LocalDatabase:
                 meta = Meta(time.perf_counter() - started, max(cursor.rowcount, 0))
                 results.append(Rows(_columns(cursor), rows, meta))
         finally:
+            connection.text_factory = str
             lift(connection)
         return results
 
     def _streamed(
         self,
         connection: sqlite3.Connection,
-        cursor: sqlite3.Cursor,
+        blocks: Iterator[list[Row]],
         authorizer: Authorizer,
         limit: TimeLimit,
         statement: str,
@@ -427,11 +437,39 @@ class LocalDatabase:
         with closing(connection):
             while True:
                 with limit.running(), translated(self.path, statement, authorizer=authorizer):
-                    block = cursor.fetchmany(_BLOCK)
-                if not block:
+                    block = next(blocks, None)
+                if block is None:
                     break
                 yield from block
             rows.meta = Meta(time.perf_counter() - started)
+
+
+def _blocks(
+    connection: sqlite3.Connection, run: Callable[[], sqlite3.Cursor], cursor: sqlite3.Cursor
+) -> Iterator[list[Row]]:
+    """Fetch a query's rows in blocks, from `cursor`, and once more from `run` where a text is not UTF-8.
+
+    Such a text has its bytes as lone surrogates. To read every text that way takes half as long again.
+    """
+    taken = 0
+    try:
+        while block := cursor.fetchmany(_BLOCK):
+            yield block
+            taken += len(block)
+        return
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith(_NOT_UTF_8):
+            raise
+    connection.text_factory = _with_surrogates
+    cursor = run()
+    while block := cursor.fetchmany(_BLOCK):
+        rest, taken = block[taken:], max(0, taken - len(block))
+        if rest:
+            yield rest
+
+
+def _with_surrogates(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _columns(cursor: sqlite3.Cursor) -> tuple[str, ...]:
