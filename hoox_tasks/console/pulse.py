@@ -1,7 +1,7 @@
 """A sign of life: what takes longer than a second says on a terminal how long it has been at it.
 
-It stands in a line of its own on standard error, and is gone before anything else is written. Where a progress
-bar moves there is none.
+It stands in a line of its own on standard error, and is gone before anything else is written. Where a
+progress bar moves there is none.
 """
 
 from __future__ import annotations

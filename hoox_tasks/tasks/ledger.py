@@ -252,11 +252,12 @@ def run(
     format: str,
     *,
     write: bool,
-    layout: Layout,
+    layout: Layout | None = None,
     pager: bool = True,
     output: TextIO | None = None,
 ) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
+    layout = layout or Layout()
     started = time.perf_counter()
     seen: list[Rows] = []
 

@@ -30,6 +30,7 @@ from hoox_tasks.database.interface import (
 )
 from hoox_tasks.database.local.connection import TimeLimit, connect_modules, open_connection, run_patiently
 from hoox_tasks.database.local.errors import primary_code, translated
+from hoox_tasks.database.local.fetching import columns_of, fetch_blocks, with_surrogates
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
@@ -44,11 +45,6 @@ with lazy_imports():
 
 if TYPE_CHECKING:
     import sqlite_utils
-
-_BLOCK = 1000
-"""Rows of a query that are fetched at once."""
-_NOT_UTF_8 = "Could not decode to UTF-8"
-"""How Python begins to say so of a text; there is no code for it."""
 
 
 class LocalDatabase:
@@ -94,9 +90,8 @@ class LocalDatabase:
         """Its name in the wrangler config, or the file's path, short where it lies below this folder."""
         if self._name != self.path.name:
             return f"{self._name} (local)"
-        with suppress(ValueError):
-            return str(self.path.relative_to(Path.cwd()))
-        return str(self.path)
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
 
     @property
     def address(self) -> str:
@@ -170,8 +165,7 @@ class LocalDatabase:
             with translated(self.path):
                 connection.execute("PRAGMA query_only = ON")
                 connect_modules(connection)
-                # Should a text turn out not to be UTF-8, the same rows can be read once more.
-                connection.execute("BEGIN")
+                connection.execute("BEGIN")  # One moment, should the rows have to be read twice.
             authorizer = enforce(connection, read_only=True, strict=self._strict)
             limit = TimeLimit(connection, timeout)
             run = partial(connection.execute, _checked(sql, self._strict), tuple(params))
@@ -180,8 +174,8 @@ class LocalDatabase:
         except BaseException:
             connection.close()
             raise
-        rows = Rows(_columns(cursor), ())
-        blocks = _blocks(connection, run, cursor)
+        rows = Rows(columns_of(cursor), ())
+        blocks = fetch_blocks(connection, run, cursor)
         rows.rows = self._streamed(connection, blocks, authorizer, limit, sql, rows, started)
         return rows
 
@@ -406,7 +400,7 @@ class LocalDatabase:
             with translated(self.path):
                 connect_modules(connection)
         authorizer = enforce(connection, read_only=not write, strict=self._strict)
-        connection.text_factory = _with_surrogates
+        connection.text_factory = with_surrogates
         if write and not self._strict:
             # A statement of a unit that ended the transaction would break "all or nothing".
             connection.set_authorizer(_no_transactions)
@@ -418,7 +412,7 @@ class LocalDatabase:
                     cursor = connection.execute(text, tuple(statement.params))
                     rows = cursor.fetchall()
                 meta = Meta(time.perf_counter() - started, max(cursor.rowcount, 0))
-                results.append(Rows(_columns(cursor), rows, meta))
+                results.append(Rows(columns_of(cursor), rows, meta))
         finally:
             connection.text_factory = str
             lift(connection)
@@ -442,38 +436,6 @@ class LocalDatabase:
                     break
                 yield from block
             rows.meta = Meta(time.perf_counter() - started)
-
-
-def _blocks(
-    connection: sqlite3.Connection, run: Callable[[], sqlite3.Cursor], cursor: sqlite3.Cursor
-) -> Iterator[list[Row]]:
-    """Fetch a query's rows in blocks, from `cursor`, and once more from `run` where a text is not UTF-8.
-
-    Such a text has its bytes as lone surrogates. To read every text that way takes half as long again.
-    """
-    taken = 0
-    try:
-        while block := cursor.fetchmany(_BLOCK):
-            yield block
-            taken += len(block)
-        return
-    except sqlite3.OperationalError as error:
-        if not str(error).startswith(_NOT_UTF_8):
-            raise
-    connection.text_factory = _with_surrogates
-    cursor = run()
-    while block := cursor.fetchmany(_BLOCK):
-        rest, taken = block[taken:], max(0, taken - len(block))
-        if rest:
-            yield rest
-
-
-def _with_surrogates(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
-
-
-def _columns(cursor: sqlite3.Cursor) -> tuple[str, ...]:
-    return tuple(column[0] for column in cursor.description or ())
 
 
 def _no_transactions(action: int, *_: str | None) -> int:
