@@ -105,7 +105,8 @@ def apply(
     JSON: database, applied [{name, seconds, effects [{table, column, what,
     rows}]}], version (the last migration's
     name), recovery_point (where anything was applied), seconds. With --dry:
-    pending [name].
+    pending [name]. With --rehearse --check: database, rehearsed (as applied),
+    tables [{table, before, after, schema}], seconds.
     """
     consent = read_consent(command, allow_data_loss, allow_value_changes)
     if not rehearse and (check or confirm):

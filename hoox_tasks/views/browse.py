@@ -31,6 +31,24 @@ NAME = "ledger"
 
 _DAY = "date(timestamp, 'unixepoch')"
 
+_ROWS_FIRST = """\
+(() => {
+  const rows = document.querySelector(".table-wrapper, table.rows-and-columns");
+  const above = document.querySelectorAll("dl.column-descriptions, form.filters, form.sql, .facet-results");
+  if (!rows) return;
+  for (const element of [...above].reverse()) {
+    const names = {DL: "What the columns mean", FORM: element.matches(".sql") ? "SQL" : "Filters"};
+    const details = document.createElement("details");
+    const summary = document.createElement("summary");
+    summary.textContent = names[element.tagName] || "Counts";
+    details.append(summary);
+    element.replaceWith(details);
+    details.append(element);
+  }
+})();
+"""
+"""Datasette puts so much above the rows that none is in sight; it can be unfolded instead."""
+
 QUERIES: dict[str, dict[str, str]] = {
     "equity_by_day": {
         "title": "Equity by day",
@@ -187,8 +205,11 @@ def _times_plugin(dictionary: dict[str, Table]) -> ModuleType:
             return None
         return Markup("{} <small>{}</small>").format(value, read_time(value))
 
+    def extra_body_script() -> str:
+        return _ROWS_FIRST
+
     plugin = ModuleType("hoox_times")
-    vars(plugin).update(render_cell=hookimpl(render_cell))
+    vars(plugin).update(render_cell=hookimpl(render_cell), extra_body_script=hookimpl(extra_body_script))
     return plugin
 
 
