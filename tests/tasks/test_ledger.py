@@ -113,7 +113,7 @@ def test_the_runbooks_queries_run_as_they_stand(seeded: Workspace, query: str) -
     expected = seeded.sql(query)
     assert expected
     assert len(run.out.splitlines()) == 2 + len(expected)
-    assert re.fullmatch(rf"{len(expected)} rows? in \d+ ms\n", run.err)
+    assert re.fullmatch(rf"{len(expected)} rows? in [\d.]+ m?s\n", run.err)
     rows = seeded.ok("db.query", query, "--json").json
     assert [tuple(row.values()) for row in rows] == expected
 
@@ -148,7 +148,7 @@ def test_export_takes_tables_parts_and_places(seeded: Workspace) -> None:
     seeded.ok("db.export", "--output", "out/all.sql")
     run = seeded.ok("db.export", "--output", "-")
     assert run.out == (seeded.root / "out/all.sql").read_text()
-    assert re.fullmatch(r"Exported [\d,]+ rows of .* in \d+ ms\.\n|.*\(\d+ ms\)\.\n", run.err)
+    assert re.fullmatch(r"Exported [\d,]+ rows of .* in [\d.]+ m?s\.\n|.*\([\d.]+ m?s\)\.\n", run.err)
     some = seeded.ok(
         "db.export", "--output", "-", "--table", "trades", "--table", "balances", "--no-data"
     ).out
