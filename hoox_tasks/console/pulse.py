@@ -64,7 +64,7 @@ class _Pulse:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._started = self._last = time.monotonic()
-        self._shown = False
+        self._shown = ""
         self._paused = 0
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -76,7 +76,7 @@ class _Pulse:
         with self._lock:
             self._last = time.monotonic()
             if self._shown:
-                self._shown = False
+                self._shown = ""
                 self._write(_CLEAR)
 
     def pause(self, *, paused: bool) -> None:
@@ -95,9 +95,10 @@ class _Pulse:
         while not self._ended.wait(_INTERVAL):
             with self._lock:
                 now = time.monotonic()
-                if not self._paused and now - self._last > _SILENCE:
-                    self._shown = True
-                    self._write(f"\r... {now - self._started:.0f} s\x1b[K")
+                text = f"\r... {now - self._started:.0f} s\x1b[K"
+                if not self._paused and now - self._last > _SILENCE and text != self._shown:
+                    self._shown = text
+                    self._write(text)
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):
