@@ -45,8 +45,8 @@ def bench(c: Context) -> None:
 @task(help={"check": "Change nothing; fail where a document is stale."})
 def docs(c: Context, check: bool = False) -> None:
     """Write the documents that are made from the sources: docs/schema.md."""
+    from hoox_tasks.config.dictionary import read_dictionary
     from hoox_tasks.migrations import discover
-    from hoox_tasks.views.dictionary import read_dictionary
     from hoox_tasks.views.reference import write_reference
 
     root = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +42,15 @@ def list_tables(database: Database, migrations_table: str, *, internal: bool = F
         if table.name not in {"sqlite_schema", "sqlite_temp_schema"} and (internal or not serves):
             tables.append(TableCount(table.name, table.rows, serves))
     return tables
+
+
+def count_rows(tables: Mapping[str, int], own_tables: Collection[str]) -> int:
+    """Add up the rows of tables as `list_tables` lists them: what serves tools and engine does not count."""
+    return sum(
+        rows
+        for table, rows in tables.items()
+        if table not in own_tables and not table.lower().startswith("sqlite_")
+    )
 
 
 def describe(schema: Iterable[SchemaObject], migrations_table: str) -> str:

@@ -19,7 +19,7 @@ from invoke.program import Program
 
 from hoox_tasks.config.settings import find_workspace
 from hoox_tasks.console import gate, terminal
-from hoox_tasks.tasks import ns
+from hoox_tasks.tasks import exits, ns
 from hoox_tasks.version import __version__
 
 
@@ -141,3 +141,9 @@ def main() -> None:
     except BrokenPipeError:  # Whoever read our output has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        told = exits.unreadable_configuration(error)
+        if not told:
+            raise
+        sys.stderr.write(f"{told}\n")
+        sys.exit(2)

@@ -41,11 +41,6 @@ class Export:
     one_moment: bool = True
     dangling: int = 0
 
-    @property
-    def total(self) -> int:
-        """All rows together."""
-        return sum(self.tables.values())
-
 
 @dataclass(frozen=True, slots=True)
 class _Part:

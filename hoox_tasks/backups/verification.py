@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,15 +40,20 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR",
 class Scratch:
     """A backup as it was loaded: the file it is in now, and what it holds.
 
-    `rows` are those of all tables together, as an export counts them: without SQLite's own, and what only
-    indexes others. `violations` are the rows that refer to nothing.
+    `counted` are the tables whose rows an export counts: not SQLite's own, nor what only indexes others.
+    `violations` are the rows that refer to nothing.
     """
 
     path: Path
     schema: tuple[SchemaObject, ...]
     tables: dict[str, Content]
-    rows: int
+    counted: Collection[str]
     violations: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of rows of each table that is counted for people; an index of others' is not."""
+        return {name: content.rows for name, content in self.tables.items() if name in self.counted}
 
 
 @contextmanager
@@ -88,9 +93,8 @@ def loaded(
             objects = tuple(database.schema())
         if not own:
             check_definitions(objects)
-        rows = sum(tables[name].rows for name in with_counted_rows(found))
         violations = next(steps)["violations"]
-        yield Scratch(scratch, objects, tables, rows, violations)
+        yield Scratch(scratch, objects, tables, with_counted_rows(found), violations)
 
 
 class _Process:

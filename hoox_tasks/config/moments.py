@@ -1,4 +1,4 @@
-"""A moment that somebody gives, in a flag or a setting."""
+"""A moment: as somebody gives it in a flag or a setting, and as the tool writes it everywhere."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def parse_moment(text: str) -> datetime:
             f"{text} is not a date or time.", "Write it as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, in UTC."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def write_moment(moment: datetime) -> str:
+    """Write a moment for people: `2026-01-30 23:58:16` in UTC, with milliseconds where it has some."""
+    moment = moment.astimezone(UTC)
+    fraction = f".{moment.microsecond // 1000:03d}" if moment.microsecond else ""
+    return f"{moment:%Y-%m-%d %H:%M:%S}{fraction}"

@@ -86,7 +86,8 @@ class Settings(NamedTuple):
     """All that a command needs to know about its workspace; paths are absolute.
 
     `path` is the local ledger's file, `name` what people call the ledger. `migrations_pattern` is a glob
-    below `migrations_dir`. `fixtures_dirs` are searched in order.
+    below `migrations_dir`, which is `migrations_chosen` where a setting names it. `fixtures_dirs` are
+    searched in order.
     """
 
     root: Path
@@ -95,6 +96,7 @@ class Settings(NamedTuple):
     name: str
     migrations_dir: Path
     migrations_pattern: str
+    migrations_chosen: bool
     migrations_table: str
     fixtures_dirs: tuple[Path, ...]
     backups_dir: Path
@@ -168,6 +170,7 @@ def load_settings(
         name=binding.name if binding and not (target.path or values["path"]) else path.name,
         migrations_dir=migrations_dir,
         migrations_pattern=pattern,
+        migrations_chosen=bool(values["migrations"] or (binding and binding.migrations_dir)),
         migrations_table=(binding.migrations_table if binding else "") or DEFAULT_MIGRATIONS_TABLE,
         fixtures_dirs=_fixtures(root, values["fixtures"]),
         backups_dir=_resolved("backups", root, values["backups"] or "backups"),
@@ -230,6 +233,11 @@ def _choose_binding(
         binding = config.choose(wanted)
     elif config and config.bindings and (target.remote or not explicit_path):
         binding = config.choose(None)  # Which refuses to choose among several.
+    elif config and config.environments and not config.environment and not explicit_path:
+        raise Refused(
+            f"{config.path.name} has D1 databases in environments only: {', '.join(config.environments)}.",
+            "Choose one with --env or hoox.env.",
+        )
     if wanted and binding is None and not target.remote:
         raise Refused(
             f"There is no wrangler config here that could say where database {wanted} is.",

@@ -43,13 +43,17 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class WranglerConfig:
-    """A wrangler config file, with one environment chosen."""
+    """A wrangler config file, with one environment chosen.
+
+    `environments` are those that have D1 databases of their own.
+    """
 
     path: Path
     environment: str
     worker_name: str
     account_id: str
     bindings: tuple[Binding, ...]
+    environments: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -140,6 +144,11 @@ def read_config(
         worker_name=name,
         account_id=str(section.get("account_id") or document.get("account_id") or ""),
         bindings=tuple(_binding(path, entry) for entry in entries),
+        environments=tuple(
+            name
+            for name, found in _mapping(path, document, "env").items()
+            if isinstance(found, dict) and found.get("d1_databases")
+        ),
     )
 
 

@@ -24,18 +24,20 @@ def write_json(results: Iterable[Rows], output: TextIO) -> int:
     ahead = list(islice(pending, 2))
     several = len(ahead) > 1
     indent = "  " if several else ""
-    output.write("[\n" if several else "" if ahead else "[]")
+    opening = "[\n" if several else ""
     for number, result in enumerate(chain(ahead, pending)):
-        output.write((",\n" if number else "") + indent + "[")
         names = unique(result.columns)
+        blocks = result.blocks(_ROWS)
+        first = next(blocks, [])  # Which may fail; then nothing is written yet.
+        output.write((",\n" if number else opening) + indent + "[")
         empty = True
-        for block in result.blocks(_ROWS):
+        for block in chain([first] if first else [], blocks):
             texts = [f"\n{indent}  {_json_object(names, row, ascii=ascii)}" for row in block]
             output.write(("" if empty else ",") + ",".join(texts))
             empty = False
             total += len(block)
         output.write("]" if empty else f"\n{indent}]")
-    output.write("\n]\n" if several else "\n")
+    output.write("\n]\n" if several else "\n" if ahead else "[]\n")
     return total
 
 
@@ -49,6 +51,17 @@ def write_ndjson(results: Iterable[Rows], output: TextIO) -> int:
             output.write("".join([f"{_json_object(names, row, ascii=ascii)}\n" for row in block]))
             total += len(block)
     return total
+
+
+def objects(result: Rows) -> list[dict[str, Any]]:
+    """Give an object of its columns for each row; infinity, which JSON has not, is the text 1e999."""
+    names = unique(result.columns)
+
+    def plain(value: Value) -> Any:
+        infinite = isinstance(value, float) and math.isinf(value)
+        return _json_text(value) if infinite else _json_value(value)
+
+    return [dict(zip(names, map(plain, row), strict=True)) for row in result]
 
 
 def unique(names: Sequence[str]) -> list[str]:

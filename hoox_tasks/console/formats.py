@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO, cast
 
 from hoox_tasks.console import gate
-from hoox_tasks.console.table import write_markdown, write_table
+from hoox_tasks.console.table import Layout, write_markdown, write_table
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -19,19 +20,21 @@ with lazy_imports():
 FORMATS = ("table", "json", "csv", "tsv", "ndjson", "markdown")
 
 
-def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
+def render(results: Iterable[Rows], format: str, output: TextIO, layout: Layout | None = None) -> int:
     """Write the results of one or more statements to `output`; returns the number of rows.
 
-    Every cell is shown in full, but in a `table` on a terminal. Nothing in a cell can steer a terminal: what
+    `layout` is for people: for table and markdown. All others show what is stored. Every cell is shown in
+    full, but for texts of a `table` on a terminal. Nothing in a cell can steer a terminal: what
     would is written out, in csv and tsv only where the output is one. Raises `Refused` for an unknown format.
     """
+    layout = layout or Layout()
     if format in {"table", "markdown"} and gate.in_job():
         output = cast(TextIO, gate.Gated(output))
     match format:
         case "table":
-            return write_table(_spaced(results, output), output)
+            return write_table(_spaced(results, output), output, layout)
         case "markdown":
-            return write_markdown(_spaced(results, output), output)
+            return write_markdown(_spaced(results, output), output, layout)
         case "csv":
             return separated.write(_spaced(results, output), output, ",")
         case "tsv":
@@ -43,13 +46,44 @@ def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
     raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
 
 
+class Watched(io.TextIOBase):
+    """An output that tells when something is first written to it."""
+
+    def __init__(self, output: TextIO, begun: Callable[[], None]) -> None:
+        self._output = output
+        self._begun = begun
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the output."""
+        return self._output.encoding
+
+    def isatty(self) -> bool:
+        """Whether the output is a terminal."""
+        return self._output.isatty()
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        self._begun()
+        return self._output.write(text)
+
+
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Value]], output: TextIO | None = None
 ) -> None:
-    """Print a small table for people to standard output; its first column is never cut."""
+    """Print a small table of ours to standard output; its first column is never cut.
+
+    Its numbers are counts, and have separators of thousands; the data of a ledger never has.
+    """
     result = Rows(tuple(columns), [tuple(row) for row in rows])
     output = output or sys.stdout
-    write_table([result], cast(TextIO, gate.Gated(output)) if gate.in_job() else output, whole=1)
+    gated = cast(TextIO, gate.Gated(output)) if gate.in_job() else output
+    write_table([result], gated, Layout(whole=1, grouped=True))
+
+
+def result_document(result: Rows) -> list[dict[str, Any]]:
+    """Give a result as it stands in a JSON document: an object of its columns for each row."""
+    return documents.objects(result)
 
 
 def print_document(value: Any) -> None:

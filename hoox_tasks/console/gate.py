@@ -91,4 +91,6 @@ def command(text: str) -> None:
 
 
 def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # A byte of a text that is not UTF-8.
+        return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()

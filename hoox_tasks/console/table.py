@@ -4,23 +4,48 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TextIO
 
 from hoox_tasks import sql
+from hoox_tasks.console import times
 from hoox_tasks.console.gate import printable, unmarked
 from hoox_tasks.database.interface import Rows
-from hoox_tasks.values import Approximate, Value
+from hoox_tasks.values import Approximate, Row, Value
 
 _TABLE_ROWS = 1000
 """Rows whose widths are worked out together; a longer result is laid out in several such blocks."""
 
 _NARROW = 6
-"""Columns that a cell should have at least, lest nothing of it can be told."""
+"""Columns that a text should have at least, lest nothing of it can be told."""
 
 
-def write_table(results: Iterable[Rows], output: TextIO, *, whole: int = 0) -> int:
+@dataclass(slots=True)
+class Layout:
+    """How results are laid out for people, and whether something had to be left out.
+
+    `times` gives the names of the columns that hold Unix seconds; it is asked only where a number might be
+    a time. With `full` no text is cut. The first `whole` columns are never cut: they are what a row is called
+    by. With `grouped` numbers have separators of thousands. `cut` tells afterwards whether a text was cut.
+    """
+
+    times: Callable[[], frozenset[str]] = frozenset
+    full: bool = False
+    whole: int = 0
+    grouped: bool = False
+    cut: bool = False
+
+    def time_columns(self, columns: Sequence[str], rows: Sequence[Row]) -> list[bool]:
+        """Tell which columns of some rows are shown as times."""
+        if not any(map(times.may_be_time, chain.from_iterable(rows))):
+            return [False] * len(columns)
+        names = self.times()
+        return [times.is_time(column, names) for column in columns]
+
+
+def write_table(results: Iterable[Rows], output: TextIO, layout: Layout) -> int:
     room = shutil.get_terminal_size().columns if output.isatty() else None
     total = 0
     for result in results:
@@ -29,64 +54,105 @@ def write_table(results: Iterable[Rows], output: TextIO, *, whole: int = 0) -> i
         titles = [printable(name) for name in result.columns]
         # Numbers stand on the right, as the first rows have them.
         right: list[bool] = []
+        grid = True
         for block in chain(result.blocks(_TABLE_ROWS), [[]]):
             if not block and right:
                 break
+            timed = layout.time_columns(result.columns, block)
             right = right or [
-                bool(block) and all(isinstance(row[at], int | float | None) for row in block)
-                for at in range(len(titles))
+                bool(block) and not time and all(isinstance(row[at], int | float | None) for row in block)
+                for at, time in enumerate(timed)
             ]
-            cells = [[_shown(value) for value in row] for row in block]
-            if (
-                room is not None
-                and 2 * len(titles) - 2 + sum(min(_width(title), _NARROW) for title in titles) > room
-            ):
-                _write_records(titles, cells, total, room, output)
+            cells = [
+                [_shown(value, time, layout.grouped) for value, time in zip(row, timed, strict=True)]
+                for row in block
+            ]
+            widths = _widths(titles, block, cells, room, layout) if grid else None
+            if widths is None and room is not None:
+                grid = False
+                _write_records(titles, block, cells, total, room, output, layout)
             else:
-                _write_grid(titles, cells, right, room, output, whole)
+                _write_grid(titles, cells, right, widths or [], output, layout)
             total += len(block)
     return total
+
+
+def _widths(
+    titles: list[str], rows: list[Row], cells: list[list[str]], room: int | None, layout: Layout
+) -> list[int] | None:
+    """Give the width of each column of a grid; None where it does not fit into `room`.
+
+    Only texts are made narrower, the widest first, and none below its title.
+    """
+    widths, least = [], []
+    for at, title in enumerate(titles):
+        lengths = [_width(line[at]) for line in cells]
+        uncut = layout.full or at < layout.whole
+        exact = (length for length, row in zip(lengths, rows, strict=True) if uncut or _is_exact(row[at]))
+        widths.append(max([_width(title), *lengths]))
+        least.append(max([_width(title), min(_NARROW, widths[-1]), *exact]))
+    if room is None:
+        return widths
+    room -= 2 * (len(titles) - 1)
+    if sum(least) > room:
+        return None
+    widest = min(max(widths, default=0), room + 1)
+    while sum(widths) > room:
+        widest -= 1
+        widths = [max(min(width, widest), low) for width, low in zip(widths, least, strict=True)]
+    return widths
+
+
+def _is_exact(value: Value) -> bool:
+    """Whether a cell says something else when a part of it is missing."""
+    return isinstance(value, int | float | None)
 
 
 def _write_grid(
     titles: list[str],
     cells: list[list[str]],
     right: list[bool],
-    room: int | None,
+    widths: list[int],
     output: TextIO,
-    whole: int,
+    layout: Layout,
 ) -> None:
-    """Write rows below their titles; the longest cells are cut until they fit into `room`.
-
-    The first `whole` columns are not cut: they are what a row is called by.
-    """
-    lines = [titles, *cells]
-    widths = [max(_width(line[at]) for line in lines) for at in range(len(titles))]
-    if room is not None:
-        names, others = widths[:whole], widths[whole:]
-        room -= 2 * (len(titles) - 1) + sum(names)
-        longest = max(others, default=0)
-        while longest > 1 and sum(min(width, longest) for width in others) > room:
-            longest -= 1
-        widths = [*names, *(min(width, longest) for width in others)]
-        lines = [[_cut(cell, width) for cell, width in zip(line, widths, strict=True)] for line in lines]
-    lines.insert(1, ["-" * width for width in widths])
-    for line in lines:
+    """Write rows below their titles."""
+    dashes = ["-" * width for width in widths]
+    for line in chain((titles, dashes), cells):
+        shown = [_cut(cell, width) for cell, width in zip(line, widths, strict=True)]
+        layout.cut = layout.cut or shown != line
         padded = [
             (" " * (width - _width(cell)) + cell) if aside else cell + " " * (width - _width(cell))
-            for cell, width, aside in zip(line, widths, right, strict=True)
+            for cell, width, aside in zip(shown, widths, right, strict=True)
         ]
         output.write("  ".join(padded).rstrip() + "\n")
 
 
-def _write_records(titles: list[str], cells: list[list[str]], before: int, room: int, output: TextIO) -> None:
-    """Write one column to a line, for rows of more columns than a terminal has room for."""
+def _write_records(
+    titles: list[str],
+    rows: list[Row],
+    cells: list[list[str]],
+    before: int,
+    room: int,
+    output: TextIO,
+    layout: Layout,
+) -> None:
+    """Write one column to a line, for rows that a terminal has no room for beside each other."""
     widest = min(max(_width(title) for title in titles), room // 2)
-    for number, row in enumerate(cells, before + 1):
+    left = room - widest - 2
+    for number, (row, line) in enumerate(zip(rows, cells, strict=True), before + 1):
         output.write(f"-- row {number} ".ljust(min(room, 40), "-") + "\n")
-        for title, cell in zip(titles, row, strict=True):
+        for title, value, cell in zip(titles, row, line, strict=True):
             name = _cut(title, widest)
-            output.write(f"{name}{' ' * (widest - _width(name))}  {_cut(cell, room - widest - 2)}\n")
+            whole = layout.full or _is_exact(value)
+            pieces = [cell] if _width(cell) <= left else _broken(cell, left) if whole else [_cut(cell, left)]
+            layout.cut = layout.cut or (not whole and pieces != [cell])
+            indent = " " * (widest + 2)
+            if whole and len(pieces) > 1 and not layout.full and _width(cell) <= room:
+                output.write(f"{name}\n{cell.rjust(room)}\n")  # A number is easier to read on one line.
+                continue
+            output.write(f"{name}{' ' * (widest - _width(name))}  {pieces[0]}\n")
+            output.writelines(f"{indent}{piece}\n" for piece in pieces[1:])
 
 
 def _width(text: str) -> int:
@@ -107,12 +173,27 @@ def _cut(text: str, width: int) -> str:
     return f"{text}…"
 
 
-def write_markdown(results: Iterable[Rows], output: TextIO) -> int:
+def _broken(text: str, width: int) -> list[str]:
+    """Break a text into pieces of at most `width` columns, with nothing left out."""
+    if text.isascii():
+        return [text[at : at + width] for at in range(0, len(text), width)]
+    pieces = [""]
+    for char in text:
+        if pieces[-1] and _width(pieces[-1] + char) > width:
+            pieces.append("")
+        pieces[-1] += char
+    return pieces
+
+
+def write_markdown(results: Iterable[Rows], output: TextIO, layout: Layout) -> int:
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |\n"
 
-    def cell(value: Value) -> str:
-        lines = value.splitlines() if isinstance(value, str) else ["" if value is None else _shown(value)]
+    def cell(value: Value, time: bool = False) -> str:
+        if isinstance(value, str):
+            lines = value.splitlines()
+        else:
+            lines = ["" if value is None else _shown(value, time)]
         return "<br>".join(unmarked(printable(text)) for text in lines)
 
     total = 0
@@ -120,18 +201,21 @@ def write_markdown(results: Iterable[Rows], output: TextIO) -> int:
         if result.columns:
             output.write(line(map(cell, result.columns)))
             output.write(line(["---"] * len(result.columns)))
-        for row in result:
-            output.write(line(map(cell, row)))
-            total += 1
+        for block in result.blocks(_TABLE_ROWS):
+            timed = layout.time_columns(result.columns, block)
+            output.writelines(line(map(cell, row, timed)) for row in block)
+            total += len(block)
     return total
 
 
-def _shown(value: Value) -> str:
+def _shown(value: Value, time: bool = False, grouped: bool = False) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, str):
         return printable(value.replace("\n", "⏎"))
     if isinstance(value, bytes) or (isinstance(value, float) and math.isinf(value)):
         return sql.quote_value(value)
-    # A leading sign that nobody takes for a digit: the number may have been rounded.
-    return f"≈{value}" if isinstance(value, Approximate) else str(value)
+    if isinstance(value, Approximate):
+        # A leading sign that nobody takes for a digit: the number may have been rounded.
+        return f"≈{value}"
+    return (time and times.read_time(value)) or (f"{value:,}" if grouped else str(value))

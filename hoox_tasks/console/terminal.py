@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from hoox_tasks.console import gate
+from hoox_tasks.console import gate, pulse
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress
 
@@ -103,5 +103,7 @@ def confirm(name: str, question: str, *, confirmed: bool) -> None:
         raise Refused(f"{question} Nobody is here to confirm that.", "Give --confirm if it is meant.")
     note(question)
     gate.tell(f"Type {name} to go on: ")
-    if sys.stdin.readline().strip() != name:
+    with pulse.waiting():
+        typed = sys.stdin.readline().strip()
+    if typed != name:
         raise Refused("That was not the name, so nothing was changed.", "Run it again, or give --confirm.")

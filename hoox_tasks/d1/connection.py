@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import tempfile
 import time
@@ -31,6 +32,10 @@ _PARSED_WHOLE = 1 << 20
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+_SURROUNDINGS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""The variables that say how to get out of here (https://www.python-httpx.org/environment_variables/)."""
 
 
 class Connection:
@@ -75,17 +80,25 @@ class Connection:
         self._token = token
         self._sleep = sleep
         self._transport = transport
-        self._http = httpx.Client(
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Accept": "application/json",
-                "User-Agent": f"hoox-tasks/{__version__}",
-            },
-            timeout=TIMEOUT,
-            follow_redirects=False,
-            transport=transport,
-            trust_env=not loopback,
-        )
+        try:
+            self._http = httpx.Client(
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Accept": "application/json",
+                    "User-Agent": f"hoox-tasks/{__version__}",
+                },
+                timeout=TIMEOUT,
+                follow_redirects=False,
+                transport=transport,
+                trust_env=not loopback,
+            )
+        except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
+            # httpx reads these when it is set up, and a wrong one fails there.
+            given = [name for name in _SURROUNDINGS if os.environ.get(name) or os.environ.get(name.lower())]
+            raise Refused(
+                f"The connection cannot be set up: {str(error).rstrip('.')}.",
+                f"Correct or unset what does not fit: {', '.join(given)}." if given else "",
+            ) from error
         # What they log holds whatever a server sends, the token among it, and keys in addresses.
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)

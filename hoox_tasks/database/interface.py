@@ -291,7 +291,7 @@ class Database(Protocol):
         """
 
     def beside(self, name: str) -> Database:
-        """Make a new, empty ledger: a file in the same folder, or a database of the same account.
+        """Make a new, empty ledger: a file, from the current folder, or a database of the same account.
 
         Raises `Refused` where there is one of that name.
         """

@@ -16,6 +16,7 @@ from hoox_tasks import sql
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations.consent import Consent, read_consent
 
+_FLYWAY = re.compile(r"(?:[VUB][0-9][0-9._]*|R)__.+\.sql")
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
 _BEGIN, _COMMIT = "BEGIN TRANSACTION", "COMMIT"
 _NAME_BYTES = 200
@@ -141,6 +142,22 @@ def passed_over(folder: Path) -> list[str]:
 def same_name(name: str) -> str:
     """Give a name in the one form in which names are compared: some systems take `é` apart."""
     return name if name.isascii() else normalize("NFC", name)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise `Refused` where a folder looks like another tool's migrations, which ours are not."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if any(_FLYWAY.fullmatch(name) for name in names):
+        tool = "Flyway's, whose order is another"
+    elif {"env.py", "alembic.ini", "versions"} & set(names):
+        tool = "Alembic's (Flask-Migrate)"
+    elif "__init__.py" in names:
+        tool = "Django's"
+    else:
+        return
+    raise Refused(
+        f"{folder} looks like {tool}.", "Name the folder of the ledger's own migrations with hoox.migrations."
+    )
 
 
 def shared_numbers(files: Sequence[Migration]) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from hoox_tasks.migrations import adopt, history, marking, model, renames
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, begin, try_on
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Difference, Drift, compare_schemas
-from hoox_tasks.migrations.files import Migration, discover, find, shared_numbers
+from hoox_tasks.migrations.files import Migration, discover, find, refuse_foreign, shared_numbers
 from hoox_tasks.migrations.guards import failed_guard
 from hoox_tasks.migrations.history import Entry, State, Status
 from hoox_tasks.migrations.model import Model
@@ -74,7 +74,12 @@ class Migrations:
 
     @classmethod
     def of(cls, settings: Settings) -> Migrations:
-        """Read the migrations that the settings name; raises `Refused` as `discover` does."""
+        """Read the migrations that the settings name; raises `Refused` as `discover` does.
+
+        A folder `migrations` that nobody has named may be another tool's: that raises `Refused` as well.
+        """
+        if not settings.migrations_chosen:
+            refuse_foreign(settings.migrations_dir)
         return cls.read(
             settings.migrations_dir,
             settings.migrations_pattern,

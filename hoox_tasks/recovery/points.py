@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 
 from hoox_tasks import files, records
+from hoox_tasks.config.moments import write_moment
 from hoox_tasks.database.interface import Database, Moment
 from hoox_tasks.errors import Refused
 from hoox_tasks.files import Number
@@ -57,6 +58,11 @@ class RecoveryPoint:
     tables: dict[str, int]
     sha256: str = ""
     identity: str = ""
+
+    @property
+    def time(self) -> str:
+        """When it was taken, in UTC, for people."""
+        return write_moment(datetime.fromisoformat(self.created_at))
 
     @property
     def order(self) -> tuple[int, str, int]:

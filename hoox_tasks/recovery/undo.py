@@ -39,8 +39,7 @@ def undo_to(database: Database, folder: Path, point: RecoveryPoint) -> None:
         if not error.ambiguous:
             raise
         raise RemoteError(
-            f"It is not known whether {database.label} was brought back to {point.created_at}:"
-            f" {error.problem}",
+            f"It is not known whether {database.label} was brought back to {point.time} UTC: {error.problem}",
             f"Run it again with `--to {point.id}`: to go back twice does no harm.",
             ambiguous=True,
         ) from None

@@ -139,13 +139,12 @@ class Release:
         path = exported.path
         assert path is not None
         if not self._policy.dry:
-            backup = Backup(str(path), path.stat().st_size, digest(path), exported.total)
+            rows = ledger.count_rows(exported.tables, self._migrations.own_tables)
+            backup = Backup(str(path), path.stat().st_size, digest(path), rows)
             self._note(backup=backup)
             # What is empty cannot be restored.
             self._restoring = tuple(self._reporter.restore_commands(path)) if exported.tables else ()
-            self._reporter.say(
-                f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified."
-            )
+            self._reporter.say(f"Kept {path.name}: {rows:,} rows, {backup.bytes:,} bytes, verified.")
         with (
             verification.loaded(path, own=True) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,

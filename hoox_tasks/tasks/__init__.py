@@ -6,7 +6,7 @@ from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
 from hoox_tasks.tasks import adopt as adopting
-from hoox_tasks.tasks import backups, ledger, recovery, rollback, seed, serve, views
+from hoox_tasks.tasks import backups, exits, ledger, recovery, rollback, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -49,3 +49,5 @@ db.configure({"hoox": dict(DEFAULTS)})
 
 ns: Collection = Collection(db)
 """The namespace of a workspace that has no other tasks."""
+
+exits.explain_configuration()

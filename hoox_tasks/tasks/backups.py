@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -83,12 +83,10 @@ def export(
                 migrations_table=command.settings.migrations_table,
                 progress=progress,
             )
+        rows = terminal.count(command.rows(written.tables), "row")
         path = written.path
         if path is None:
-            terminal.note(
-                f"Exported {terminal.count(written.total, 'row')} of {database.label}"
-                f" in {terminal.duration(command.seconds)}."
-            )
+            terminal.note(f"Exported {rows} of {database.label} in {terminal.duration(command.seconds)}.")
             return
         command.did(f"exported {database.label} to {command.shown(path)}")
         size = path.stat().st_size
@@ -103,8 +101,7 @@ def export(
         if written.dangling:
             terminal.note(f"{terminal.count(written.dangling, 'row')} refer to others that are not there.")
         command.done(
-            f"Exported {terminal.count(written.total, 'row')} of {database.label} to {command.shown(path)}"
-            f" ({size:,} bytes, {kind})",
+            f"Exported {rows} of {database.label} to {command.shown(path)} ({size:,} bytes, {kind})",
             database=database.label,
             path=str(path),
             bytes=size,
@@ -151,12 +148,13 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
                 terminal.note(reservation)
             found = [f"equal to {' and '.join(equal)}"] if equal else []
             found += [f"same rows and checksums as {similar}"] if similar else []
+            rows = command.rows(backup.scratch.counts)
             command.done(
-                f"{command.shown(path)} is sound: {terminal.count(backup.scratch.rows, 'row')},"
+                f"{command.shown(path)} is sound: {terminal.count(rows, 'row')},"
                 f" schema {backup.version or 'without history'}, "
                 + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded"),
                 file=str(path),
-                rows=backup.scratch.rows,
+                rows=rows,
                 version=backup.version,
                 manifest=backup.manifest is not None,
                 equal_to=" and ".join(equal),
@@ -207,7 +205,7 @@ def list_backups(
             terminal.note(backup.problem)
     now = datetime.now(UTC)
     if command.json:
-        print_document(
+        command.print(
             [
                 {
                     "path": str(backup.path),
@@ -241,7 +239,7 @@ def list_backups(
     {
         "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
         "confirm": "Do it without asking.",
-        "into": "Restore into a new ledger of this name beside this one, which is left alone.",
+        "into": "Restore into a new ledger: a file of this name, or a D1 database; this one is left alone.",
         "tables": "Restore the rows of these tables only, separated by commas.",
     },
     positional=("file",),
@@ -279,8 +277,8 @@ def restore(
             for reservation in backup.reservations:
                 terminal.note(reservation)
             label = _restore(command, database, backup, names, into=into, confirm=confirm)
-            held = backup.scratch.tables
-            rows = sum(held[name].rows for name in names if name in held) if names else backup.scratch.rows
+            held = backup.scratch.counts
+            rows = command.rows({name: held[name] for name in names or held if name in held})
             other = backup.other_source(database)
             origin = f", a backup of {other}," if other else ""
             command.done(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,9 @@ from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.recovery.recording import Recorder, recording
 
 with lazy_imports():
-    from hoox_tasks import migrations
-    from hoox_tasks.config import section
+    from hoox_tasks import ledger, migrations
+    from hoox_tasks.config import dictionary, section
+    from hoox_tasks.migrations import history
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database, Moment
@@ -37,10 +38,13 @@ class Command:
         self.json = json
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
+        self.printed = False
+        """Whether standard output has something of a result already."""
         self._target = target
         self._config = context.config
         self._settings: Settings | None = None
         self._migrations: migrations.Migrations | None = None
+        self._times: dict[str, frozenset[str]] | None = None
         self._recorder: Recorder | None = None
         self._changing: list[Database] = []
         self._deeds: list[str] = []
@@ -85,6 +89,22 @@ class Command:
         if self._migrations is None:
             self._migrations = migrations.Migrations.of(self.settings)
         return self._migrations
+
+    @property
+    def times(self) -> dict[str, frozenset[str]]:
+        """The columns of each table that hold Unix seconds, by the data dictionary."""
+        if self._times is None:
+            self._times = dictionary.times(dictionary.read_dictionary(self.settings.migrations_dir))
+        return self._times
+
+    def time_columns(self) -> frozenset[str]:
+        """Give the names of all columns that hold Unix seconds; none where the dictionary cannot be read."""
+        try:
+            return frozenset().union(*self.times.values())
+        except Refused as error:
+            terminal.note(f"Times are shown as they are stored. {error}")
+            self._times = {}
+            return frozenset()
 
     def settings_of(self, **flags: Any) -> Settings:
         """The settings of another ledger than the flags name: with some of them changed."""
@@ -168,7 +188,12 @@ class Command:
 
     def print(self, document: Any) -> None:
         """Print the JSON document of this task, as `say` prints a line."""
+        self.begin()
         self._write(lambda: print_document(document))
+
+    def begin(self) -> None:
+        """Remember that something of a result has been written to standard output."""
+        self.printed = True
 
     def did(self, deed: str) -> None:
         """Remember what has been done, in a few words, for what is said if the task ends badly later."""
@@ -185,6 +210,10 @@ class Command:
         self.say(f"{text} ({terminal.duration(self.seconds)}).")
         if self.point:
             self.say(self.advice)
+
+    def rows(self, tables: Mapping[str, int]) -> int:
+        """Add up the rows of a ledger's tables as `inv db.list` shows them."""
+        return ledger.count_rows(tables, history.own_tables(self.settings.migrations_table))
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""

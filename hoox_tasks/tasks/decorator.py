@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
@@ -35,6 +36,13 @@ class _Flag(Argument):
     Invoke copies the flags of all tasks for every command line, with all that is in them, which takes longer
     than a query. Nothing in a flag is ever changed in place.
     """
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        """Take a value from the command line; one that is no number, where it has to be, exits with 2."""
+        try:
+            super().set_value(value, cast)
+        except ValueError:
+            raise Exit(f"--{self.name} {value} is not a whole number. Give it one.", 2) from None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Flag:
         flag = _Flag.__new__(_Flag)

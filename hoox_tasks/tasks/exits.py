@@ -17,10 +17,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
 
 from invoke.exceptions import Exit
 
-from hoox_tasks.console import gate, terminal
+from hoox_tasks.console import gate, pulse, terminal
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.tasks.command import Command
 
@@ -39,12 +41,14 @@ def explained(command: Command) -> Iterator[None]:
     """Let every ending of a task be a sentence and an exit code, and never a traceback."""
     _make_output_usable()
     try:
-        with _interruptible():
+        with _interruptible(), pulse.beating():
             yield
     except Exit:
         raise
     except BaseException as error:
         code, message = _ending(error, command)
+        if command.json and message:
+            _print_failure(error, message, code, command)
         raise _exit(code, message, error) from None
     try:
         command.finish()
@@ -76,6 +80,22 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
         raise error
     # What was changed stays changed: then this is no refusal any more.
     return (_FAILED if command.changed else code), _joined(message, command.account)
+
+
+def _print_failure(error: BaseException, message: str, code: int, command: Command) -> None:
+    """Print the one document of a task that failed; nothing where a part of a result stands there already."""
+    told = error if isinstance(error, HooxError) else HooxError(message)
+    document = {
+        "error": _shown(told.problem),
+        "remedy": _shown(told.remedy),
+        "detail": _shown(told.detail),
+        "exit": code,
+        "changed": command.changed,
+        **({"recovery_point": command.point.id} if command.point else {}),
+    }
+    if not command.printed:
+        with suppress(OSError):
+            command.print(document)
 
 
 def _interrupted(command: Command) -> str:
@@ -121,6 +141,35 @@ def _shown(message: str) -> str:
         if len(token) >= _SECRET:
             message = message.replace(token, "…")
     return gate.shown(terminal.worded(message))
+
+
+def explain_configuration() -> None:
+    """Let a configuration file that Invoke cannot read end `inv` with a sentence.
+
+    Invoke reads it after our tasks are imported and before any of them runs, and catches nothing.
+    """
+    if Path(sys.argv[0]).stem not in {"inv", "invoke", "__main__"}:
+        return
+    former = sys.excepthook
+
+    def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = unreadable_configuration(error)
+        if not text:
+            former(kind, error, trace)
+            return
+        sys.stderr.write(f"{_shown(text)}\n")
+
+    sys.excepthook = explain
+
+
+def unreadable_configuration(error: BaseException) -> str:
+    """Say why Invoke could not read a configuration file; empty for any other error."""
+    # Invoke has PyYAML in itself, and takes the installed one where there is one.
+    if not any(base.__name__ == "YAMLError" for base in type(error).__mro__):
+        return ""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name} does not parse, line {mark.line + 1}" if mark else "A YAML file does not parse"
+    return f"{where}: {getattr(error, 'problem', None) or error}. Correct it; it is Invoke's configuration."
 
 
 # ------------------------------------------------------------------------------------------- interruptions

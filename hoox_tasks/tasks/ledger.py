@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO, cast
 
 from hoox_tasks import sql
 from hoox_tasks.console import gate, terminal
-from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
+from hoox_tasks.console.formats import FORMATS, Watched, print_table, render, result_document
+from hoox_tasks.console.pager import paged
+from hoox_tasks.console.table import Layout
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.tasks import migrate
+from hoox_tasks.tasks import migrate, parameters
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.seed import confirm_rows, fill, read_scenario
@@ -24,6 +27,7 @@ from hoox_tasks.values import Value
 with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
     from hoox_tasks.console import separated
+    from hoox_tasks.console import times as dates
     from hoox_tasks.database import attempts, empty_ledger
 
 
@@ -142,7 +146,7 @@ def list_(command: Command, all: bool = False) -> None:
     with command.ledger() as database:
         tables = ledger.list_tables(database, command.settings.migrations_table, internal=all)
         if command.json:
-            print_document({"database": database.label, "tables": [asdict(table) for table in tables]})
+            command.print({"database": database.label, "tables": [asdict(table) for table in tables]})
         else:
             print_table(("table", "rows"), [(table.name, table.rows) for table in tables], sys.stdout)
             terminal.note(f"{terminal.count(len(tables), 'table')} in {database.label}")
@@ -152,10 +156,14 @@ def list_(command: Command, all: bool = False) -> None:
     {
         "sql": "The SQL itself; or @FILE to read it from a file, or - from standard input.",
         "format": f"How to show the result: {', '.join(FORMATS)}.",
-        "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
+        "param": "The value of the next ? in the SQL, or NAME=VALUE of its :NAME (repeatable): 42, 1.5, 1e-8,"
+        " NULL, 'text' or plain text.",
         "write": "Let the SQL change the ledger, in one transaction.",
         "safe-csv": "CSV for a spreadsheet: a text that could be a formula gets a ' before it.",
         "timeout": "End SQL that takes longer than this many seconds; 0 never. On D1 it is always 30.",
+        "raw": "Show times as the Unix seconds that are stored.",
+        "full": "Cut no text, however long.",
+        "pager": "Show a result that is longer than the screen in $PAGER.",
     },
     positional=("sql",),
     iterable=("param",),
@@ -168,17 +176,25 @@ def query(
     write: bool = False,
     safe_csv: bool = False,
     timeout: str | None = None,
+    raw: bool = False,
+    full: bool = False,
+    pager: bool = True,
 ) -> None:
     """Run SQL and show its result; only reading is let through without --write.
 
     The result goes to standard output, the number of rows and the time to
-    standard error. Several statements give several results.
+    standard error. Several statements give several results. Columns of Unix
+    seconds are shown as times in UTC in table and markdown; all other formats
+    give what is stored.
 
     JSON: an array of rows, each an object of its columns (a column whose name
     was taken gets _2); with several statements, an array of such arrays.
     A blob is {"$base64": true, "encoded": "..."}, infinity is 1e999.
     In csv and tsv NULL is empty and a blob is X'...'; what is text in the
     ledger may be a formula to a spreadsheet, but for --safe-csv.
+    With --write: database, results (such an array for each statement), changes,
+    rows_read and rows_written (what D1 bills; null for a local ledger),
+    recovery_point, seconds.
     """
     if safe_csv and (command.json or format not in {"table", "csv", "tsv"}):
         raise Refused("--safe-csv goes with csv and tsv only.", "Leave it out, or the other format.")
@@ -187,8 +203,10 @@ def query(
     if format not in FORMATS:
         raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
     statements = [piece.sql for piece in sql_pieces(_source(sql))]
-    params = [read_param(text) for text in param or []]
-    if params and len(statements) > 1:
+    params: list[Value] = []
+    if len(statements) == 1:
+        statements[0], params = parameters.bind(statements[0], param or [])
+    elif param:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
     seconds = read_seconds(command, timeout)
     with command.ledger() as database:
@@ -196,9 +214,55 @@ def query(
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
-        run(database, statements, params, format, write=write, timeout=seconds, safe_csv=safe_csv)
+        explain_dates(command, database, statements, params, write=write)
+        layout = Layout(times=frozenset if raw else command.time_columns, full=full)
+        if command.json and write:
+            _write_in_json(command, database, statements, params, seconds)
+            return
+        output = cast("TextIO", Watched(sys.stdout, command.begin)) if command.json else sys.stdout
+        run(
+            database,
+            statements,
+            params,
+            format,
+            write=write,
+            timeout=seconds,
+            safe_csv=safe_csv,
+            layout=layout,
+            pager=pager and not command.json,
+            output=output,
+        )
         if command.point:
             terminal.note(command.advice)
+
+
+def explain_dates(
+    command: Command, database: Database, statements: list[str], params: list[Value], *, write: bool
+) -> None:
+    """Say where a column of Unix seconds is compared with a date as text, which finds nothing, or every row.
+
+    Raises `Refused` for a statement that would change the rows it finds.
+    """
+    compared = [
+        found
+        for statement in statements
+        if dates.may_compare(statement, params)
+        for found in dates.dates_compared(statement, params, command.times)
+    ]
+    for table, column, text in compared:
+        if not _holds_numbers(database, table, column):
+            continue
+        problem = f"{table}.{column} holds Unix seconds, and every number is smaller than the text '{text}'."
+        remedy = f"Compare it with unixepoch('{text}')."
+        if write:
+            raise Refused(problem, remedy)
+        terminal.note(f"{problem} {remedy}")
+
+
+def _holds_numbers(database: Database, table: str, column: str) -> bool:
+    """Whether a column is declared for numbers: one of texts may well be compared with a date."""
+    asked = "SELECT type FROM pragma_table_info(?) WHERE lower(name) = ?"
+    return any("INT" in str(kind).upper() for (kind,) in database.query(asked, (table, column)))
 
 
 def run(
@@ -210,8 +274,12 @@ def run(
     write: bool,
     timeout: float | None,
     safe_csv: bool = False,
+    layout: Layout | None = None,
+    pager: bool = True,
+    output: TextIO | None = None,
 ) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
+    layout = layout or Layout()
     started = time.perf_counter()
     seen: list[Rows] = []
 
@@ -225,18 +293,10 @@ def run(
             seen.append(result)
             yield result
 
-    try:
-        rendered = map(separated.disarm, results()) if safe_csv else results()
-        rows = render(rendered, format, sys.stdout)
-    except StatementError as error:
-        # What was sent to be written is no misuse any more: it was tried, and undone.
-        kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
-        raise kind(
-            f"The SQL failed: {error.message.rstrip('.')}.",
-            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
-            detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
-        ) from error
-    footer = [terminal.count(rows, "row")]
+    rows = None
+    with paged(output or sys.stdout, wanted=pager) as shown, _told(write=write):
+        rows = render(map(separated.disarm, results()) if safe_csv else results(), format, shown, layout)
+    footer = ["The reader left before the end" if rows is None else terminal.count(rows, "row")]
     if write:
         changes = sum(result.meta.changes for result in seen)
         footer.append(f"{changes:,} changed")
@@ -252,6 +312,8 @@ def run(
             f"{terminal.count(approximate, 'number')} beyond 2^53 may have been rounded on the way (≈)."
             " Select CAST(column AS TEXT) to see every digit."
         )
+    if layout.cut:
+        footer[0] += " (texts are cut at …; --full shows them)"
     terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
 
 
@@ -268,6 +330,46 @@ def read_seconds(command: Command, text: str | None) -> float | None:
     if command.remote:
         raise Refused("--timeout is for a local ledger: D1 ends SQL after 30 seconds.", "Leave it out.")
     return seconds or None
+
+
+@contextmanager
+def _told(*, write: bool) -> Iterator[None]:
+    """Say for a block whose statement the engine would not run what that was, and where in it."""
+    try:
+        yield
+    except StatementError as error:
+        # What was sent to be written is no misuse any more: it was tried, and undone.
+        kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
+        raise kind(
+            f"The SQL failed: {error.message.rstrip('.')}.",
+            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
+            detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
+        ) from error
+
+
+def _write_in_json(
+    command: Command,
+    database: Database,
+    statements: list[str],
+    params: list[Value],
+    timeout: float | None,
+) -> None:
+    """Run statements in one transaction, and print what they gave and changed as one document."""
+    with _told(write=True):
+        if len(statements) > 1:
+            found = database.batch((Statement(statement) for statement in statements), timeout=timeout)
+        else:
+            found = [database.query(statements[0], params, write=True, timeout=timeout)]
+        results = [result_document(result) for result in found]
+    billed = [result.meta for result in found if result.meta.rows_read is not None]
+    command.done(
+        "Run",
+        database=database.label,
+        results=results,
+        changes=sum(result.meta.changes for result in found),
+        rows_read=sum(meta.rows_read or 0 for meta in billed) if billed else None,
+        rows_written=sum(meta.rows_written or 0 for meta in billed) if billed else None,
+    )
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:
@@ -300,30 +402,6 @@ def _decoded(raw: bytes, source: str) -> str:
         raise Refused(f"{source} is not UTF-8 (byte {error.start}).", "Save or type it as UTF-8.") from error
 
 
-def read_param(text: str) -> Value:
-    """Give the value that a --param stands for: a SQL literal where it is one, else the text itself."""
-    if text.upper() == "NULL":
-        return None
-    tokens = list(sql.tokens(text))
-    kinds = [token.kind for token in tokens]
-    if kinds == ["quoted"] and text[0] == "'" and text[-1] == "'" and len(text) > 1:
-        return text[1:-1].replace("''", "'")
-    if text[:2].upper() == "X'" and text.endswith("'"):
-        try:
-            return bytes.fromhex(text[2:-1])
-        except ValueError:
-            return text
-    # 007, 1e5 or 12_3 are more likely to be ids than numbers.
-    plain = text.removeprefix("-")
-    whole, point, fraction = plain.partition(".")
-    if whole.isdecimal() and plain.isascii() and (whole == "0" or not whole.startswith("0")):
-        if not point and -(2**63) <= int(text) < 2**63:
-            return int(text)
-        if point and fraction.isdecimal():
-            return float(text)
-    return text
-
-
 @ledger_task({})
 def schema(command: Command) -> None:
     """Print the ledger's schema in one fixed form and order, fit for a diff.
@@ -333,7 +411,7 @@ def schema(command: Command) -> None:
     with command.ledger() as database:
         text = ledger.describe(database.schema(), command.settings.migrations_table)
         if command.json:
-            print_document({"database": database.label, "sql": text})
+            command.print({"database": database.label, "sql": text})
         else:
             gate.write(text)
 
@@ -401,4 +479,5 @@ def _wipe(
 
 def _exported(command: Command, written: backups.Export) -> str:
     assert written.path
-    return f"Exported {terminal.count(written.total, 'row')} to {command.shown(written.path)}"
+    rows = terminal.count(command.rows(written.tables), "row")
+    return f"Exported {rows} to {command.shown(written.path)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
@@ -18,9 +18,9 @@ from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
     from hoox_tasks import migrations
+    from hoox_tasks.config import dictionary
     from hoox_tasks.migrations import rollback
     from hoox_tasks.release import rehearsal
-    from hoox_tasks.views import dictionary
 
 
 def entry_document(entry: migrations.Entry) -> dict[str, str]:
@@ -123,7 +123,8 @@ def apply(
     JSON: database, applied [{name, seconds, effects [{table, column, what,
     rows}], recorded (not run, as it is there)}], version (the last migration's
     name), recovery_point (where anything was applied), seconds. With --dry:
-    pending [name].
+    pending [name]. With --rehearse --check: database, rehearsed (as applied),
+    tables [{table, before, after, schema}], seconds.
     """
     consent = read_consent(command, allow_data_loss, allow_value_changes)
     if not rehearse and (check or confirm):
@@ -245,7 +246,7 @@ def status(command: Command, check: bool = False) -> None:
         current = command.migrations.status(database)
         good = all(entry.state is migrations.State.APPLIED for entry in current.entries)
         if command.json:
-            print_document(
+            command.print(
                 {
                     "database": database.label,
                     "version": current.version,
@@ -392,7 +393,7 @@ def check(command: Command) -> None:
     with command.ledger() as database:
         found = command.migrations.check(database)
         if command.json:
-            print_document(
+            command.print(
                 {
                     "database": database.label,
                     "version": found.status.version,

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
@@ -35,7 +35,7 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
         point = points.find(database, settings.snapshots_dir, to, note=terminal.note)
         points.check(settings.snapshots_dir, point)
         changes = undoing.find_changes(database, point)
-        since = f"{point.created_at} (before {point.cause})"
+        since = f"{point.time} UTC (before {point.cause})"
         if command.dry:
             command.done(f"Would bring {database.label} back to {since}; planned", to=point.id)
             return
@@ -76,8 +76,8 @@ def history(command: Command) -> None:
     with command.ledger() as database:
         found = points.history(database, command.settings.snapshots_dir, note=terminal.note)
         if command.json:
-            print_document({"database": database.label, "points": [asdict(point) for point in found]})
+            command.print({"database": database.label, "points": [asdict(point) for point in found]})
             return
-        rows = [(point.id, point.created_at, point.cause, sum(point.tables.values())) for point in found]
+        rows = [(point.id, point.time, point.cause, command.rows(point.tables)) for point in found]
         print_table(("id", "taken (UTC)", "before", "rows"), rows, sys.stdout)
         terminal.note(f"{terminal.count(len(found), 'recovery point')} of {database.label}")

@@ -208,7 +208,7 @@ def pull(command: Command, confirm: bool = False) -> None:
                     database.name, f"This replaces {database.label} for good.", confirmed=confirm
                 )
             backing_up.restore(database, backup)
-            rows = backup.scratch.rows
+            rows = command.rows(backup.scratch.counts)
             command.done(
                 f"Filled {database.label} with {terminal.count(rows, 'row')} of {source.label}",
                 database=database.label,

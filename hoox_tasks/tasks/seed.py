@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_document, print_table
+from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database, Moment
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
@@ -109,15 +109,16 @@ def seed(
 
 @ledger_task({}, without=("path", "database", "remote", "preview"))
 def scenarios(command: Command) -> None:
-    """List the scenarios with what they make and how many rows.
+    """List the scenarios with what they make and about how many rows.
 
-    JSON: an array of {name, description, tables {table: rows}}.
+    JSON: an array of {name, description, tables {table: rows}}; the rows are
+    estimates for scenarios of more than 4,000 signals.
     """
     folders = command.settings.fixtures_dirs
     found = [seeding.load_scenario(name, folders) for name in seeding.find_scenarios(folders)]
     rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
     if command.json:
-        print_document(
+        command.print(
             [
                 {"name": scenario.name, "description": scenario.description, "tables": counts}
                 for scenario, counts in rows
@@ -125,13 +126,18 @@ def scenarios(command: Command) -> None:
         )
         return
     print_table(
-        ("scenario", "rows", "trades", "description"),
+        ("scenario", "about rows", "about trades", "description"),
         [
-            (scenario.name, sum(counts.values()), counts["trades"], scenario.description)
+            (scenario.name, _about(sum(counts.values())), _about(counts["trades"]), scenario.description)
             for scenario, counts in rows
         ],
         sys.stdout,
     )
+
+
+def _about(count: int) -> int:
+    """Round an estimate to three digits: long scenarios are estimated from a shorter one of their kind."""
+    return round(count, min(0, 3 - len(str(count))))
 
 
 def _factor(text: str) -> float:

@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import pulse, terminal
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -43,6 +43,7 @@ def serve(
     """
     import uuid
 
+    check_port(port)
     settings = command.settings
     token = _read_token(token)
     if not settings.path.exists():
@@ -72,7 +73,8 @@ def serve(
         command.say(f"  export INVOKE_HOOX_DATABASE_ID={database_id}")
         sys.stdout.flush()
         try:
-            listening.serve_forever()
+            with pulse.waiting():
+                listening.serve_forever()
         finally:
             listening.server_close()
 
@@ -93,3 +95,9 @@ def _read_token(given: str | None) -> str | None:
             "Give it letters and digits.",
         )
     return token
+
+
+def check_port(port: int) -> None:
+    """Raise `Refused` for a number that no port can have."""
+    if not 0 <= port < 65_536:
+        raise Refused(f"There is no port {port}.", "Give --port a number from 0 (a free one) to 65535.")

@@ -6,22 +6,35 @@ import sys
 from pathlib import Path
 
 from hoox_tasks.console import terminal
+from hoox_tasks.console.table import Layout
+from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import ledger as ledger_tasks
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
+from hoox_tasks.tasks.serve import check_port
 
 with lazy_imports():
     from hoox_tasks import files, migrations
-    from hoox_tasks.config import moments
+    from hoox_tasks.config import dictionary, moments
     from hoox_tasks.views import browse as browser
-    from hoox_tasks.views import dictionary, extras
+    from hoox_tasks.views import extras
     from hoox_tasks.views import report as reports
     from hoox_tasks.views import shell as shells
 
 
-@ledger_task({"write": "Let the SQL change the ledger, a transaction for each statement."}, without=("json",))
-def shell(command: Command, write: bool = False) -> None:
+@ledger_task(
+    {
+        "write": "Let the SQL change the ledger, a transaction for each statement.",
+        "raw": "Show times as the Unix seconds that are stored.",
+        "full": "Cut no text, however long.",
+        "pager": "Show results that are longer than the screen in $PAGER.",
+    },
+    without=("json",),
+)
+def shell(
+    command: Command, write: bool = False, raw: bool = False, full: bool = False, pager: bool = True
+) -> None:
     """Open a prompt for SQL, with completion and history; .help tells the rest.
 
     Only reading is let through unless --write is given. From a pipe,
@@ -38,7 +51,18 @@ def shell(command: Command, write: bool = False) -> None:
         def execute(text: str) -> None:
             nonlocal told
             statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
-            ledger_tasks.run(database, statements, [], "table", write=write, timeout=seconds)
+            ledger_tasks.explain_dates(command, database, statements, [], write=write)
+            layout = Layout(times=frozenset if raw else command.time_columns, full=full)
+            ledger_tasks.run(
+                database,
+                statements,
+                [],
+                "table",
+                write=write,
+                timeout=seconds,
+                layout=layout,
+                pager=interactive and pager,
+            )
             if command.point and not told:
                 terminal.note(f"Before this it became recovery point {command.point.id}. {command.advice}")
                 told = True
@@ -62,6 +86,7 @@ def browse(command: Command, port: int = 8001) -> None:
     Nothing can be changed there. With --remote a copy is taken and checked
     first, and removed at the end. Ctrl-C ends it.
     """
+    check_port(port)
     extras.require("db.browse", "browse", "datasette")
     settings = command.settings
     described = dictionary.read_dictionary(settings.migrations_dir)
@@ -89,24 +114,31 @@ def browse(command: Command, port: int = 8001) -> None:
     {
         "output": "Write to this file.",
         "since": "Leave out what came before YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS in UTC.",
+        "until": "Leave out what came at this moment or later.",
     }
 )
-def report(command: Command, output: str = "report.html", since: str | None = None) -> None:
+def report(
+    command: Command, output: str = "report.html", since: str | None = None, until: str | None = None
+) -> None:
     """Write one HTML file: equity, drawdown, PnL, fees, exposure and errors.
 
     It holds everything it needs and asks no network. Times are UTC.
     """
     extras.require("db.report", "report", "matplotlib", "jinja2")
     path = Path(output).expanduser().absolute()
-    begin = int(moments.parse_moment(since).timestamp()) if since else None
+    begin, end = (int(moments.parse_moment(given).timestamp()) if given else None for given in (since, until))
+    if begin is not None and end is not None and begin >= end:
+        raise Refused(f"Nothing is since {since} and until {until}.", "Give --until a later moment.")
     with command.ledger() as database:
         if command.dry:
             command.done(f"Would write a report of {database.label} to {path}; planned")
             return
-        figures = reports.read_figures(database, since=begin)
+        figures = reports.read_figures(database, since=begin, until=end)
         with files.written_whole(path) as file:
             file.write(reports.write_page(figures).encode("utf-8", "replace"))
         command.did(f"wrote {command.shown(path)}")
+        for column, cells in figures.texts.items():
+            terminal.note(f"{terminal.count(cells, 'cell')} of {column} hold text and are in no sum.")
         size = path.stat().st_size
         command.done(
             f"Wrote a report of {database.label} to {command.shown(path)} ({size:,} bytes)",

@@ -12,23 +12,42 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hoox_tasks import sql
+from hoox_tasks.config.dictionary import TIME, Table
+from hoox_tasks.console import pulse
+from hoox_tasks.console.times import is_time, read_time
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError
 from hoox_tasks.values import Progress
-from hoox_tasks.views.dictionary import TIME, Table
 
 HOST = "127.0.0.1"
 NAME = "ledger"
 """What Datasette calls the database: its pages are below /ledger."""
 
 _DAY = "date(timestamp, 'unixepoch')"
+
+_ROWS_FIRST = """\
+(() => {
+  const rows = document.querySelector(".table-wrapper, table.rows-and-columns");
+  const above = document.querySelectorAll("dl.column-descriptions, form.filters, form.sql, .facet-results");
+  if (!rows) return;
+  for (const element of [...above].reverse()) {
+    const names = {DL: "What the columns mean", FORM: element.matches(".sql") ? "SQL" : "Filters"};
+    const details = document.createElement("details");
+    const summary = document.createElement("summary");
+    summary.textContent = names[element.tagName] || "Counts";
+    details.append(summary);
+    element.replaceWith(details);
+    details.append(element);
+  }
+})();
+"""
+"""Datasette puts so much above the rows that none is in sight; it can be unfolded instead."""
 
 QUERIES: dict[str, dict[str, str]] = {
     "equity_by_day": {
@@ -158,7 +177,7 @@ def serve(
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ready(f"http://{HOST}:{listening.getsockname()[1]}/{NAME}")
     try:
-        with closing(listening), suppress(KeyboardInterrupt):
+        with closing(listening), suppress(KeyboardInterrupt), pulse.waiting():
             server.run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -177,13 +196,20 @@ def _times_plugin(dictionary: dict[str, Table]) -> ModuleType:
         if column.unit == TIME
     }
 
+    names = frozenset(name for _, name in times)
+
     def render_cell(value: Any, column: str, table: str | None) -> Markup | None:
-        if (table, column) not in times or not isinstance(value, int):
+        # A saved query has no table; its columns count by their names, as in every other result.
+        known = (table, column) in times if table else is_time(column, names)
+        if not known or not read_time(value):
             return None
-        return Markup("{} <small>{}</small>").format(value, utc(value))
+        return Markup("{} <small>{}</small>").format(value, read_time(value))
+
+    def extra_body_script() -> str:
+        return _ROWS_FIRST
 
     plugin = ModuleType("hoox_times")
-    vars(plugin).update(render_cell=hookimpl(render_cell))
+    vars(plugin).update(render_cell=hookimpl(render_cell), extra_body_script=hookimpl(extra_body_script))
     return plugin
 
 
@@ -212,11 +238,3 @@ def _only_local(app: Any) -> Any:
         await app(scope, receive, send)
 
     return guarded
-
-
-def utc(seconds: int) -> str:
-    """Write a time in UTC, empty where it is none."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):
-        return ""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from hoox_tasks.config.dictionary import Column, Table
 from hoox_tasks.migrations import Migration
 from hoox_tasks.sql import format_ddl, quote_name
-from hoox_tasks.views.dictionary import Column, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoox_tasks import ledger, sql
-from hoox_tasks.console import gate, terminal
+from hoox_tasks.console import gate, pulse, terminal
 from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
@@ -106,7 +106,8 @@ class Shell:
         terminal.note(f"{self.database.label}{self.mode}. Type .help for help, .quit to leave.")
         while True:
             try:
-                text = session.prompt(f"{gate.printable(self.database.name)}{self.mode}> ").strip()
+                with pulse.waiting():
+                    text = session.prompt(f"{gate.printable(self.database.name)}{self.mode}> ").strip()
             except KeyboardInterrupt:
                 continue
             except EOFError:

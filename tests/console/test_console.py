@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import pulse, terminal
 from hoox_tasks.console.documents import _json_value, unique
 from hoox_tasks.console.formats import FORMATS, render
 from hoox_tasks.database.interface import Rows
@@ -175,3 +177,54 @@ def test_confirming_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI")
     terminal.confirm("ledger", "This wipes it.", confirmed=False)
     terminal.confirm("ledger", "This wipes it.", confirmed=True)
+
+
+class Lively(Screen):
+    """A terminal that tells when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        count = super().write(text)
+        if "..." in text:
+            self.written.set()
+        return count
+
+
+def test_what_takes_long_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some silence seconds are shown on a terminal; before anything else is written they are taken away."""
+    error, out = Lively(), Screen()
+    monkeypatch.setattr("sys.stderr", error)
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr(pulse, "_SILENCE", 0.01)
+    monkeypatch.setattr(pulse, "_INTERVAL", 0.005)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    with pulse.beating():
+        assert error.written.wait(5)
+        with pulse.waiting():
+            shown = error.getvalue()
+            assert shown.startswith("\r... 0 s\x1b[K")
+            assert shown.endswith("\r\x1b[K")
+            error.written.clear()
+            assert not error.written.wait(0.05)
+        print("result")
+        assert error.written.wait(5)
+    assert out.getvalue() == "result\n"
+    assert error.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("TQDM_DISABLE", "1")])
+def test_no_sign_of_life_where_nobody_wants_it(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a dumb terminal, and where bars are switched off, the streams are left as they are."""
+    error = Screen()
+    monkeypatch.setattr("sys.stderr", error)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(variable, value)
+    with pulse.beating():
+        assert sys.stderr is error

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_tasks import backups, migrations
+from hoox_tasks.config.dictionary import amounts, read_dictionary
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
@@ -28,7 +29,6 @@ from hoox_tasks.migrations import MigrationFailed, Migrations
 from hoox_tasks.release.receipt import Receipt
 from hoox_tasks.release.run import Policy, Release
 from hoox_tasks.release.summary import annotation, markdown
-from hoox_tasks.views.dictionary import amounts, read_dictionary
 
 TABLE = "d1_migrations"
 GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"

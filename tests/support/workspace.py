@@ -58,7 +58,7 @@ class Workspace:
             for name, value in os.environ.items()
             if not name.startswith(("CLOUDFLARE_", "CF_", "INVOKE_", "PYTHON", "CI"))
         }
-        return kept | {"HOME": str(self.home), "COLUMNS": "80", "LINES": "24"} | dict(env or {})
+        return kept | {"HOME": str(self.home), "COLUMNS": "80", "LINES": "24", "PAGER": ""} | dict(env or {})
 
     def start(
         self,
@@ -124,11 +124,14 @@ class Workspace:
         columns: int = 80,
         env: Mapping[str, str] | None = None,
     ) -> Run:
-        """Run `inv` on a terminal, where `typed` is typed; what it shows is all in `out`."""
+        """Run `inv` on a terminal, where `typed` is typed; what it shows is all in `out`.
+
+        There are neither bars nor other signs of life, which come or not as the machine is busy.
+        """
         ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         try:
-            environment = {"COLUMNS": str(columns), "TERM": "xterm", **(env or {})}
+            environment = {"COLUMNS": str(columns), "TERM": "xterm", "TQDM_DISABLE": "1", **(env or {})}
             process = self.start(
                 *arguments,
                 env=environment,

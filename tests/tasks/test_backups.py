@@ -101,7 +101,7 @@ def test_restoring_beside_leaves_the_ledger_alone(seeded: Workspace) -> None:
     before = contents(seeded.ledger)
     seeded.ok("db.restore", str(path), "--into", "yesterday.sqlite")
     assert contents(seeded.ledger) == before
-    assert seeded.ok("db.verify", str(path), "--live", "--path", ".hoox/yesterday.sqlite")
+    assert seeded.ok("db.verify", str(path), "--live", "--path", "yesterday.sqlite")
     assert seeded.inv("db.restore", str(path), "--into", "yesterday.sqlite").code == 2
 
 

@@ -93,7 +93,7 @@ def test_list_shows_tables_with_their_row_counts(seeded: Workspace) -> None:
     """The five tables, each with what SQLite counts in it."""
     run = seeded.ok("db.list")
     shown = dict(line.split() for line in run.out.splitlines()[2:])
-    assert shown == {table: str(seeded.sql(f"SELECT count(*) FROM {table}")[0][0]) for table in TABLES}
+    assert shown == {table: f"{seeded.sql(f'SELECT count(*) FROM {table}')[0][0]:,}" for table in TABLES}
     assert run.err == "5 tables in .hoox/local.sqlite\n"
 
 

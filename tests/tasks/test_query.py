@@ -137,7 +137,7 @@ def test_params_are_bound_as_the_values_they_look_like(seeded: Workspace) -> Non
         "text:'42'",
         "text:'it''s'",
         "text:'007'",
-        "text:'1e5'",
+        "real:100000.0",
         "blob:X'00FF'",
         "text:''",
     ]
@@ -145,10 +145,63 @@ def test_params_are_bound_as_the_values_they_look_like(seeded: Workspace) -> Non
     assert one == [{"x": "BTCUSDT"}]
 
 
+@pytest.mark.parametrize("number", ["1e4", ".5", "5.", "+5", "1e-8"])
+def test_a_number_in_any_notation_finds_its_rows(seeded: Workspace, number: str) -> None:
+    """As many trades as with the number in the SQL itself, and never none because it was text."""
+    sql = "SELECT count(*) AS n FROM trades WHERE price * quantity > "
+    expected = seeded.sql(f"{sql}{number}")
+    assert expected != [(0,)]
+    assert (
+        seeded.ok("db.query", f"{sql}?", f"--param={number}", "--format", "csv").out
+        == f"n\n{expected[0][0]}\n"
+    )
+
+
+def test_a_named_param_goes_to_its_name(seeded: Workspace) -> None:
+    """`--param sym=BTCUSDT` is bound to `:sym`."""
+    sql = "SELECT count(*) AS n FROM trades WHERE symbol = :sym"
+    expected = seeded.sql("SELECT count(*) FROM trades WHERE symbol = 'BTCUSDT'")[0][0]
+    assert expected
+    assert seeded.ok("db.query", sql, "--param", "sym=BTCUSDT", "--json").json == [{"n": expected}]
+
+
+def test_a_time_compared_with_a_date_is_explained(seeded: Workspace) -> None:
+    """On standard error for a question; what would change every row is refused."""
+    run = seeded.ok("db.query", "SELECT id FROM trades WHERE created_at > '2026-01-30'", "--format", "csv")
+    assert run.out == "id\n"
+    assert "trades.created_at holds Unix seconds" in run.err
+    assert "Compare it with unixepoch('2026-01-30')." in run.err
+    before = seeded.files()
+    error = seeded.refused("db.query", "DELETE FROM trades WHERE created_at < '2026-01-30'", "--write")
+    assert "every number is smaller than the text '2026-01-30'" in error
+    assert seeded.files() == before
+
+
+def test_dates_in_a_column_of_texts_are_no_mistake(workspace: Workspace) -> None:
+    """Another project's `trades.created_at` may well hold a date as text."""
+    workspace.migration("0001_trades.sql", "CREATE TABLE trades (created_at TEXT);")
+    workspace.ok("db.apply")
+    run = workspace.ok("db.query", "SELECT * FROM trades WHERE created_at > '2026-01-30'")
+    assert run.err.startswith("0 rows in")
+
+
+def test_times_are_shown_as_times_but_for_raw(seeded: Workspace) -> None:
+    """A person reads 2026-01-30 23:31:32, a program and --raw the seconds."""
+    sql = "SELECT created_at FROM trades ORDER BY created_at DESC LIMIT 1"
+    ((seconds,),) = seeded.sql(sql)
+    ((time,),) = seeded.sql(f"SELECT datetime({seconds}, 'unixepoch')")
+    assert seeded.ok("db.query", sql).out.splitlines()[2] == time
+    assert seeded.ok("db.query", sql, "--format", "markdown").out.splitlines()[2] == f"| {time} |"
+    assert seeded.ok("db.query", sql, "--raw").out.splitlines()[2] == f"{seconds}"
+    assert seeded.ok("db.query", sql, "--format", "csv").out == f"created_at\n{seconds}\n"
+    shell = seeded.ok("db.shell", stdin=f"{sql};")
+    assert shell.out.splitlines()[2] == time
+
+
 def test_wrong_numbers_of_params_are_refused(seeded: Workspace) -> None:
     """A placeholder without a value, and a value without a placeholder, are said to be that."""
     for arguments in (["SELECT ?"], ["SELECT 1", "--param", "1"]):
-        assert "parameter" in seeded.refused("db.query", *arguments)
+        assert "placeholder" in seeded.refused("db.query", *arguments)
     assert "one statement" in seeded.refused("db.query", "SELECT ?; SELECT ?", "--param", "1")
 
 
@@ -243,26 +296,61 @@ def width(line: str) -> int:
     return wcswidth(line)
 
 
-def test_a_table_fits_a_terminal_and_is_whole_in_a_pipe(seeded: Workspace) -> None:
-    """At 80 columns cells are cut with …, never a line wrapped; a pipe gets every cell in full."""
-    sql = "SELECT id, raw_response, symbol, action, price FROM trades WHERE raw_response IS NOT NULL LIMIT 5"
-    shown = seeded.terminal("db.query", sql).out
-    lines = [line for line in shown.splitlines() if line and "5 rows in" not in line]
-    assert len(lines) == 7
-    assert max(map(width, lines)) <= 80
-    assert "…" in shown
-    piped = seeded.ok("db.query", sql).out
-    for (response,) in seeded.sql("SELECT raw_response FROM trades WHERE raw_response IS NOT NULL LIMIT 5"):
-        assert response in piped
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_a_result_fits_its_terminal_and_every_number_is_whole(seeded: Workspace, columns: int) -> None:
+    """Numbers and times are never cut; texts are, and records are laid out where that does not do."""
+    sql = (
+        "SELECT id, symbol, action, price, quantity, fee, realized_pnl, created_at FROM trades"
+        " WHERE realized_pnl IS NOT NULL ORDER BY created_at LIMIT 2"
+    )
+    narrow = "SELECT raw_response, price FROM trades WHERE price IS NOT NULL ORDER BY id LIMIT 2"
+    shown = seeded.terminal("db.query", f"{sql}; {narrow}", columns=columns, env={"LINES": "99"}).out
+    lines = shown.splitlines()
+    result = lines[: next(at for at, line in enumerate(lines) if "4 rows" in line)]
+    assert max(map(width, result)) <= columns
+    words = set(" ".join(result).split())
+    for row in seeded.sql(sql):
+        assert {str(value) for value in row[3:7]} <= words
+        assert str(seeded.sql("SELECT datetime(?, 'unixepoch')", row[7])[0][0]) in shown
+    assert all(str(price) in words for _, price in seeded.sql(narrow))
+    assert ("-- row 1" in shown) == (columns <= 80)
+    assert ("…" in shown) == ("--full shows them" in shown) == (columns < 200)
 
 
-def test_more_columns_than_fit_are_shown_one_to_a_line(seeded: Workspace) -> None:
-    """`SELECT *` of the trades is a block for each row on a terminal, and still no line too long."""
-    shown = seeded.terminal("db.query", "SELECT * FROM trades LIMIT 2").out.splitlines()
-    assert max(map(width, shown)) <= 80
-    assert [line.strip("- ") for line in shown if line.startswith("-- ")] == ["row 1", "row 2"]
-    columns = [name for _, name, *_ in seeded.sql("PRAGMA table_info(trades)")]
-    assert [line.split()[0] for line in shown[1 : len(columns) + 1]] == columns
+def test_full_shows_every_text_and_a_pipe_is_whole(seeded: Workspace) -> None:
+    """With --full a long text goes on over the next lines; a pipe gets every cell in full anyway."""
+    sql = "SELECT raw_response FROM trades WHERE raw_response IS NOT NULL ORDER BY id LIMIT 1"
+    ((response,),) = seeded.sql(sql)
+    shown = seeded.terminal("db.query", sql, "--full").out
+    assert "…" not in shown
+    assert response in "".join(
+        line.removeprefix("raw_response  ").removeprefix(" " * 14) for line in shown.splitlines()
+    )
+    assert response in seeded.ok("db.query", sql).out
+
+
+def test_a_long_result_goes_through_the_pager_on_a_terminal_only(seeded: Workspace) -> None:
+    """$PAGER gets what is longer than the screen; --no-pager, a pipe and a short result need none."""
+    pager = seeded.root / "pager"
+    pager.write_text("#!/bin/sh\nexec sed 's/^/paged: /'\n")
+    pager.chmod(0o755)
+    env = {"PAGER": f"{pager} -x", "LINES": "10"}
+    sql = "SELECT id FROM trades LIMIT "
+    paged = seeded.terminal("db.query", f"{sql}50", env=env).out
+    assert paged.count("paged: ") == 52
+    assert "50 rows in" in paged
+    assert "paged: " not in seeded.terminal("db.query", f"{sql}5", env=env).out
+    assert "paged: " not in seeded.terminal("db.query", f"{sql}50", "--no-pager", env=env).out
+    assert "paged: " not in seeded.ok("db.query", f"{sql}50", env=env).out
+
+
+def test_a_reader_may_leave_the_pager(seeded: Workspace) -> None:
+    """What was not read is not missed: the exit code is 0, and nothing is said about a pipe."""
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+    run = seeded.terminal("db.query", sql, env={"PAGER": "head -n 3"})
+    assert run.code == 0
+    assert run.out.startswith("   i\n")
+    assert "The reader left before the end" in run.out
 
 
 def test_wide_characters_are_aligned(seeded: Workspace) -> None:

@@ -68,7 +68,8 @@ def test_contradicting_flags_are_refused(seeded: Workspace) -> None:
     """What leaves nothing to do, or two answers on one stream, is said to."""
     assert "leave nothing" in seeded.refused("db.export", "--no-data", "--no-schema")
     assert "There is no table nowhere." in seeded.refused("db.export", "--table", "nowhere")
-    assert "do not go together" in seeded.refused("db.export", "--output", "-", "--json")
+    run = seeded.inv("db.export", "--output", "-", "--json", code=2)
+    assert "do not go together" in run.json["error"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a small disk of its own is made with Linux's namespaces")

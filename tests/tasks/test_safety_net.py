@@ -39,14 +39,14 @@ def test_rotation_of_one_ledger_leaves_hand_written_sql(seeded: Workspace) -> No
 
 
 def test_what_is_made_for_us_is_private_and_out_of_gits_sight(workspace: Workspace) -> None:
-    """A restore into a new ledger gives it to nobody who may not read the one beside it; git sees neither."""
+    """A restore into a new ledger gives it to nobody who may not read the old one; git sees no backup."""
     workspace.ok("db.apply")
     assert (workspace.root / ".hoox" / ".gitignore").read_text() == "*\n"
     workspace.ledger.chmod(0o600)
     path = workspace.ok("db.export", "--json").json["path"]
     workspace.ok("db.restore", path, "--into", "copy.sqlite", "--confirm")
     workspace.ok("db.query", "DELETE FROM balances", "--write")
-    made = [workspace.root / ".hoox" / "copy.sqlite", Path(path), Path(f"{path}.json")]
+    made = [workspace.root / "copy.sqlite", Path(path), Path(f"{path}.json")]
     made += (workspace.root / ".hoox" / "snapshots").glob("1.*")
     assert len(made) == 5
     assert {stat.S_IMODE(file.stat().st_mode) for file in made} == {0o600}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -17,11 +18,11 @@ from typing import Any
 import httpx
 import pytest
 
+from hoox_tasks.config.dictionary import read_dictionary
 from hoox_tasks.database import dump
 from hoox_tasks.errors import HooxError
 from hoox_tasks.server import create_app
 from hoox_tasks.views import browse
-from hoox_tasks.views.dictionary import read_dictionary
 from hoox_tasks.views.report import read_figures, write_page
 from tests.support import SCREENSHOTS
 from tests.support.d1_api import ACCOUNT, DATABASE, listening
@@ -117,6 +118,8 @@ def test_saved_queries_answer(local: httpx.Client, path: Path) -> None:
         path, "SELECT datetime(max(timestamp), 'unixepoch') FROM system_logs WHERE level = 'ERROR'"
     )
     assert rows(local, "error_logs")[0]["time"] == latest
+    ((last,),) = ask(path, "SELECT datetime(max(timestamp), 'unixepoch') FROM balances")
+    assert f"<small>{last}</small>" in local.get("/ledger/equity_by_day").text
 
 
 def test_every_saved_query_is_shown(local: httpx.Client) -> None:
@@ -177,10 +180,10 @@ def test_a_remote_ledger_is_copied(tmp_path: Path) -> None:
             ) as client,
         ):
             tables = {table["name"]: table["count"] for table in client.get("/ledger.json").json()["tables"]}
-            assert list(tmp_path.glob("hoox-*"))
+            assert list(tmp_path.glob(".hoox-scratch-*"))
         for name in read_dictionary():
             assert [(tables[name],)] == ask(path, f"SELECT count(*) FROM {name}")
-    assert list(tmp_path.glob("hoox-*")) == []
+    assert list(tmp_path.glob(".hoox-scratch-*")) == []
 
 
 def test_a_copy_is_the_ledger(tmp_path: Path) -> None:
@@ -275,6 +278,9 @@ def test_datasette_in_a_browser(chromium: str, local: httpx.Client, tmp_path: Pa
     """A real browser shows the trades with their descriptions, and the saved queries."""
     dom = look(chromium, f"{local.base_url.copy_with(path='/ledger/trades')}", "browse-trades", tmp_path)
     assert "What the exchange took for the fill" in dom
+    # What stands above the rows is folded, so that the first of them is in sight.
+    assert re.search(r'<details><summary>What the columns mean</summary><dl class="column-descriptions"', dom)
+    assert '<details><summary>Filters</summary><form class="filters"' in dom
     assert "bybit" in dom
     dom = look(
         chromium, f"{local.base_url.copy_with(path='/ledger/fees_by_exchange')}", "browse-fees", tmp_path
@@ -316,3 +322,28 @@ def test_a_report_in_a_browser(chromium: str, path: Path, tmp_path: Path, dark: 
     ink = re.search(r'data-ink="rgb\((\d+)', dom)
     assert ink
     assert (int(ink.group(1)) > 128) == dark
+
+
+def test_a_report_on_a_phone(chromium: str, path: Path, tmp_path: Path) -> None:
+    """At 390 pixels the page is no wider than the screen, and no text of a picture is too small to read."""
+    from hoox_tasks.database.local.database import LocalDatabase
+
+    with closing(LocalDatabase(path)) as database:
+        page = write_page(read_figures(database))
+    # Chromium's own window cannot be as narrow as a phone; a frame in it can.
+    outer = tmp_path / "phone.html"
+    outer.write_text(
+        f"""<iframe style="width: 390px; height: 3000px; border: 0" srcdoc="{html.escape(page)}"></iframe>
+        <script>onload = () => {{
+          const page = document.querySelector("iframe").contentDocument;
+          const heights = [...page.querySelectorAll("svg text")].map(t => t.getBoundingClientRect().height);
+          document.body.dataset.width = page.documentElement.scrollWidth;
+          document.body.dataset.smallest = Math.min(...heights);
+        }}</script>""",
+        "utf-8",
+    )
+    dom = look(chromium, outer.as_uri(), "report-phone", tmp_path)
+    found = re.search(r'data-width="([\d.]+)" data-smallest="([\d.]+)"', dom)
+    assert found
+    assert float(found[1]) == 390
+    assert float(found[2]) >= 9

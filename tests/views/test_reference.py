@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks import migrations
+from hoox_tasks.config.dictionary import TIME, Column, read_dictionary
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.errors import Refused
-from hoox_tasks.views.dictionary import TIME, Column, read_dictionary
 from hoox_tasks.views.reference import write_reference
 from tests.support import ROOT
 from tests.support.ledgers import make_ledger

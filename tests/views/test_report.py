@@ -136,14 +136,15 @@ def test_totals_agree_with_sql(page: Page, seeded: Path) -> None:
     assert page.values["log-errors"] == [errors, warnings]
 
 
-def test_buckets_agree_with_sql(page: Page, seeded: Path) -> None:
-    """Each day's profit and fees, each symbol's and each exchange's, are what plain SQL gives."""
-    days = ask(
+def test_buckets_agree_with_sql(html: str, page: Page, seeded: Path) -> None:
+    """Each bar's profit and fees, each symbol's and each exchange's, are what plain SQL gives."""
+    step = int("".join(re.findall(r'id="periods" data-step="(\d+)"', html)) or DAY)
+    bars = ask(
         seeded,
-        "SELECT CAST(strftime('%s', date(timestamp, 'unixepoch')) AS INTEGER) AS day, count(*),"
-        " total(realized_pnl), total(fee) FROM trades WHERE status = 'EXECUTED' GROUP BY day ORDER BY day",
+        f"SELECT timestamp / {step} * {step} AS start, count(*), total(realized_pnl), total(fee)"
+        " FROM trades WHERE status = 'EXECUTED' GROUP BY start ORDER BY start",
     )
-    assert page.rows("periods") == [pytest.approx(day) for day in days]
+    assert page.rows("periods") == [pytest.approx(bar) for bar in bars]
     symbols = ask(
         seeded,
         "SELECT symbol, count(*), total(realized_pnl) AS pnl, total(fee) FROM trades"
@@ -225,6 +226,114 @@ def test_since_leaves_out_what_came_before(tmp_path: Path) -> None:
     assert page.values["fees"][0] == pytest.approx(fees)
     ((first,),) = ask(path, f"SELECT sum(equity) FROM balances WHERE timestamp = {since}")
     assert figures.curves[0].first == pytest.approx(first)
+
+
+INSERT = (
+    "INSERT INTO trades (id, timestamp, exchange, symbol, action, status, price, quantity, fee, realized_pnl)"
+    " VALUES (?, ?, 'x', ?, 'LONG', 'EXECUTED', ?, ?, ?, ?)"
+)
+NOON = 1767614400
+
+
+def test_the_period_is_that_of_the_trading(tmp_path: Path) -> None:
+    """Rows of the logs do not stretch it, and the bars are narrow enough for it."""
+    path = tmp_path / "l.sqlite"
+    with closing(make_ledger(path, "edge")) as database:
+        with database.transaction() as connection:
+            log = "INSERT INTO system_logs (id, timestamp, level, service, message) VALUES (?, ?, ?, ?, 'm')"
+            connection.execute(log, ("now", 1795000000, "INFO", "hoox_tasks"))
+        figures = read_figures(database)
+        page = write_page(figures)
+    ((first, last),) = ask(
+        path,
+        "SELECT min(at), max(at) FROM (SELECT timestamp AS at FROM trades UNION ALL SELECT timestamp FROM balances)"
+        " WHERE at > 0",
+    )
+    assert (figures.first, figures.last) == (first, last)
+    assert len(figures.periods) > 3
+    ((start, end),) = ask(path, f"SELECT datetime({first}, 'unixepoch'), datetime({last}, 'unixepoch')")
+    assert f"{start} to {end} UTC" in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bars"), [(60, 1), (3_600, 12), (86_400, 24), (6 * 86_400, 36), (300 * 86_400, 300)]
+)
+def test_bars_fit_the_period(seconds: int, bars: int, tmp_path: Path) -> None:
+    """From minutes to weeks wide: neither one bar for all, nor more than can be told apart."""
+    with closing(make_ledger(tmp_path / "l.sqlite", "empty")) as database:
+        with database.transaction() as connection:
+            for at in range(1000):
+                connection.execute(
+                    INSERT, (str(at), NOON - NOON % 86_400 + at * seconds // 1000, "BTCUSDT", 1, 1, 1, 1)
+                )
+        figures = read_figures(database)
+    assert len(figures.periods) == bars
+
+
+def test_until_leaves_out_what_came_later(tmp_path: Path) -> None:
+    """From --since up to --until, whose own moment is left out; two spans side by side are the whole."""
+    with closing(make_ledger(tmp_path / "l.sqlite", "demo")) as database:
+        bound = int(datetime(2026, 1, 20, tzinfo=UTC).timestamp())
+        early, late, whole = (
+            read_figures(database, since=since, until=until)
+            for since, until in ((None, bound), (bound, None), (None, None))
+        )
+    assert early.last is not None
+    assert late.first is not None
+    assert early.last < bound <= late.first
+    assert early.totals.trades > 0 < late.totals.trades
+    assert early.totals.trades + late.totals.trades == whole.totals.trades
+    assert early.totals.fees + late.totals.fees == pytest.approx(whole.totals.fees)
+    assert early.curves[0].last == pytest.approx(late.curves[0].first, rel=0.01)
+    assert "until 2026-01-20 00:00:00 UTC" in write_page(early)
+
+
+def test_text_in_a_column_of_amounts_is_told_and_not_summed(tmp_path: Path) -> None:
+    """'64,000.5' does not count as 64."""
+    with closing(make_ledger(tmp_path / "l.sqlite", "empty")) as database:
+        with database.transaction() as connection:
+            connection.execute(INSERT, ("a", NOON, "BTCUSDT", "64,000.5", 1, 2, 3))
+            connection.execute(INSERT, ("b", NOON, "BTCUSDT", 50, 2, "1 USDT", 5))
+            connection.execute(
+                "INSERT INTO positions (id, exchange, symbol, side, size, entry_price, status)"
+                " VALUES ('d', 'x', 'Y', 'LONG', 'much', 5, 'OPEN')"
+            )
+        figures = read_figures(database)
+    totals = figures.totals
+    assert (totals.trades, totals.volume, totals.fees, totals.realized) == (2, 100, 2, 8)
+    assert figures.exposures == ()
+    assert figures.texts == {"trades.price": 1, "trades.fee": 1, "positions.size": 1}
+    assert 'id="texts"' in write_page(figures)
+
+
+def test_milliseconds_are_the_times_that_are_meant(tmp_path: Path) -> None:
+    """A worker that writes milliseconds beside one that writes seconds trades on the same day."""
+    with closing(make_ledger(tmp_path / "l.sqlite", "empty")) as database:
+        with database.transaction() as connection:
+            connection.execute(INSERT, ("a", NOON, "BTCUSDT", 1, 1, 1, 1))
+            connection.execute(INSERT, ("b", (NOON + 60) * 1000 + 7, "BTCUSDT", 1, 1, 1, 1))
+            connection.execute(INSERT, ("c", "2026-01-05", "BTCUSDT", 1, 1, 1, 1))
+        figures = read_figures(database, since=NOON - 60)
+    assert (figures.first, figures.last) == (NOON, NOON + 60)
+    assert figures.totals.trades == 2
+    assert figures.untimed == 1
+
+
+@pytest.mark.parametrize(
+    "symbol", [r"$\frac{$", "#010009", "a$b$c", "font: 10px x;", "<b>&amp;", "_hidden", "日本"]
+)
+def test_any_symbol_is_drawn(symbol: str, tmp_path: Path) -> None:
+    """A symbol is text: neither mathematics, nor a colour, nor a tag."""
+    with closing(make_ledger(tmp_path / "l.sqlite", "empty")) as database:
+        with database.transaction() as connection:
+            connection.execute(INSERT, ("a", NOON, symbol, 1, 1, 1, 1))
+        html = write_page(read_figures(database))
+    texts = [
+        text.text
+        for picture in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+        for text in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert symbol in texts
 
 
 def test_a_remote_ledger_gives_the_same_figures(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from hoox_tasks.rules.versions import refuse_old
 with lazy_imports():
     from hoox_tasks import files
 
+_WAL_MODE = slice(18, 20)
+"""Where a file's head says that it is in WAL mode (https://www.sqlite.org/fileformat2.html#the_database_header)."""
 _OURS = ".hoox"
 """The folder of a workspace that is made for us, and that git need not see."""
 _BREATH = 0.1
@@ -40,7 +43,7 @@ def open_connection(
     fresh = _is_fresh(path, create)
     try:
         connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}",
+            f"{path.resolve().as_uri()}?{'mode=rwc' if create else _read_mode(path.resolve())}",
             uri=True,
             timeout=timeout,
             isolation_level=None,
@@ -75,6 +78,27 @@ def open_reader(path: Path, timeout: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _read_mode(path: Path) -> str:
+    """Give how SQLite opens a file that is there.
+
+    For one in WAL mode it makes two files beside it, which a folder that can only be read does not take.
+    Where nobody has it open, it can be read as it is. Raises `Refused` where a log is left that cannot be.
+    """
+    if os.access(path.parent, os.W_OK):
+        return "mode=rw"
+    log, index = (path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))
+    with suppress(OSError), path.open("rb") as file:
+        if index.exists() or file.read(_WAL_MODE.stop)[_WAL_MODE] != b"\2\2":
+            return "mode=rw"
+        if not log.exists() or not log.stat().st_size:
+            return "mode=ro&immutable=1"
+        raise Refused(
+            f"{path} has a write-ahead log beside it, and its folder can only be read.",
+            "Copy both files to another folder, and name it there with --path.",
+        )
+    return "mode=rw"
 
 
 class TimeLimit:

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from hoox_tasks.database.local.connection import (
     run_patiently,
 )
 from hoox_tasks.database.local.errors import primary_code, translated
+from hoox_tasks.database.local.fetching import columns_of, fetch_blocks, with_surrogates
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
@@ -51,9 +52,6 @@ with lazy_imports():
 
 if TYPE_CHECKING:
     import sqlite_utils
-
-_BLOCK = 1000
-"""Rows of a query that are fetched at once."""
 
 
 class LocalDatabase:
@@ -96,10 +94,11 @@ class LocalDatabase:
 
     @property
     def label(self) -> str:
-        """The file's path, short where it lies below the current folder."""
-        with suppress(ValueError):
-            return str(self.path.relative_to(Path.cwd()))
-        return str(self.path)
+        """Its name in the wrangler config, or the file's path, short where it lies below this folder."""
+        if self._name != self.path.name:
+            return f"{self._name} (local)"
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
 
     @property
     def address(self) -> str:
@@ -167,15 +166,19 @@ class LocalDatabase:
         started = time.perf_counter()
         connection = open_reader(self.path, self._busy_timeout)
         try:
+            with translated(self.path):
+                connection.execute("BEGIN")  # One moment, should the rows have to be read twice.
             authorizer = enforce(connection, read_only=True, strict=self._strict)
             limit = TimeLimit(connection, timeout)
+            run = partial(connection.execute, _checked(sql, self._strict), tuple(params))
             with limit.running(), translated(self.path, sql, authorizer=authorizer):
-                cursor = connection.execute(_checked(sql, self._strict), tuple(params))
+                cursor = run()
         except BaseException:
             connection.close()
             raise
-        rows = Rows(_columns(cursor), ())
-        rows.rows = self._streamed(connection, cursor, authorizer, limit, sql, rows, started)
+        rows = Rows(columns_of(cursor), ())
+        blocks = fetch_blocks(connection, run, cursor)
+        rows.rows = self._streamed(connection, blocks, authorizer, limit, sql, rows, started)
         return rows
 
     def batch(
@@ -327,8 +330,8 @@ class LocalDatabase:
     # ----------------------------------------------------------------------------------- files beside it
 
     def beside(self, name: str) -> LocalDatabase:
-        """Make a new, empty ledger: the file `name` in the same folder, which nobody else may read either."""
-        path = self.path.parent / name
+        """Make a new, empty ledger: the file `name`, from the current folder, as private as this one."""
+        path = Path(name).expanduser().absolute()
         try:
             mode = stat.S_IMODE(self.path.stat().st_mode)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
@@ -401,6 +404,7 @@ class LocalDatabase:
             with translated(self.path):
                 connect_modules(connection)
         authorizer = enforce(connection, read_only=not write, strict=self._strict)
+        connection.text_factory = with_surrogates
         if write and not self._strict:
             connection.set_authorizer(deny_transactions)
         try:
@@ -412,15 +416,16 @@ class LocalDatabase:
                     cursor = connection.execute(text, tuple(statement.params))
                     rows = cursor.fetchall()
                 meta = Meta(time.perf_counter() - started, max(cursor.rowcount, 0))
-                results.append(Rows(_columns(cursor), rows, meta))
+                results.append(Rows(columns_of(cursor), rows, meta))
         finally:
+            connection.text_factory = str
             lift(connection)
         return results
 
     def _streamed(
         self,
         connection: sqlite3.Connection,
-        cursor: sqlite3.Cursor,
+        blocks: Iterator[list[Row]],
         authorizer: Authorizer,
         limit: TimeLimit,
         statement: str,
@@ -430,15 +435,11 @@ class LocalDatabase:
         with closing(connection):
             while True:
                 with limit.running(), translated(self.path, statement, authorizer=authorizer):
-                    block = cursor.fetchmany(_BLOCK)
-                if not block:
+                    block = next(blocks, None)
+                if block is None:
                     break
                 yield from block
             rows.meta = Meta(time.perf_counter() - started)
-
-
-def _columns(cursor: sqlite3.Cursor) -> tuple[str, ...]:
-    return tuple(column[0] for column in cursor.description or ())
 
 
 def _checked(statement: str, strict: bool) -> str:

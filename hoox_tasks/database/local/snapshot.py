@@ -14,6 +14,7 @@ from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement, Table
 from hoox_tasks.database.local.connection import open_connection
 from hoox_tasks.database.local.errors import translated
+from hoox_tasks.database.local.fetching import with_surrogates
 from hoox_tasks.database.local.reader import ReaderProcess, fetch, prepare
 from hoox_tasks.values import Row
 
@@ -76,14 +77,14 @@ class LocalSnapshot:
         listed = ", ".join(map(sql.quote_name, columns))
         query = f"SELECT {listed} FROM {sql.quote_name(table.name)}"
         taken = 0
-        for read_text in (str, _with_surrogates):
+        for read_text in (str, with_surrogates):
             cursor = self._connection.execute(f"{query} LIMIT -1 OFFSET {taken}" if taken else query)
             while True:
                 self._connection.text_factory = read_text
                 try:
                     block = cursor.fetchmany(_BLOCK)
                 except sqlite3.OperationalError as error:
-                    if "decode" not in str(error) or read_text is _with_surrogates:
+                    if "decode" not in str(error) or read_text is with_surrogates:
                         raise
                     break  # Some text is not UTF-8: this block and those behind it take the slow way.
                 finally:
@@ -103,10 +104,6 @@ class LocalSnapshot:
     def _fetch(self, statement: Statement) -> list[Row] | None:
         with self._using:
             return fetch(self._connection, statement.sql, tuple(statement.params))
-
-
-def _with_surrogates(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 @contextmanager

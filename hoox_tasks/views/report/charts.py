@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
@@ -185,8 +186,11 @@ def _drawing(height: float) -> Iterator[tuple[Axes, _Svg]]:
         "lines.linewidth": 1.5,
         "legend.frameon": False,
         "figure.facecolor": "none",
+        "text.parse_math": False,  # A symbol may have a $ in it.
     }
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # The browser has the characters that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         axes.margins(x=0.01)
@@ -204,8 +208,13 @@ def _for_page(document: str) -> str:
     text = re.sub(r"<g id=\"[^\"]*\">", "<g>", text)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
-    text = re.sub(r"#0100[01]\d", lambda colour: f"var({_VARIABLES[colour.group()]})", text)
-    return re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    # In the tags only: a text is somebody's symbol, whatever it looks like.
+    return re.sub(r"<[^>]*>", lambda tag: _in_css(tag[0]), text)
+
+
+def _in_css(tag: str) -> str:
+    tag = re.sub(r"#0100[01]\d", lambda colour: f"var({_VARIABLES[colour[0]]})", tag)
+    return re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
 
 
 def _time(seconds: float) -> float:

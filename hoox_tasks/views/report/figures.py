@@ -8,12 +8,15 @@ realised profit.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hoox_tasks.database.interface import Database, Statement
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Row, Value
 from hoox_tasks.views.report.queries import (
+    AMOUNTS,
+    END,
     EXPOSURES,
     POSITIONS,
     UNTIMED,
@@ -26,6 +29,7 @@ from hoox_tasks.views.report.queries import (
     periods_query,
     span_query,
     symbols_query,
+    texts_query,
     totals_query,
     units_query,
 )
@@ -35,6 +39,8 @@ _STEPS = (300, 900, 3_600, 4 * 3_600, DAY, 7 * DAY, 28 * DAY, 364 * DAY)
 """Widths of a bucket in seconds. Midnight in UTC is a bound of all up to a day."""
 _POINTS = 400
 """The most points of a curve: a page is about 900 pixels wide."""
+_BARS = 60
+"""The most bars of less than a day."""
 _REQUIRED = {
     "trades": {"timestamp", "exchange", "symbol", "status", "price", "quantity", "fee", "realized_pnl"},
     "positions": {"exchange", "symbol", "side", "size", "entry_price", "mark_price", "status"},
@@ -162,17 +168,21 @@ class Totals:
 class Figures:
     """All that a report shows, of one moment of the ledger.
 
-    `since` is where it begins (None: with the ledger), `first` and `last` are the times of the first and
-    last row in it. `step` is the width of a bar in seconds. `unit` is the one currency of all amounts, or
-    empty where there are several or it cannot be told. `untimed` counts rows left out for want of a time.
+    `since` and `until` are what was asked for (None: from the first to the last row), `first` and `last` the
+    times of the first and last trade or balance in it. `step` is the width of a bar in seconds, `log_step`
+    that of the logs. `unit` is the one currency of all amounts, or empty where there are several or it cannot
+    be told. `untimed` counts rows left out for want of a time. `texts` counts the cells of each column of
+    amounts, as `table.column`, that hold a text: they are in no sum.
     """
 
     label: str
     since: int | None
+    until: int | None
     first: int | None
     last: int | None
     unit: str
     step: int
+    log_step: int
     totals: Totals
     curves: tuple[Curve, ...]
     periods: tuple[Period, ...]
@@ -183,33 +193,37 @@ class Figures:
     errors: tuple[Errors, ...]
     log_periods: tuple[LogPeriod, ...]
     untimed: int
+    texts: dict[str, int]
 
 
-def read_figures(database: Database, *, since: int | None = None) -> Figures:
-    """Ask a ledger for the figures of a report; with `since` (Unix seconds) only for what came later.
+def read_figures(database: Database, *, since: int | None = None, until: int | None = None) -> Figures:
+    """Ask a ledger for the figures of a report, with `since` and `until` (Unix seconds) of that time alone.
 
-    Open positions are those of now. Raises `Refused` where the ledger lacks a column that is needed.
+    `until` itself does not belong to it. Open positions are those of now. Raises `Refused` where the ledger
+    lacks a column that is needed.
     """
     _check_columns(database)
-    begin = max(since or 0, 0)
-    (span,) = database.batch([span_query(begin)], write=False)
-    first, last, curve_first, curve_last = (_optional_int(cell) for cell in next(iter(span)))
-    step = _step(first, last, shortest=DAY)
-    curve_step = _step(curve_first, curve_last, shortest=_STEPS[0])
+    begin, end = max(since or 0, 0), END if until is None else min(until, END)
+    (span,) = database.batch([span_query(begin, end)], write=False)
+    first, last, curve_first, curve_last, log_first, log_last = map(_optional_int, next(iter(span)))
+    step = _bar(first, last)
+    log_step = max(step, _bar(log_first, log_last))
+    curve_step = _step(curve_first, curve_last, _STEPS, _POINTS)
     asked = {
-        "totals": totals_query(begin),
-        "closes": closes_query(begin, curve_step),
-        "depths": depths_query(begin, curve_step),
-        "periods": periods_query(begin, step),
-        "symbols": symbols_query(begin),
-        "others": others_query(begin),
-        "exchanges": exchanges_query(begin),
+        "totals": totals_query(begin, end),
+        "closes": closes_query(begin, end, curve_step),
+        "depths": depths_query(begin, end, curve_step),
+        "periods": periods_query(begin, end, step),
+        "symbols": symbols_query(begin, end),
+        "others": others_query(begin, end),
+        "exchanges": exchanges_query(begin, end),
         "positions": Statement(POSITIONS),
         "exposures": Statement(EXPOSURES),
-        "errors": errors_query(begin),
-        "log periods": log_periods_query(begin, step),
-        "units": units_query(begin),
+        "errors": errors_query(begin, end),
+        "log periods": log_periods_query(begin, end, log_step),
+        "units": units_query(begin, end),
         "untimed": Statement(UNTIMED),
+        **{f"texts of {table}": texts_query(table) for table in AMOUNTS},
     }
     answers = database.batch(asked.values(), write=False)
     rows = {name: list(answer) for name, answer in zip(asked, answers, strict=True)}
@@ -218,10 +232,12 @@ def read_figures(database: Database, *, since: int | None = None) -> Figures:
     return Figures(
         label=database.label,
         since=since,
+        until=until,
         first=first,
         last=last,
         unit=_unit(rows["units"]),
         step=step,
+        log_step=log_step,
         totals=_read_totals(rows["totals"][0]),
         curves=_curves(rows["closes"], rows["depths"], curve_step),
         periods=_read_periods(rows["periods"]),
@@ -241,6 +257,12 @@ def read_figures(database: Database, *, since: int | None = None) -> Figures:
         errors=tuple(Errors(_text(name), _int(e), _int(w)) for name, e, w in rows["errors"]),
         log_periods=tuple(LogPeriod(_int(at), _int(e), _int(w)) for at, e, w in rows["log periods"]),
         untimed=_int(rows["untimed"][0][0]),
+        texts={
+            f"{table}.{column}": _int(cells)
+            for table, columns in AMOUNTS.items()
+            for column, cells in zip(columns, rows[f"texts of {table}"][0], strict=True)
+            if cells
+        },
     )
 
 
@@ -262,13 +284,17 @@ def _check_columns(database: Database) -> None:
 # ------------------------------------------------------------------------------------------------ SQL
 
 
-def _step(first: int | None, last: int | None, *, shortest: int) -> int:
+def _bar(first: int | None, last: int | None) -> int:
+    """Give the width of a bar: hours or less for some days, days and more for a longer time."""
+    short = _step(first, last, [step for step in _STEPS if step < DAY], _BARS)
+    fits = ((last or 0) - (first or 0)) // short < _BARS
+    return short if fits else _step(first, last, [step for step in _STEPS if step >= DAY], _POINTS)
+
+
+def _step(first: int | None, last: int | None, steps: Sequence[int], most: int) -> int:
     """Give the narrowest bucket that cuts the span into few enough points."""
     length = (last or 0) - (first or 0)
-    return next(
-        (step for step in _STEPS if step >= shortest and length // step < _POINTS),
-        _STEPS[-1],
-    )
+    return next((step for step in steps if length // step < most), steps[-1])
 
 
 # ----------------------------------------------------------------------------------------- the answers

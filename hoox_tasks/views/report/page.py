@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from hoox_tasks.config.moments import write_moment
 from hoox_tasks.views.report import charts
 from hoox_tasks.views.report.figures import DAY, Figures
 
@@ -40,12 +41,12 @@ def write_page(figures: Figures, *, written: datetime | None = None) -> str:
         percent=_data(lambda value: f"{signed(100 * value, 2)}%"),
         points=_data(lambda value: signed(value, 2)),
         moment=moment,
-        day=day,
     )
     return environment.get_template("page.html").render(
         figures=figures,
         pictures=_pictures(figures),
         bucket=_bucket_name(figures.step),
+        log_bucket=_bucket_name(figures.log_step),
         amount=figures.unit or "quote currency",
         written=written or datetime.now(UTC),
     )
@@ -66,13 +67,15 @@ def _pictures(figures: Figures) -> dict[str, Markup]:
     if figures.exposures:
         drawn["exposure"] = charts.exposure(figures.exposures, unit)
     if figures.log_periods:
-        drawn["errors"] = charts.errors(figures.log_periods, step)
+        drawn["errors"] = charts.errors(figures.log_periods, figures.log_step)
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 
 def _bucket_name(step: int) -> str:
-    days = step // DAY
-    return "day" if days == 1 else f"{days} days"
+    for seconds, unit in ((DAY, "day"), (3_600, "hour"), (60, "minute")):
+        if step >= seconds:
+            return unit if step == seconds else f"{step // seconds} {unit}s"
+    return f"{step} seconds"
 
 
 def _data(write: Callable[[float], str]) -> Callable[[float | None], Markup]:
@@ -109,10 +112,5 @@ def price(value: float) -> str:
 
 
 def moment(seconds: int | None) -> str:
-    """Write a time in UTC to the minute."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
-
-
-def day(seconds: int) -> str:
-    """Write the day of a time, in UTC."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    """Write a time in UTC, as everywhere in the tool."""
+    return "" if seconds is None else write_moment(datetime.fromtimestamp(seconds, UTC))

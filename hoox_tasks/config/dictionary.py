@@ -1,7 +1,7 @@
 """The ledger's data dictionary: what every table and column means, and in which unit.
 
 It is `dictionary.toml` beside the migrations, the one place for these words; the browser and the schema
-reference take them from there.
+reference take them from there, and results the columns that hold a time.
 """
 
 from __future__ import annotations
@@ -72,6 +72,14 @@ def amounts(dictionary: dict[str, Table]) -> frozenset[str]:
         for column, meaning in table.columns.items()
         if meaning.is_amount
     )
+
+
+def times(dictionary: dict[str, Table]) -> dict[str, frozenset[str]]:
+    """Give the columns of each table that hold a time in Unix seconds."""
+    return {
+        name: frozenset(column for column, meaning in table.columns.items() if meaning.unit == TIME)
+        for name, table in dictionary.items()
+    }
 
 
 def _table(table: dict[str, Any]) -> Table:
