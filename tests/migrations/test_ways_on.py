@@ -153,7 +153,8 @@ STATES = {
     "taken over too short": State(
         {"0001_a.sql": "CREATE TABLE purses (owner TEXT);\n", "0002_r.sql": RENAMED},
         ["ada"],
-        by_hand="CREATE TABLE accounts (owner TEXT); INSERT INTO accounts VALUES ('ada');" + HISTORY
+        by_hand="CREATE TABLE accounts (owner TEXT); INSERT INTO accounts VALUES ('ada');"
+        + HISTORY
         + "INSERT INTO d1_migrations (name) VALUES ('0001_a.sql');",
     ),
     "by hand, of other tables": State(
