@@ -6,7 +6,7 @@ fingerprinted there (`verification`) before anything else happens.
 
 from __future__ import annotations
 
-from hoox_tasks.backups.exporting import Export, default_path, export
+from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
 from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
 from hoox_tasks.backups.rotation import Backup, find, remove, surplus
@@ -20,6 +20,7 @@ __all__ = [
     "checked",
     "compare_with",
     "default_path",
+    "discard",
     "export",
     "find",
     "manifest_path",

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from hoox_tasks import sql
+from hoox_tasks.database.counts import TABLES_QUERY, table_kinds
 from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject, Statement
 from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import StatementError
@@ -51,11 +52,8 @@ class EmptyLedger:
 
     def of_kind(self, kind: str) -> set[str]:
         """The names of the tables of a kind: table, virtual, or shadow (one inside of a virtual one)."""
-        query = (
-            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = ?"
-            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
-        )
-        return {row[0] for row in self.connection.execute(query, (kind,))}
+        kinds = table_kinds(self.connection.execute(TABLES_QUERY))
+        return {name for name, found in kinds.items() if found == kind}
 
     def columns(self, table: str) -> list[str]:
         """The names of a table's columns, generated ones among them."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from hoox_tasks.migrations.adopt import Adoption, Verdict
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, try_on
 from hoox_tasks.migrations.consent import Consent, consent
+from hoox_tasks.migrations.down import DOWN
 from hoox_tasks.migrations.drift import Difference
 from hoox_tasks.migrations.effects import Effect
 from hoox_tasks.migrations.files import (
@@ -26,9 +27,11 @@ from hoox_tasks.migrations.files import (
 )
 from hoox_tasks.migrations.history import CHECKSUMS, Entry, State, Status, history_tables
 from hoox_tasks.migrations.migrations import NO_CONSENT, Check, Migrations
+from hoox_tasks.migrations.rollback import Rollback, RolledBack
 
 __all__ = [
     "CHECKSUMS",
+    "DOWN",
     "NO_CONSENT",
     "Adoption",
     "Applied",
@@ -40,6 +43,8 @@ __all__ = [
     "Migration",
     "MigrationFailed",
     "Migrations",
+    "Rollback",
+    "RolledBack",
     "State",
     "Status",
     "Verdict",

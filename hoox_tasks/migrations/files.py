@@ -122,7 +122,7 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
     for path in folder.glob(pattern):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not path.is_symlink() and not _is_hidden(name):
-            found.append(_read(name, path))
+            found.append(read(name, path))
     found.sort(key=lambda migration: order(migration.name))
     return found
 
@@ -182,7 +182,8 @@ def leading_number(segment: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _read(name: str, path: Path) -> Migration:
+def read(name: str, path: Path) -> Migration:
+    """Read a migration file; where it cannot be read, or is not UTF-8, it says so as its `refusal`."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

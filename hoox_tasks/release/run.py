@@ -31,6 +31,7 @@ class Policy:
 
     `folder` is where the backup is kept, `smoke` are queries that must run beside the runbook's, `consent`
     is what the migrations may lose or change. With `dry` it ends with the rehearsal and keeps nothing.
+    `timeout` is how many seconds one of the queries may take.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Policy:
     consent: Consent = NO_CONSENT
     allow_out_of_order: bool = False
     dry: bool = False
+    timeout: float | None = None
 
 
 class Reporter(Protocol):
@@ -45,6 +47,9 @@ class Reporter(Protocol):
 
     def say(self, text: str) -> None:
         """Take note of the end of a step, as a sentence."""
+
+    def did(self, deed: str) -> None:
+        """Take note of what has been done to the ledger, in a few words, as soon as it has been."""
 
     def restore_commands(self, backup: Path) -> Sequence[str]:
         """Give the commands that restore the backup at a path."""
@@ -142,7 +147,7 @@ class Release:
                 f"Kept {path.name}: {exported.total:,} rows, {backup.bytes:,} bytes, verified."
             )
         with (
-            verification.loaded(path) as loaded,
+            verification.loaded(path, own=True) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
         ):
             yield copy
@@ -157,7 +162,7 @@ class Release:
         )
         self._note(rehearsal=tuple(found.effects), changes=tuple(found.changes))
         check(copy, self._migrations, "The migrated copy")
-        smoke(copy, self._policy.smoke)
+        smoke(copy, self._policy.smoke, timeout=self._policy.timeout)
         took = sum(applied.seconds for applied in found.applied)
         self._reporter.say(
             f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried."
@@ -166,29 +171,38 @@ class Release:
             self._reporter.say(f"  {change}")
 
     def _migrate(self) -> None:
+        def report(applied: Applied) -> None:
+            self._applied.append(applied)
+            self._reporter.did(f"applied {applied.name}")
+
         try:
-            self._applied, _ = self._migrations.apply(
+            self._migrations.apply(
                 self._database,
                 allow_out_of_order=self._policy.allow_out_of_order,
                 consent=self._policy.consent,
+                report=report,
             )
         except BaseException as error:
-            self._applied = error.applied if isinstance(error, MigrationFailed) else self._found_applied()
+            if not isinstance(error, MigrationFailed):
+                self._find_applied()
             raise
         finally:
             if self._applied:
                 self._note(version=self._applied[-1].name)
                 self._reporter.say(f"Applied {', '.join(applied.name for applied in self._applied)}.")
 
-    def _found_applied(self) -> list[Applied]:
-        """Ask the ledger which of the planned migrations are in its history, after a failure of the way."""
+    def _find_applied(self) -> None:
+        """Ask the ledger which others of the planned migrations it has, after a failure of the way."""
         try:
-            history = self._migrations.status(self._database).history
+            names = dict(self._migrations.status(self._database).history)
         except HooxError:
             self._note(uncertain=True)
-            return []
-        names = {name for name, _ in history}
-        return [Applied(migration.name, 0.0) for migration in self._pending if migration.name in names]
+            return
+        reported = {applied.name for applied in self._applied}
+        for migration in self._pending:
+            if migration.name in names and migration.name not in reported:
+                self._applied.append(Applied(migration.name, 0.0, None))
+                self._reporter.did(f"applied {migration.name}")
 
     def _look(self, database: Database) -> None:
         """Check the ledger and query it, as it is in the end."""
@@ -201,7 +215,8 @@ class Release:
             tables = {
                 table.name: table.rows for table in ledger.list_tables(database, self._migrations.table)
             }
-            self._note(tables=tables, smoke=smoke(database, self._policy.smoke))
+            queries = smoke(database, self._policy.smoke, timeout=self._policy.timeout)
+            self._note(tables=tables, smoke=queries)
             self._reporter.say(f"Queried: {len(self._receipt.smoke)} queries ran.")
 
     def _ended(self, outcome: str) -> Receipt:

@@ -6,7 +6,7 @@ from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
 from hoox_tasks.tasks import adopt as adopting
-from hoox_tasks.tasks import backups, ledger, recovery, seed, serve, views
+from hoox_tasks.tasks import backups, ledger, recovery, rollback, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -17,6 +17,7 @@ migrate: Collection = Collection(
     migrate_tasks.new,
     migrate_tasks.mark,
     adopting.adopt,
+    rollback.rollback,
 )
 
 db: Collection = Collection(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hoox_tasks.config.settings import bundled
@@ -18,6 +18,7 @@ from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
     from hoox_tasks import migrations
+    from hoox_tasks.migrations import rollback
     from hoox_tasks.release import rehearsal
     from hoox_tasks.views import dictionary
 
@@ -190,16 +191,7 @@ def _rehearsed(
     for migration in found.applied:
         _tell(command, migration, "On a copy: applied")
     if not command.json and found.applied:
-        rows = [
-            (
-                effect.table,
-                "-" if effect.before is None else effect.before,
-                "-" if effect.after is None else effect.after,
-                "; ".join(effect.schema) or "-",
-            )
-            for effect in found.effects
-        ]
-        print_table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
+        print_table(rehearsal.HEADER, [effect.cells for effect in found.effects], sys.stdout)
     if check or not found.applied:
         done = terminal.count(len(found.applied), "migration")
         command.done(
@@ -308,17 +300,22 @@ def _advise(command: Command, database: Database, current: migrations.Status) ->
 @ledger_task(
     {
         "message": "What the migration does; becomes the file's name.",
+        "down": "Write the draft of a down file as well; or only that, for a migration that is there.",
     },
     positional=("message",),
     called="db.migrate.new",
     without=("remote", "preview", "path"),
 )
-def new(command: Command, message: str) -> None:
+def new(command: Command, message: str, down: bool = False) -> None:
     """Write an empty migration with the next number.
 
+    With --down and the name or number of a migration that is there, write
+    what takes that one back (`inv db.migrate.rollback`), as far as it can be
+    derived.
+
     JSON: path, copied [path] (the migrations that came with hoox_tasks, where
-    the workspace had no folder of its own), seconds. With --dry: path of the
-    folder.
+    the workspace had no folder of its own), down (with --down, the down file's
+    path), seconds. With --dry: path of the folder.
     """
     settings = command.settings
     folder = settings.migrations_dir
@@ -339,9 +336,19 @@ def new(command: Command, message: str) -> None:
         copied = migrations.copy(command.migrations.files, folder)
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
-    path = migrations.create(folder, message)
-    command.did(f"wrote {command.shown(path)}")
-    command.done(f"Wrote {command.shown(path)}", path=str(path), copied=[str(path) for path in copied])
+    existing = rollback.named(command.migrations, message) if down else None
+    path = folder / existing.name if existing else migrations.create(folder, message)
+    fields = {"path": str(path), "copied": [str(path) for path in copied]}
+    wrote = command.shown(path)
+    if not existing:
+        command.did(f"wrote {wrote}")
+    if down:
+        known = replace(command.migrations, files=tuple(migrations.discover(folder)))
+        file = rollback.write_draft(known, migrations.find(known.files, path.name), folder / migrations.DOWN)
+        fields["down"] = str(file)
+        wrote = command.shown(file) if existing else f"{wrote} and {command.shown(file)}"
+        command.did(f"wrote {command.shown(file)}")
+    command.done(f"Wrote {wrote}", **fields)
 
 
 @ledger_task(

@@ -8,9 +8,8 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.database.interface import Database
-from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -75,6 +74,7 @@ def release(
                 read_consent(command, allow_data_loss, allow_value_changes),
                 allow_out_of_order,
                 command.dry,
+                settings.query_timeout or None,
             )
             reporter = _Reporter(command, database, artifact)
             course = releasing.Release(database, command.migrations, policy, reporter)
@@ -112,6 +112,9 @@ class _Reporter:
         else:
             self._command.say(text)
 
+    def did(self, deed: str) -> None:
+        self._command.did(deed)
+
     def restore_commands(self, backup: Path) -> list[str]:
         # The folder of a runner is gone with it; who restores has the artifact's file at hand.
         file = backup.name if self._artifact else self._command.shown(backup)
@@ -140,7 +143,7 @@ def _tell(
 
     if os.environ.get("GITHUB_ACTIONS") == "true" and isinstance(error, HooxError):
         workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
-        terminal.note(summaries.annotation(error, workspace))
+        gate.command(summaries.annotation(error, workspace))
     if summary:
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
@@ -179,7 +182,7 @@ def pull(command: Command, confirm: bool = False) -> None:
     """
     there = command.settings_of(remote=True, path=None)
     here = command.settings_of(preview=False)
-    with files.scratch_folder() as folder, closing(open_database(there)) as source:
+    with files.scratch_folder() as folder, closing(command.open(there)) as source:
         terminal.note(f"From {source.address}:")
         if command.dry:
             label = command.shown(here.path)
@@ -197,7 +200,7 @@ def pull(command: Command, confirm: bool = False) -> None:
         checked = backing_up.checked(path, ours, label=source.label)
         with (
             checked as backup,
-            closing(open_database(here, create=True)) as database,
+            closing(command.open(here, create=True)) as database,
             command.guarded(database),
         ):
             if not here.keep_snapshots and database.schema():

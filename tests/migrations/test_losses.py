@@ -168,8 +168,10 @@ def test_a_row_that_came_between_is_not_the_runs_own(tmp_path: Path) -> None:
     class Worked(LocalDatabase):
         """Somebody writes a row whenever a migration is through."""
 
-        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
-            results = super().batch(statements, write=write)
+        def batch(
+            self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+        ) -> list[Rows]:
+            results = super().batch(statements, write=write, timeout=timeout)
             if write:
                 self.connection.execute("INSERT INTO plans (name) VALUES ('of the worker')")
             return results
@@ -189,8 +191,10 @@ def test_a_row_between_two_of_the_runs_own_is_kept(tmp_path: Path) -> None:
 
         working = False
 
-        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
-            results = super().batch(statements, write=write)
+        def batch(
+            self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+        ) -> list[Rows]:
+            results = super().batch(statements, write=write, timeout=timeout)
             if write and self.working:
                 self.connection.execute("INSERT INTO plans (name) VALUES ('of the worker')")
             return results
