@@ -43,7 +43,7 @@ def addressed(text: str, flags: Sequence[str]) -> str:
         return text
     chosen = shlex.join(flags)
     return re.sub(
-        r"`(inv (?:--dry )?db\.(?:migrate|check|query)\b(?![^`]* --(?:remote|path)\b)[^`]*)`",
+        r"`(inv (?:--dry )?db\.(?:migrate|check|query|release)\b(?![^`]* --(?:remote|path)\b)[^`]*)`",
         lambda match: f"`{match[1]} {chosen}`",
         text,
     )

@@ -37,6 +37,7 @@ class Step:
     """One migration of the plan: what is done with it, and why.
 
     `lacking` are the facts that it makes and that are not there. `repair` are statements that make them.
+    `unseeded` says that its objects are there, and none of its rows.
     """
 
     migration: Migration
@@ -44,6 +45,7 @@ class Step:
     reason: str
     lacking: frozenset[Fact] = frozenset()
     repair: tuple[str, ...] = ()
+    unseeded: bool = False
 
     def __str__(self) -> str:
         """In one line, such as `record 0001_init.sql: what it makes is there`."""
@@ -90,6 +92,11 @@ class Adoption:
         if step.repair:
             script = shlex.quote(";\n".join(step.repair))
             return f"Make what is missing with `inv db.query --write {script}`, then run this again."
+        if step.unseeded:
+            return (
+                f"Take the ledger over with `inv db.migrate.adopt --to {name}`; where those rows should be"
+                " there, write them as a new migration. Then go on with `inv db.migrate`."
+            )
         if step.verdict is Verdict.PARTLY:
             return (
                 f"Where the ledger is right as it is, take it over with `inv db.migrate.adopt --to {name}`,"
@@ -264,7 +271,8 @@ class _Seen:
         if found is True:
             lost = sorted(each.filled & self._emptied)
             if lost:
-                return Step(migration, Verdict.OPEN, f"it puts rows into {', '.join(lost)}, which holds none")
+                reason = f"it puts rows into {', '.join(lost)}, which holds none"
+                return Step(migration, Verdict.OPEN, reason, unseeded=True)
             return Step(migration, Verdict.RECORD, "what it makes is there")
         if isinstance(found, frozenset):
             return self._completed(each, found)

@@ -70,7 +70,10 @@ class Migration:
         """
         if self.refusal is not None:
             raise Refused(self.refusal.problem, self.refusal.remedy)
-        pieces = sql.split(self.text)
+        try:
+            pieces = sql.split(self.text)
+        except Refused as error:
+            raise Refused(f"Migration {self.name} cannot be read: {error.problem}", error.remedy) from error
         texts = [piece.sql for piece in pieces]
         if _BEGIN in texts:
             del pieces[texts.index(_BEGIN)]

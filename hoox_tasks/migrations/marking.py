@@ -64,8 +64,8 @@ def record_by_hand(
         rows.append(f"INSERT INTO {history} (name) VALUES ({name})")
         done = f"Recorded {migration.name} as applied, without running it."
     elif entry.state is State.EDITED:
-        lost = f" The ledger does not have {told(lacking)}: see `inv db.check`." if lacking else ""
-        done = f"Accepted {migration.name} as its file is now.{lost}"
+        lost = f", though the ledger lacks {told(lacking)}" if lacking else ""
+        done = f"Accepted {migration.name} as its file is now{lost}."
     else:
         done = f"{migration.name} was recorded as applied already."
     return Correction([*history_tables(table), *map(Statement, rows), remember(migration)], done)
