@@ -115,6 +115,14 @@ class Table(NamedTuple):
         return words[words.index("using") + 1]
 
 
+class Storage(NamedTuple):
+    """What keeps a ledger: the engine with its version, and the bytes it takes (None where nobody tells)."""
+
+    engine: str
+    version: str
+    bytes: int | None
+
+
 class CountedTable(NamedTuple):
     """A table and its number of rows.
 
@@ -243,8 +251,11 @@ class Database(Protocol):
         Without `write` they only read, all of one moment, and need no right to write.
         """
 
-    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
-        """Insert rows into tables, all or none; returns how many went into each."""
+    def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each.
+
+        With `key`, which has to be unique, a row whose key is there already changes the values of that row.
+        """
 
     def holding(self) -> AbstractContextManager[Moment]:
         """Hold a moment for a block: what the block changes is changed as of that moment, or not at all.
@@ -267,6 +278,9 @@ class Database(Protocol):
 
     def list_tables(self) -> list[CountedTable]:
         """All tables with their numbers of rows, by name; the engine's own as well."""
+
+    def storage(self) -> Storage:
+        """What keeps the ledger, and how large it is."""
 
     def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
         """Make the ledger what a SQLite file is, all or nothing; the engine's own tables stay.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, recovery, seed, serve, views
+from hoox_tasks.tasks import backups, info, insert, ledger, recovery, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -17,8 +17,10 @@ db: Collection = Collection(
     "db",
     ledger.apply,
     ledger.list_,
+    info.info,
     ledger.query,
     ledger.schema,
+    insert.insert,
     ledger.reset,
     seed.seed,
     seed.scenarios,

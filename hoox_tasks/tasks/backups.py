@@ -225,7 +225,7 @@ def list_backups(
     rows = [
         (
             backup.path.name,
-            _age((now - backup.taken).total_seconds()),
+            terminal.age((now - backup.taken).total_seconds()),
             backup.bytes,
             backup.manifest.source if backup.manifest else "-",
             (backup.manifest.schema_version or "-") if backup.manifest else "-",
@@ -385,10 +385,3 @@ def _at_least_one(flag: str, number: int) -> int:
     if number < 1:
         raise Refused(f"--{flag} needs a whole number above 0.", f"For example --{flag} 30.")
     return number
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

@@ -74,6 +74,13 @@ def amounts(dictionary: dict[str, Table]) -> frozenset[str]:
     )
 
 
+def times(dictionary: dict[str, Table], table: str) -> frozenset[str]:
+    """Give the columns of a table that hold Unix seconds; none of a table that is not described."""
+    found = dictionary.get(table)
+    columns = found.columns.items() if found else ()
+    return frozenset(name for name, column in columns if column.unit == TIME)
+
+
 def _table(table: dict[str, Any]) -> Table:
     columns = {
         name: Column(column) if isinstance(column, str) else Column(**column)
