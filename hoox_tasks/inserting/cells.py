@@ -133,16 +133,14 @@ def _seconds(match: re.Match[str], whole_seconds: bool) -> int:
     fraction = match["fraction"] or ""
     if fraction.strip(".,0") and not whole_seconds:
         raise BadCell(
-            f"{match.group()} has parts of a second, which Unix seconds do not keep; --whole-seconds cuts them off"
+            f"{match.group()} has parts of a second, which Unix seconds do not keep;"
+            " --whole-seconds cuts them off"
         )
     zone = match["zone"] or "Z"
     zone = "+00:00" if zone.upper() in {"Z", "UTC"} else zone
+    day, clock = match["moment"][:10], match["moment"][11:] or "00:00"
     try:
-        moment = datetime.fromisoformat(
-            f"{match['moment'].upper()}{zone}"
-            if "T" in match["moment"].upper() or " " in match["moment"]
-            else f"{match['moment']}T00:00:00{zone}"
-        )
+        moment = datetime.fromisoformat(f"{day}T{clock}{zone}")
     except ValueError as error:
         raise BadCell(f"{match.group()} is no time ({error})") from error
     past = moment - _EPOCH
@@ -159,13 +157,8 @@ def _blob(cell: dict[str, Any]) -> bytes:
 def _compact(value: Any) -> str:
     """Write a value as JSON again, with every number as it was written."""
     if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join(
-                f"{json.dumps(key, ensure_ascii=False)}:{_compact(item)}" for key, item in value.items()
-            )
-            + "}"
-        )
+        pairs = [f"{json.dumps(key, ensure_ascii=False)}:{_compact(item)}" for key, item in value.items()]
+        return f"{{{','.join(pairs)}}}"
     if isinstance(value, list):
         return f"[{','.join(map(_compact, value))}]"
     return str(value) if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)

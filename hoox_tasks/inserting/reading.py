@@ -58,9 +58,11 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Reading:
-    """A file that is read: what to call it, and whether its last line had no end."""
+    """A file that is read: what to call it, the header that it has, and whether its last line had no end."""
 
     label: str
+    header: tuple[str, ...] = ()
+    header_line: int = 0
     unfinished: bool = False
 
     def refuse(self, line: int, problem: str, remedy: str = "Correct the file.") -> Refused:
@@ -103,7 +105,11 @@ def _pieces(take: Callable[[], str], reading: Reading, line: Callable[[], int]) 
         try:
             piece = take()
         except UnicodeDecodeError as error:
-            raise reading.refuse(line(), "it is not UTF-8 from here on", "Save it as UTF-8.") from error
+            raise Refused(
+                f"{reading.label} is not UTF-8 (the byte {error.object[error.start]:#x}, in line {line():,}"
+                " or behind it).",
+                "Save it as UTF-8.",
+            ) from error
         if not piece:
             return
         if "\0" in piece:
@@ -114,36 +120,43 @@ def _pieces(take: Callable[[], str], reading: Reading, line: Callable[[], int]) 
 # ------------------------------------------------------------------------------------------ CSV and TSV
 
 
-def _separated(text: io.TextIOWrapper, reading: Reading, delimiter: str) -> Iterator[Record]:
-    csv.field_size_limit(VALUE_BYTES)
-    number = 0
+class _Lines:
+    """Lines that are counted, each of a length that can be held."""
 
-    def lines() -> Iterator[str]:
-        nonlocal number
-        for line in _pieces(lambda: text.readline(_LINE), reading, lambda: number + 1):
-            number += 1
+    def __init__(self, text: io.TextIOWrapper, reading: Reading) -> None:
+        self.number = 0
+        self._reading = reading
+        self._pieces = _pieces(lambda: text.readline(_LINE), reading, lambda: self.number + 1)
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._pieces:
+            self.number += 1
             if len(line) == _LINE:
-                raise reading.refuse(number, f"it has more than {_LINE:,} characters")
-            reading.unfinished = not line.endswith(("\n", "\r"))
+                raise self._reading.refuse(self.number, f"it has more than {_LINE:,} characters")
+            self._reading.unfinished = not line.endswith(("\n", "\r"))
             yield line
 
-    rows = csv.reader(lines(), delimiter=delimiter, strict=True)
+
+def _separated(text: io.TextIOWrapper, reading: Reading, delimiter: str) -> Iterator[Record]:
+    csv.field_size_limit(VALUE_BYTES)
+    lines = _Lines(text, reading)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     names: tuple[str, ...] = ()
     while True:
-        first = number + 1
+        first = lines.number + 1
         try:
             row = next(rows)
         except StopIteration:
             break
         except csv.Error as error:
-            cause = (
-                f"a quote is opened in it and never closed ({error})" if "EOF" in str(error) else str(error)
-            )
+            unclosed = "end of data" in str(error)
+            cause = "a quote is opened in it and never closed" if unclosed else str(error)
             raise reading.refuse(first, cause) from error
         if not row:
             continue
         if not names:
             names = _header(row, reading, first)
+            reading.header, reading.header_line = names, first
             continue
         if len(row) != len(names):
             raise reading.refuse(first, f"it has {len(row)} cells, and the header has {len(names)}")
@@ -154,6 +167,8 @@ def _separated(text: io.TextIOWrapper, reading: Reading, delimiter: str) -> Iter
 
 def _header(row: list[str], reading: Reading, line: int) -> tuple[str, ...]:
     names = tuple(name.strip() for name in row)
+    if len(names) == 1 and ";" in names[0]:
+        raise reading.refuse(line, "its cells have semicolons between them", "Save it with commas or tabs.")
     for place, name in enumerate(names, 1):
         if not name:
             raise reading.refuse(line, f"column {place} has no name")
@@ -209,9 +224,7 @@ class _Objects:
         if array:
             raise self._refuse("it ends too early: the array is not closed")
         if first:
-            raise Refused(
-                f"{self._reading.label} is empty.", "Give it an array of objects, or one to a line."
-            )
+            raise Refused(f"{self._reading.label} is empty.", "Give it an array of objects, or one a line.")
 
     def _next(self) -> str:
         """Give the next character that is no space; empty at the end."""
@@ -246,6 +259,7 @@ class _Objects:
                 raise self._refuse("it is nested too deeply") from None
             except ValueError as error:
                 held = len(self._held) - self._place
+                behind = getattr(error, "pos", self._place) - self._place
                 if held > _LINE:
                     raise self._refuse(f"it has a record of more than {_LINE:,} characters") from error
                 grown = False
@@ -253,8 +267,7 @@ class _Objects:
                     grown = True
                 wanted *= 2
                 if not grown:
-                    at = getattr(error, "pos", self._place)
-                    self._pass(max(0, min(at, len(self._held)) - self._place))
+                    self._pass(max(0, min(behind, held)))
                     raise self._refuse(f"it is not JSON ({getattr(error, 'msg', error)})") from error
             else:
                 self._pass(end - self._place)

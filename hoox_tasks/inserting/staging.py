@@ -77,41 +77,41 @@ class Staging:
         self._connection.execute("BEGIN")
         found: dict[str, None] = {}
         for names, group in groupby(records, key=lambda record: record.names):
-            columns = self._choose(names, mapping, next_line := _Peek(group))
+            alike = _Peek(group)
+            line = self.reading.header_line or alike.first.line
+            columns = self._choose(names, mapping, line)
             if found and upsert and set(found) != {column.name for column in columns if column}:
                 raise self.reading.refuse(
-                    next_line.first.line,
+                    line,
                     "it has other fields than the record before it",
                     "With --upsert all have to have the same.",
                 )
-            found |= dict.fromkeys(column.name for column in columns if column)
-            into = [
-                *(sql.quote_name(column.name) for column in columns if column),
-                sql.quote_name(self._line),
-            ]
+            filled = [column.name for column in columns if column]
+            found |= dict.fromkeys(filled)
+            into = [sql.quote_name(name) for name in (*filled, self._line)]
             marks = ", ".join("?" * len(into))
             statement = f"INSERT INTO {self._table} ({', '.join(into)}) VALUES ({marks})"
             try:
-                self._connection.executemany(
-                    statement, self._values(next_line, columns, whole_seconds, progress)
-                )
+                self._connection.executemany(statement, self._values(alike, columns, whole_seconds, progress))
             except sqlite3.Error as error:
-                raise self._explained(error, [column.name for column in columns if column]) from error
+                raise self._explained(error, filled) from error
+        if not self.rows and self.reading.header:
+            self._choose(self.reading.header, mapping, self.reading.header_line)
         self._connection.execute("COMMIT")
         self.columns = tuple(found)
+        if self.rows and not found:
+            raise Refused(f"No field of {self.reading.label} is for a column.", "Leave fewer of them out.")
         (kept,) = self._connection.execute(f"SELECT count(*) FROM {self._table}").fetchone()
         if kept != self.rows:
             raise Refused(
-                f"Of {self.rows:,} rows {self.target.name} would keep {kept:,}, because its definition says what"
-                " happens where two are equal (ON CONFLICT).",
+                f"Of {self.rows:,} rows {self.target.name} would keep {kept:,}, because its definition says"
+                " what happens where two are equal (ON CONFLICT).",
                 "Nothing was changed. Take out of the file what is in it twice.",
             )
 
-    def _choose(
-        self, names: Sequence[str], mapping: Mapping[str, str], records: _Peek
-    ) -> list[Column | None]:
+    def _choose(self, names: Sequence[str], mapping: Mapping[str, str], line: int) -> list[Column | None]:
         """Find the columns for the fields of some records; None for one that is left out."""
-        target, line = self.target, records.first.line
+        target = self.target
         chosen: list[Column | None] = []
         known = {name.lower(): column for name, column in target.columns.items()}
         for name in names:
@@ -200,7 +200,7 @@ class Staging:
             yield self.target.name, self.columns, block
 
     def blocks(self, columns: Sequence[str], *, lines: bool = False) -> Iterator[list[Row]]:
-        """Yield these columns of all rows, in blocks, in the order of the file; with `lines`, the line last."""
+        """Yield these columns of all rows, in blocks, in the file's order; with `lines`, the line last."""
         wanted = [*columns, self._line] if lines else columns
         cursor = self._connection.execute(
             f"SELECT {', '.join(map(sql.quote_name, wanted))} FROM {self._table}"
@@ -282,7 +282,7 @@ def find_table(schema: Sequence[SchemaObject], name: str) -> SchemaObject:
         )
     if item.type == "view" or item.sql.upper().startswith("CREATE VIRTUAL"):
         raise Refused(
-            f"{item.name} is a {'view' if item.type == 'view' else 'virtual table'}, which keeps no rows like these.",
+            f"{item.name} is a {'view' if item.type == 'view' else 'virtual table'}.",
             "Insert into the table behind it.",
         )
     return item
