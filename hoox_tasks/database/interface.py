@@ -165,8 +165,12 @@ class Snapshot(Reader, Protocol):
     @property
     def one_moment(self) -> bool: ...
 
-    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+    def exact(
+        self, table: Table, columns: Sequence[str], *, order: Sequence[str] = ()
+    ) -> Iterator[list[Row]]:
         """Yield all rows of a table in blocks, with every value of `columns` exactly as it is stored.
+
+        With `order` they are sorted by these columns: NULL, numbers, texts by their bytes, blobs.
 
         Text comes as `str`, bytes in it that are not UTF-8 as lone surrogates (`surrogateescape`).
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
-from hoox_tasks.tasks import backups, info, insert, ledger, recovery, seed, serve, views
+from hoox_tasks.tasks import backups, diff, info, insert, ledger, parsing, recovery, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -28,6 +28,7 @@ db: Collection = Collection(
     release_tasks.release,
     release_tasks.pull,
     backups.verify,
+    diff.diff,
     backups.list_backups,
     backups.restore,
     migrate_tasks.check,
@@ -40,6 +41,8 @@ db: Collection = Collection(
     migrate,
 )
 """The collection to add to a namespace of one's own."""
+parsing.install()
+
 db.configure({"hoox": dict(DEFAULTS)})
 
 ns: Collection = Collection(db)

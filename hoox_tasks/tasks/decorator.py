@@ -14,6 +14,7 @@ from hoox_tasks.config.settings import Target
 from hoox_tasks.errors import Refused
 from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.parsing import Flag
 
 _COLUMNS = 78
 """Invoke sets a task's docstring two columns in."""
@@ -28,19 +29,6 @@ _SHARED = {
 }
 
 
-class _Flag(Argument):
-    """A flag that is copied in one step.
-
-    Invoke copies the flags of all tasks for every command line, with all that is in them, which takes longer
-    than a query. Nothing in a flag is ever changed in place.
-    """
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Flag:
-        flag = _Flag.__new__(_Flag)
-        flag.__dict__.update(self.__dict__)
-        return flag
-
-
 class _LedgerTask(Task[Any]):
     """A task with flags that are copied in one step, and known without looking at its function again."""
 
@@ -53,7 +41,9 @@ class _LedgerTask(Task[Any]):
         """Give the flags as Invoke's parser takes them."""
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
-            argument.__class__ = _Flag
+            argument.__class__ = Flag
+            assert isinstance(argument, Flag)
+            argument.open_end = argument.name in self.body.open_end
         return arguments
 
 
@@ -63,6 +53,7 @@ def ledger_task(
     positional: tuple[str, ...] = (),
     iterable: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
+    open_end: tuple[str, ...] = (),
     default: bool = False,
     name: str | None = None,
     called: str = "",
@@ -72,7 +63,8 @@ def ledger_task(
 
     `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here.
     `called` is what people type for it, where that is not `db.` and its name.
-    `optional` names flags whose value may be left out, which makes them true.
+    `optional` names flags whose value may be left out, which makes them true. `open_end` names positional
+    ones that may be left out altogether or, where they are lists, be several.
     """
     shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
 
@@ -101,6 +93,7 @@ def ledger_task(
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.flags = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
+        run.open_end = open_end  # type: ignore[attr-defined]
         run.__name__ = body.__name__
         run.__doc__ = _wrapped(body.__doc__ or "")
         run.__module__ = body.__module__
