@@ -17,6 +17,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return by_form[found[0]] if found else ""
 
 
+def remedy(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Write what to do about a name that is not known: what may have been meant, and what there is."""
+    return f"{suggestion(name, known)} {otherwise}".lstrip()
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Ask whether a name that is not known is a misspelt one of those that are; empty where none is near."""
     found = nearest(name, known)

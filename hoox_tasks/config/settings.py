@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.suggestions import remedy
 
 with lazy_imports():
     from hoox_tasks.config import wrangler
@@ -181,7 +182,10 @@ def _known(configured: Mapping[str, Any]) -> dict[str, Any]:
     """Put the defaults below what is configured; raises `Refused` for a setting that there is not."""
     unknown = sorted(set(configured) - set(DEFAULTS))
     if unknown:
-        raise Refused(f"There is no setting hoox.{unknown[0]}.", f"The settings are: {', '.join(DEFAULTS)}.")
+        raise Refused(
+            f"There is no setting hoox.{unknown[0]}.",
+            remedy(unknown[0], DEFAULTS, f"The settings are: {', '.join(DEFAULTS)}."),
+        )
     return {**DEFAULTS, **configured}
 
 

@@ -107,6 +107,11 @@ def progress(title: str) -> Iterator[Progress]:
             bar.close()
 
 
+def somebody_is_there() -> bool:
+    """Whether a person can be asked: there is a terminal to read the question from, and it is not CI."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
+
+
 def confirm(name: str, question: str, *, confirmed: bool) -> None:
     """Go on only if `confirmed`, or if somebody at a terminal types `name`; raises `Refused` otherwise."""
     if confirmed:

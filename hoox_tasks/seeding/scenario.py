@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.seeding.toml_table import Table
+from hoox_tasks.suggestions import remedy
 
 ORDER_ID_FORMS = {
     "uuid": r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
@@ -209,7 +210,7 @@ def load_scenario(name: str, folders: Sequence[Path]) -> Scenario:
         near = difflib.get_close_matches(name, found, n=len(found) or 1, cutoff=0.0)
         raise Refused(
             f"There is no scenario {name!r}.",
-            f"Choose one of: {', '.join(near)}."
+            remedy(name, found, f"Choose one of: {', '.join(near)}.")
             if near
             else f"Put {name}.toml into one of: {', '.join(map(str, folders)) or 'a fixtures folder'}.",
         )

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.database.interface import Database
-from hoox_tasks.errors import Refused
+from hoox_tasks.errors import HooxError, Refused, RemoteError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
@@ -117,30 +118,63 @@ def export(
 
 @ledger_task(
     {
-        "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
+        "file": "The backup, or several: SQL, compressed with gzip or not, or a SQLite database.",
         "live": "Compare it with the ledger as it is now; with --remote that goes without saying.",
         "exact": "Compare every cell with the ledger, not rows and checksums; D1 answers nobody meanwhile.",
     },
     positional=("file",),
+    iterable=("file",),
+    open_end=("file",),
 )
-def verify(command: Command, file: str, live: bool = False, exact: bool = False) -> None:
-    """Prove a backup: hold it against its manifest, load it, and check it.
+def verify(command: Command, file: list[str], live: bool = False, exact: bool = False) -> None:
+    """Prove backups: hold each against its manifest, load it, and check it.
 
-    Exits with 1 or 2 where anything is wrong; the ledger is not touched.
+    Exits with 1 or 2 where anything is wrong; the ledger is not touched. Of
+    several, all are looked at, and those that are not sound are told.
 
     JSON: file, rows, version (the last migration's name), manifest (whether
     there is one), equal_to (cell by cell), same_checksums_as, one_moment (null
-    without a manifest), violations (rows that refer to nothing), seconds.
+    without a manifest), violations (rows that refer to nothing), seconds. Of
+    several: files, an array of such, and seconds.
     """
-    path = Path(file).expanduser().absolute()
-    settings = command.settings
+    if not file:
+        raise Refused("No backup is named.", "Name one, or several: `inv db.verify backups/*.sql`.")
+    paths = [Path(name).expanduser().absolute() for name in file]
+    documents: list[dict[str, Any]] = []
+    wrong: list[HooxError] = []
+    for path in paths:
+        try:
+            text, document = _verify(command, path, live=live, exact=exact)
+        except (Refused, HooxError) as error:
+            if len(paths) == 1 or isinstance(error, RemoteError):
+                raise
+            wrong.append(error)
+            terminal.note(str(error))
+            continue
+        documents.append(document)
+        if len(paths) > 1:
+            command.say(text)
+    if len(paths) == 1:
+        command.done(text, **document)
+        return
+    if wrong:
+        kind = Refused if all(isinstance(error, Refused) for error in wrong) else HooxError
+        raise kind(
+            f"{len(wrong):,} of {len(paths):,} backups are not sound: what is said of each above.",
+            "Do not rely on them.",
+        )
+    command.done(f"All {len(paths):,} backups are sound; verified", files=documents)
+
+
+def _verify(command: Command, path: Path, *, live: bool, exact: bool) -> tuple[str, dict[str, Any]]:
+    """Prove a backup; returns what there is to say of it, for people and for programs."""
     with terminal.progress("Verifying") as progress:
         checked = backups.checked(path, command.migrations, progress=progress)
         with checked as backup:
             equal, similar = [], ""
             if backup.manifest:
                 equal.append("its manifest" if backup.manifest.verified else "the digest in its manifest")
-            if live or exact or settings.remote:
+            if live or exact or command.settings.remote:
                 with command.ledger() as database:
                     backups.compare_with(backup, database, exact=exact)
                     if exact:
@@ -151,19 +185,21 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
                 terminal.note(reservation)
             found = [f"equal to {' and '.join(equal)}"] if equal else []
             found += [f"same rows and checksums as {similar}"] if similar else []
-            command.done(
+            text = (
                 f"{command.shown(path)} is sound: {terminal.count(backup.scratch.rows, 'row')},"
                 f" schema {backup.version or 'without history'}, "
-                + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded"),
-                file=str(path),
-                rows=backup.scratch.rows,
-                version=backup.version,
-                manifest=backup.manifest is not None,
-                equal_to=" and ".join(equal),
-                same_checksums_as=similar,
-                one_moment=backup.manifest.one_moment if backup.manifest else None,
-                violations=backup.scratch.violations,
+                + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded")
             )
+            return text, {
+                "file": str(path),
+                "rows": backup.scratch.rows,
+                "version": backup.version,
+                "manifest": backup.manifest is not None,
+                "equal_to": " and ".join(equal),
+                "same_checksums_as": similar,
+                "one_moment": backup.manifest.one_moment if backup.manifest else None,
+                "violations": backup.scratch.violations,
+            }
 
 
 @ledger_task(
@@ -240,15 +276,13 @@ def list_backups(
 @ledger_task(
     {
         "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
-        "confirm": "Do it without asking.",
         "into": "Restore into a new ledger of this name beside this one, which is left alone.",
         "tables": "Restore the rows of these tables only, separated by commas.",
     },
     positional=("file",),
+    asks=True,
 )
-def restore(
-    command: Command, file: str, confirm: bool = False, into: str | None = None, tables: str | None = None
-) -> None:
+def restore(command: Command, file: str, into: str | None = None, tables: str | None = None) -> None:
     """Make the ledger what a backup holds, which is loaded and checked first.
 
     A backup that does not fit its manifest, was cut off, or is of a newer schema
@@ -278,7 +312,7 @@ def restore(
                 return
             for reservation in backup.reservations:
                 terminal.note(reservation)
-            label = _restore(command, database, backup, names, into=into, confirm=confirm)
+            label = _restore(command, database, backup, names, into=into)
             held = backup.scratch.tables
             rows = sum(held[name].rows for name in names if name in held) if names else backup.scratch.rows
             other = backup.other_source(database)
@@ -301,17 +335,18 @@ def _restore(
     names: list[str],
     *,
     into: str | None,
-    confirm: bool,
 ) -> str:
     """Bring a backup into the ledger, or into a new one beside it; returns the label of that."""
     if into:
+        # A new ledger takes nothing away.
+        command.confirmed = True
         with closing(backups.restore_beside(database, backup, into)) as beside:
             command.did(f"made {beside.label}")
             return beside.label
     other = backup.other_source(database)
     what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
     by = f" by a backup of {other}" if other else ""
-    terminal.confirm(database.name, f"This replaces {what}{by}.", confirmed=confirm)
+    command.confirm(database, f"This replaces {what}{by}.")
     backups.restore(database, backup, names)
     return database.label
 

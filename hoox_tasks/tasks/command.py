@@ -31,12 +31,23 @@ if TYPE_CHECKING:
 class Command:
     """One task being run: its flags, its settings, what it has done, and how it speaks.
 
-    `cause` is what recovery points and their history call it.
+    `cause` is what recovery points and their history call it. `confirmed` says that nobody need be asked any
+    more, `intention` what somebody is asked about before a remote ledger is changed: "apply 0003_fills.sql".
     """
 
-    def __init__(self, context: Context, target: Target, cause: str, *, json: bool = False) -> None:
+    def __init__(
+        self,
+        context: Context,
+        target: Target,
+        cause: str,
+        *,
+        json: bool = False,
+        confirmed: bool = False,
+    ) -> None:
         self.cause = cause
         self.json = json
+        self.confirmed = confirmed
+        self.intention = f"go on with {cause}"
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
         self._target = target
@@ -102,7 +113,7 @@ class Command:
     @contextmanager
     def guarded(self, database: Database) -> Iterator[None]:
         """Let the first change in a block go through a recovery point; with --dry let none pass at all."""
-        database.before_first_change = self._refuse_change if self.dry else self._record_with(database)
+        database.before_first_change = self._refuse_change if self.dry else self._before_change(database)
         self._changing.append(database)
         try:
             yield
@@ -115,17 +126,35 @@ class Command:
     def _refuse_change(self, moment: Moment) -> None:
         raise Refused("With --dry nothing is changed.", "Leave --dry out.")
 
-    def _record_with(self, database: Database) -> Callable[[Moment], None] | None:
-        if not self.settings.keep_snapshots:
+    def _before_change(self, database: Database) -> Callable[[Moment], None] | None:
+        """Give what happens before the first change: somebody is asked, and a recovery point is taken."""
+        if not self.settings.keep_snapshots and not self.asks:
             return None
 
-        def record(moment: Moment) -> None:
+        def prepare(moment: Moment) -> None:
+            if self.asks:
+                self.confirm(database, f"This will {self.intention} on {database.label}.")
+            if not self.settings.keep_snapshots:
+                return
             # Most tasks only read, and never import what takes points.
             if self._recorder is None:
                 self._recorder = points.Recorder(database, self.settings.snapshots_dir, self.cause)
             self._recorder(moment)
 
-        return record
+        return prepare
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is asked before the ledger is changed: it is remote, and they sit at a terminal.
+
+        In CI nobody does, and a task goes on.
+        """
+        return self.settings.remote and not self.confirmed and terminal.somebody_is_there()
+
+    def confirm(self, database: Database, question: str) -> None:
+        """Go on only with --confirm, or if somebody types the ledger's name; raises `Refused` otherwise."""
+        terminal.confirm(database.name, question, confirmed=self.confirmed)
+        self.confirmed = True
 
     def _prune(self, database: Database) -> None:
         """Let go of the oldest recovery points, now that the change has gone well."""

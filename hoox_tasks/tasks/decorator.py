@@ -28,6 +28,8 @@ _SHARED = {
     "json": (False, "Print one JSON document on standard output."),
 }
 
+_CONFIRM = {"confirm": (False, "Do it without asking.")}
+
 
 class _LedgerTask(Task[Any]):
     """A task with flags that are copied in one step, and known without looking at its function again."""
@@ -58,15 +60,18 @@ def ledger_task(
     name: str | None = None,
     called: str = "",
     without: tuple[str, ...] = (),
+    asks: bool = False,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a function that takes a `Command` and flags of its own into a task with the shared flags.
 
-    `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here.
+    `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here;
+    with `asks` it has --confirm, for what it would ask somebody at a terminal.
     `called` is what people type for it, where that is not `db.` and its name.
     `optional` names flags whose value may be left out, which makes them true. `open_end` names positional
     ones that may be left out altogether or, where they are lists, be several.
     """
     shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
+    shared |= _CONFIRM if asks else {}
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
         cause = called or f"db.{name or body.__name__}"
@@ -77,8 +82,8 @@ def ledger_task(
         def run(context: Context, **flags: Any) -> None:
             chosen = {flag: flags.pop(flag) for flag in shared}
             given = {**chosen, **flags}
-            target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
-            command = Command(context, target, cause, json=chosen.get("json", False))
+            json, confirmed = (chosen.pop(flag, False) for flag in ("json", "confirm"))
+            command = Command(context, Target(**chosen), cause, json=json, confirmed=confirmed)
             with exits.explained(command):
                 _refuse_empty({flag: given[flag] for flag in given if defaults.get(flag, "") is None})
                 body(command, **flags)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import FORMATS, render
+from hoox_tasks.console.formats import FORMATS, render, unknown_format
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
@@ -54,7 +54,7 @@ def diff(
     """
     format = "json" if command.json else format
     if format not in FORMATS:
-        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
+        raise unknown_format(format, FORMATS)
     if b is not None and command.remote:
         raise Refused("--remote is one of the two itself.", "Name only one beside it.")
     if b is None and a == _LEDGER and not command.remote:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import print_table
+from hoox_tasks.console.formats import print_table, unknown_format
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -37,6 +37,7 @@ _SHOWN = 10
     },
     positional=("table", "file"),
     iterable=("map",),
+    asks=True,
 )
 def insert(
     command: Command,
@@ -60,7 +61,7 @@ def insert(
     first [row] as well.
     """
     if format and format not in inserting.FORMATS:
-        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(inserting.FORMATS)}.")
+        raise unknown_format(format, inserting.FORMATS)
     if table in history.own_tables(command.settings.migrations_table):
         raise Refused(f"{table} is the migrations' own table.", "Change it with `inv db.migrate.mark`.")
     mapping = _mapping(map or [])
@@ -106,6 +107,7 @@ def insert(
                     first=shown,
                 )
                 return
+            command.intention = f"insert {terminal.count(staging.rows, 'row')} into {name}"
             done = inserting.insert(database, staging, upsert=upsert)
         command.done(
             f"{_worded(done, 'Inserted', 'updated')} {name} of {database.label}",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
-from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
+from hoox_tasks.console.formats import FORMATS, print_document, print_table, render, unknown_format
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
@@ -25,15 +25,18 @@ with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
     from hoox_tasks.database import empty_ledger
 
+_SHOWN = 200
+"""Characters of a statement that somebody is asked about."""
+
 
 @ledger_task(
     {
         "seed": "Fill an empty local ledger with the demo scenario.",
         "scenario": "Seed with this scenario instead.",
-        "confirm": "Let made-up rows into a remote ledger.",
-    }
+    },
+    asks=True,
 )
-def apply(command: Command, seed: bool = True, scenario: str | None = None, confirm: bool = False) -> None:
+def apply(command: Command, seed: bool = True, scenario: str | None = None) -> None:
     """Make the ledger ready: create it, apply every pending migration, seed it.
 
     Run again it changes nothing. A ledger that holds trades is never seeded,
@@ -65,7 +68,7 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
                 )
             chosen = None
         if chosen:
-            confirm_rows(command, database, confirm=confirm)
+            confirm_rows(command, database)
         applied, status = migrate.apply_pending(command, database)
         seeded = _seed(command, database, status, chosen) if seed else {}
         parts = []
@@ -156,6 +159,7 @@ def list_(command: Command, all: bool = False) -> None:
     },
     positional=("sql",),
     iterable=("param",),
+    asks=True,
 )
 def query(
     command: Command,
@@ -176,7 +180,7 @@ def query(
     """
     format = "json" if command.json else format
     if format not in FORMATS:
-        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
+        raise unknown_format(format, FORMATS)
     statements = [piece.sql for piece in sql_pieces(_source(sql))]
     params = [read_param(text) for text in param or []]
     if params and len(statements) > 1:
@@ -186,9 +190,17 @@ def query(
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
+        if write:
+            more = f" and {len(statements) - 1:,} more" if len(statements) > 1 else ""
+            command.intention = f"run {_shortened(statements[0])}{more}"
         run(database, statements, params, format, write=write)
         if command.point:
             terminal.note(command.advice)
+
+
+def _shortened(statement: str) -> str:
+    line = " ".join(statement.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
 def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
@@ -211,9 +223,10 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
     except StatementError as error:
         # What was sent to be written is no misuse any more: it was tried, and undone.
         kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
+        near = "" if error.remedy else _meant(database, error.message)
         raise kind(
             f"The SQL failed: {error.message.rstrip('.')}.",
-            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
+            error.remedy or f"{spared}. {near or 'Correct it; `inv db.schema` shows the tables.'}",
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
     footer = [terminal.count(rows, "row")]
@@ -233,6 +246,13 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             " Select CAST(column AS TEXT) to see every digit."
         )
     terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
+
+
+def _meant(database: Database, message: str) -> str:
+    """Ask whether a table or column that is not there is a misspelt one that is; empty for other errors."""
+    with suppress(HooxError):
+        return ledger.suggest(database, message)
+    return ""
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:
@@ -303,13 +323,8 @@ def schema(command: Command) -> None:
             sys.stdout.write(terminal.printable(text, lines=True) if sys.stdout.isatty() else text)
 
 
-@ledger_task(
-    {
-        "confirm": "Do it without asking.",
-        "backup": "Write an export first.",
-    }
-)
-def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
+@ledger_task({"backup": "Write an export first."}, asks=True)
+def reset(command: Command, backup: bool = True) -> None:
     """Wipe the ledger, after an export, and leave it migrated and empty.
 
     Without --confirm it asks for the database's name to be typed.
@@ -322,7 +337,7 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         if command.dry:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
-        terminal.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
+        command.confirm(database, f"This wipes every row of {database.label}.")
         # The backup is of the very moment that the recovery point is of.
         with database.holding() as moment:
             written = _back_up(command, database, moment) if backup else None

@@ -32,6 +32,7 @@ def shell(command: Command, write: bool = False) -> None:
         extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
     with command.ledger() as database:
         command.cause = "db.shell --write"
+        command.confirmed = True  # Whoever types a statement at the prompt means it.
         told = False
 
         def execute(text: str) -> None:
