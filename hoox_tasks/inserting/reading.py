@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Any, NamedTuple
@@ -93,10 +94,14 @@ def read(file: IO[bytes], reading: Reading, format: str = "") -> Iterator[Record
             raise Refused(f"{reading.label} {what}.", "Save it as CSV, TSV or JSON in UTF-8.")
     format = format or detect(reading.label, head)
     text = io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
-    if format in {"json", "ndjson"}:
-        yield from _Objects(text, reading).records()
-    else:
-        yield from _separated(text, reading, "\t" if format == "tsv" else ",")
+    try:
+        if format in {"json", "ndjson"}:
+            yield from _Objects(text, reading).records()
+        else:
+            yield from _separated(text, reading, "\t" if format == "tsv" else ",")
+    finally:
+        with suppress(ValueError):  # Whoever has opened the file closes it, and may have done so.
+            text.detach()
 
 
 def _pieces(take: Callable[[], str], reading: Reading, line: Callable[[], int]) -> Iterator[str]:
