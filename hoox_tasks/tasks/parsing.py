@@ -83,7 +83,12 @@ class Machine(parser.ParseMachine):
         if word.startswith("-"):
             flags = [*self.initial.flags, *(self.context.flags if self.context else ())]
             return suggestion(word, flags)
-        found = nearest(word, self.contexts)
+        # `hoox db migrate statsu` is the task `db.migrate`, and a word that it does not know.
+        heads = [f"{name}." for name in (self.context.name, *self.context.aliases)] if self.context else []
+        below = {
+            name.removeprefix(head): name for head in heads for name in self.contexts if name.startswith(head)
+        }
+        found = nearest(word, self.contexts) or below.get(nearest(word, below), "")
         return terminal.worded(f"Did you mean `inv {found}`?") if found else ""
 
     def _is_ours(self) -> bool:
