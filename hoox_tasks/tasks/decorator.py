@@ -45,7 +45,7 @@ class _LedgerTask(Task[Any]):
         for argument in arguments:
             argument.__class__ = Flag
             assert isinstance(argument, Flag)
-            argument.open_end = argument.name in self.body.open_end
+            argument.open_end = argument.name in self.body.open_end  # type: ignore[attr-defined]
         return arguments
 
 

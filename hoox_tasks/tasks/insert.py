@@ -62,7 +62,8 @@ def insert(
     """
     if format and format not in inserting.FORMATS:
         raise unknown_format(format, inserting.FORMATS)
-    if table in history.own_tables(command.settings.migrations_table):
+    own = history.own_tables(command.settings.migrations_table)
+    if table.lower() in {name.lower() for name in own}:
         raise Refused(f"{table} is the migrations' own table.", "Change it with `inv db.migrate.mark`.")
     mapping = _mapping(map or [])
     described = dictionary.read_dictionary(command.settings.migrations_dir)

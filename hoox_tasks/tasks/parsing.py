@@ -47,7 +47,7 @@ class Machine(parser.ParseMachine):
                 # Otherwise it would be taken for an argument that is missing yet.
                 self._take_foreign_flag(token)
                 return
-            several = [arg for arg in self.context.positional_args if arg.open_end and arg.kind is list]
+            several = [arg for arg in self.context.positional_args if _is_open(arg) and arg.kind is list]
             missing = [arg for arg in self.context.missing_positional_args if arg not in several]
             if several and not missing and token not in self.contexts:
                 several[0].value = token
@@ -70,7 +70,7 @@ class Machine(parser.ParseMachine):
             self.context.positional_args = [
                 arg
                 for arg in self.context.positional_args
-                if arg.value is not None or not (arg.open_end or helped)
+                if arg.value is not None or not (_is_open(arg) or helped)
             ]
         super().complete_context()
 
@@ -107,4 +107,8 @@ Machine._class_transitions = parser.ParseMachine._class_transitions
 
 def install() -> None:
     """Let Invoke parse command lines so from now on."""
-    parser.ParseMachine = Machine
+    parser.ParseMachine = Machine  # type: ignore[misc]
+
+
+def _is_open(argument: Argument) -> bool:
+    return isinstance(argument, Flag) and argument.open_end

@@ -61,8 +61,9 @@ def test_a_file_or_table_that_is_not_there(quick_seeded: QuickWorkspace) -> None
     assert "There is no table trade. Did you mean trades?" in quick_seeded.refused(
         "db.insert", "trade", "fills.csv"
     )
-    refused = quick_seeded.refused("db.insert", "d1_migrations", "fills.csv")
-    assert "d1_migrations is the migrations' own table." in refused
+    for name in ("d1_migrations", "D1_Migrations", "hoox_checksums"):
+        refused = quick_seeded.refused("db.insert", name, "fills.csv")
+        assert f"{name} is the migrations' own table." in refused
     assert "--map 'price' does not say" in quick_seeded.refused(
         "db.insert", "trades", "fills.csv", "--map", "price"
     )
