@@ -70,18 +70,8 @@ def convert(column: Column, cell: Any, *, whole_seconds: bool = False) -> Value:
         if column.required:
             raise BadCell("it is empty, and there has to be a value")
         return None
-    if isinstance(cell, dict) and cell.keys() == {"$base64", "encoded"}:
-        return _blob(cell)
-    if isinstance(cell, list | dict):
-        if column.affinity not in {"TEXT", "BLOB"}:
-            raise BadCell("it is a list or an object, and the column takes a number")
-        return _utf8(_compact(cell))
-    if isinstance(cell, bool):
-        if column.affinity == "TEXT":
-            return "true" if cell else "false"
-        if column.affinity == "REAL" or column.is_time:
-            raise BadCell(f"{str(cell).lower()} is not a number")
-        return int(cell)
+    if not isinstance(cell, str):
+        return _of_json(column, cell)
     if column.is_time and not isinstance(cell, Number) and (match := _TIME.fullmatch(cell.strip())):
         return _seconds(match, whole_seconds)
     match column.affinity:
@@ -108,6 +98,21 @@ def convert(column: Column, cell: Any, *, whole_seconds: bool = False) -> Value:
             else f"{_short(text)} is not a whole number"
         )
     return _real(text)
+
+
+def _of_json(column: Column, cell: Any) -> Value:
+    """Give the value for what only JSON has: true, false, lists, objects, and blobs as queries show them."""
+    if isinstance(cell, bool):
+        if column.affinity == "TEXT":
+            return "true" if cell else "false"
+        if column.affinity == "REAL" or column.is_time:
+            raise BadCell(f"{str(cell).lower()} is not a number")
+        return int(cell)
+    if isinstance(cell, dict) and cell.keys() == {"$base64", "encoded"}:
+        return _blob(cell)
+    if column.affinity not in {"TEXT", "BLOB"}:
+        raise BadCell("it is a list or an object, and the column takes a number")
+    return _utf8(_compact(cell))
 
 
 def _number(text: str, column: Column) -> str:

@@ -51,7 +51,7 @@ def serve(
     with closing(open_database(settings, create=True)):
         pass
     if made:
-        command.say(
+        terminal.note(
             f"Made {command.shown(settings.path)}, which is empty: `inv db.apply --remote` makes it a ledger."
         )
     with closing(

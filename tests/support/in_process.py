@@ -19,8 +19,22 @@ from hoox_tasks.tasks import ns
 from tests.support.workspace import Run, Workspace
 
 
+class _Stream(io.TextIOWrapper):
+    """A stream in memory, which can say that it is a terminal."""
+
+    is_terminal = False
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
 class QuickWorkspace(Workspace):
-    """A workspace whose commands run in this process; misuse exits with 2, as with `hoox`."""
+    """A workspace whose commands run in this process; misuse exits with 2, as with `hoox`.
+
+    With `at_terminal` somebody seems to sit there, who types what is given as `stdin`.
+    """
+
+    at_terminal = False
 
     def inv(
         self,
@@ -33,9 +47,10 @@ class QuickWorkspace(Workspace):
     ) -> Run:
         """Run a command to its end; with `code`, fail if it ends with another."""
         raw = stdin.encode() if isinstance(stdin, str) else stdin or b""
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+        out, err, given = (_Stream(io.BytesIO(content), "utf-8", newline="") for content in (b"", b"", raw))
+        err.is_terminal = given.is_terminal = self.at_terminal
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw), "utf-8"))
+            patch.setattr("sys.stdin", given)
             patch.chdir(cwd or self.root)
             environment = self.environment(env)
             for name in set(os.environ) - set(environment):
