@@ -79,7 +79,7 @@ def suggest(database: Database, message: str) -> str:
         return ""
     objects = database.schema()
     names = [item.name for item in objects if item.type in {"table", "view"}]
-    if "table" not in match.groups():
+    if match[1] != "table":
         with closing(EmptyLedger(objects, strict=False)) as model:
             names = [column for name in names for column in model.columns(name)]
     return suggestion(match[2] or match[4], names)

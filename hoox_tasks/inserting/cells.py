@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from hoox_tasks.inserting.reading import Number
@@ -86,7 +86,7 @@ def convert(column: Column, cell: Any, *, whole_seconds: bool = False) -> Value:
         raise BadCell(f"{text} looks like a day; write it as {text[:4]}-{text[4:6]}-{text[6:]}")
     if column.affinity == "REAL":
         return _real(text)
-    exact = Decimal(text)
+    exact = _decimal(text)
     whole = exact.adjusted() < _DIGITS_OF_AN_INTEGER and exact == exact.to_integral_value()
     if whole and -(2**63) <= (number := int(exact)) < 2**63:
         return number
@@ -129,9 +129,16 @@ def _real(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise BadCell(f"{_short(text)} is beyond what a REAL holds")
-    if Decimal(repr(number)) != Decimal(text):
+    if Decimal(repr(number)) != _decimal(text):
         raise BadCell(f"{_short(text)} has more digits than a REAL keeps: it would become {number!r}")
     return number
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise BadCell(f"the exponent of {_short(text)} is too large") from None
 
 
 def _seconds(match: re.Match[str], whole_seconds: bool) -> int:

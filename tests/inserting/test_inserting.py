@@ -194,6 +194,8 @@ def test_nothing_to_insert(database: Database) -> None:
         ("id,symbol,leverage\na,x,2000\n", "line 2: fills does not take it: CHECK constraint failed"),
         ("id,symbol,at\na,x,9223372036854775808\n", "is beyond 2^63"),
         ("id,symbol,at\na,x,1e999999999\n", "is beyond 2^63"),
+        ("id,symbol,price\na,x,1e-99999999999999999999\n", "the exponent of 1e-99999999999999999999 is too large."),
+        ("id,symbol,at\na,x,1e99999999999999999999\n", "the exponent of"),
         ("id,symbol,at\na,x,31/01/2026\n", "line 2, at: '31/01/2026' is neither a time"),
         ("id,symbol,at\na,x,2026-02-30\n", "2026-02-30 is no time"),
         ("id,symbol,at\na,x,20260130\n", "20260130 looks like a day; write it as 2026-01-30."),
