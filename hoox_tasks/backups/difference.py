@@ -25,6 +25,7 @@ from hoox_tasks.files import scratch_folder
 from hoox_tasks.values import Progress, Row, Value
 
 _REPORT = 10_000
+_DEFINED = "defined otherwise"
 _PLACES = {"a": 0, "b": 1}
 
 
@@ -37,6 +38,11 @@ class Difference(NamedTuple):
     column: str = ""
     a: Value = ""
     b: Value = ""
+
+    @property
+    def defines(self) -> bool:
+        """Whether it is about how something is defined, and `a` and `b` are definitions."""
+        return self.what.endswith(_DEFINED)
 
 
 @dataclass(slots=True)
@@ -147,7 +153,7 @@ class Comparison:
                 continue
             texts = sql.format_ddl(here.sql), sql.format_ddl(there.sql)
             if texts[0] != texts[1]:
-                yield Difference(name, "", f"{kind} defined otherwise", "", *texts)
+                yield Difference(name, "", f"{kind} {_DEFINED}", "", *texts)
 
     def _rows(self, compared: Compared, table: Table, other: Table) -> Iterator[Difference]:
         order = compared.by or compared.columns

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from hoox_tasks.inserting.reading import Number
+from hoox_tasks.rules.limits import VALUE_BYTES
 from hoox_tasks.values import Value
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
@@ -84,7 +85,7 @@ def convert(column: Column, cell: Any, *, whole_seconds: bool = False) -> Value:
     text = _number(cell.strip(" "), column)
     if column.is_time and _DAY.fullmatch(text):
         raise BadCell(f"{text} looks like a day; write it as {text[:4]}-{text[4:6]}-{text[6:]}")
-    if column.affinity == "REAL":
+    if column.affinity == "REAL" or (column.affinity == "BLOB" and not text.lstrip("+-").isdigit()):
         return _real(text)
     exact = _decimal(text)
     whole = exact.adjusted() < _DIGITS_OF_AN_INTEGER and exact == exact.to_integral_value()
@@ -178,9 +179,11 @@ def _compact(value: Any) -> str:
 
 def _utf8(text: str) -> str:
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError as error:
         raise BadCell("half of a character stands alone in it (a lone surrogate)") from error
+    if size > VALUE_BYTES:
+        raise BadCell(f"it has {size:,} bytes, and D1 takes {VALUE_BYTES:,}")
     return str(text)
 
 

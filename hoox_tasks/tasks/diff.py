@@ -66,9 +66,12 @@ def diff(
         terminal.note(f"a is {first.label}, b is {second.label}.")
         own = frozenset() if all else history.own_tables(command.settings.migrations_table)
         found = difference.Comparison(first, second, without=own, progress=progress)
-        result = Rows(_COLUMNS, (tuple(difference) for difference in found.differences()))
+        # A definition has many lines, which no table for people has room for.
+        brief = format in {"table", "markdown"}
+        rows = (row._replace(a="", b="") if brief and row.defines else row for row in found.differences())
+        result = Rows(_COLUMNS, map(tuple, rows))
         told = _Once(result)
-        if told.any or format not in {"table", "markdown"}:
+        if told.any or not brief:
             render([told.rows], format, sys.stdout)
         sides = [found.sides[place].snapshot for place in (0, 1)]
     for side, snapshot in zip(("a", "b"), sides, strict=True):
@@ -109,9 +112,9 @@ def _side(
 def _sum_up(found: difference.Comparison, own: frozenset[str]) -> None:
     """Say what was compared; raises `HooxError` where anything differs."""
     tables = terminal.count(len(found.tables), "table")
-    rows = [f"{sum(table.rows[place] for table in found.tables):,}" for place in (0, 1)]
+    rows = [terminal.count(sum(table.rows[place] for table in found.tables), "row") for place in (0, 1)]
     terminal.note(
-        f"Compared cell by cell: {tables}, {rows[0]} rows of a and {rows[1]} of b"
+        f"Compared cell by cell: {tables}, {rows[0]} of a and {rows[1]} of b"
         + (f"; left out: {', '.join(sorted(own))}." if own else ".")
     )
     for table in found.tables:
@@ -128,4 +131,4 @@ def _sum_up(found: difference.Comparison, own: frozenset[str]) -> None:
             lines.append(f"  {table.name}: {told}")
     if found.beside:
         lines.append(f"  definitions: {found.beside:,}")
-    raise HooxError("They differ, in rows:", detail="\n".join(lines))
+    raise HooxError("They differ:", detail="\n".join(lines))

@@ -123,6 +123,19 @@ def test_json_keeps_its_digits(database: Database, name: str) -> None:
     ]
 
 
+def test_a_column_of_no_type_keeps_kinds(tmp_path: Path) -> None:
+    """In it 1.0 stays a REAL, 1 an INTEGER, and a text a text; a value that D1 does not hold is refused."""
+    with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as database:
+        database.batch([Statement(definition) for definition in SCHEMA])
+        insert(
+            database, '[{"text": 1.0}, {"text": 1}, {"text": "1"}, {"text": -1e2}]', "x.json", table="notes"
+        )
+        kinds = rows(database, "SELECT typeof(text), text FROM notes")
+        assert kinds == [("real", 1.0), ("integer", 1), ("text", "1"), ("real", -100.0)]
+        with pytest.raises(Refused, match="it has 2,000,001 bytes, and D1 takes 2,000,000"):
+            insert(database, json.dumps([{"text": "x" * 2_000_001}]), "x.json", table="notes")
+
+
 def test_integers_beyond_a_double_are_exact(database: Database) -> None:
     """An INTEGER up to 2^63 goes in exactly, on D1 as well."""
     insert(database, "id,symbol,at\na,X,9007199254740993\nb,X,-9223372036854775808\n")

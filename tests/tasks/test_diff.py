@@ -28,7 +28,7 @@ def test_a_backup_and_the_ledger(quick_seeded: QuickWorkspace) -> None:
             "b": row[1],
         }
     ]
-    assert "They differ, in rows:\n  trades: 1 changed" in run.err
+    assert "They differ:\n  trades: 1 changed" in run.err
     assert "1 changed" in quick_seeded.inv("db.diff", "a.sql", str(quick_seeded.ledger), code=1).err
 
 
