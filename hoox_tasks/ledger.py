@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 from hoox_tasks import seeding, sql
 from hoox_tasks.database.drop_order import children_first, drop_statements
 from hoox_tasks.database.empty_ledger import EmptyLedger
-from hoox_tasks.database.interface import Batch, Database, Rows, SchemaObject, Statement
+from hoox_tasks.database.interface import Batch, Database, Rows, SchemaObject, Statement, Storage
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, RemoteError
-from hoox_tasks.migrations import CHECKSUMS, Migrations, Status
+from hoox_tasks.migrations import CHECKSUMS, Check, Migrations, Status
+from hoox_tasks.suggestions import suggestion
 from hoox_tasks.values import Progress
 
 if TYPE_CHECKING:
@@ -51,6 +53,45 @@ def count_rows(tables: Mapping[str, int], own_tables: Collection[str]) -> int:
         for table, rows in tables.items()
         if table not in own_tables and not table.lower().startswith("sqlite_")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A ledger at a glance: what keeps it, its tables with their rows, and what its migrations say of it."""
+
+    storage: Storage
+    tables: list[TableCount]
+    check: Check
+
+    @property
+    def rows(self) -> int:
+        """The rows of all tables together, those of tools left out."""
+        return sum(table.rows or 0 for table in self.tables)
+
+
+def info(database: Database, migrations: Migrations) -> Info:
+    """Look at a ledger as a whole and write nothing; on D1 it costs four requests (see `list_tables`)."""
+    return Info(database.storage(), list_tables(database, migrations.table), migrations.check(database))
+
+
+_UNKNOWN = re.compile(r"no such (table|column): (?:\w+\.)*\"?(\w+)|has no (column) named (\w+)")
+"""As SQLite says it, in a file and on D1."""
+
+
+def suggest(database: Database, message: str) -> str:
+    """Ask whether the table or column that an engine does not know is a misspelt one of the ledger.
+
+    Empty where the engine complains of something else, or nothing is near.
+    """
+    match = _UNKNOWN.search(message)
+    if match is None:
+        return ""
+    objects = database.schema()
+    names = [item.name for item in objects if item.type in {"table", "view"}]
+    if match[1] != "table":
+        with closing(EmptyLedger(objects, strict=False)) as model:
+            names = [column for name in names for column in model.columns(name)]
+    return suggestion(match[2] or match[4], names)
 
 
 def describe(schema: Iterable[SchemaObject], migrations_table: str) -> str:

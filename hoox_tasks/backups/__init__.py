@@ -9,7 +9,7 @@ from __future__ import annotations
 from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
 from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
-from hoox_tasks.backups.rotation import Backup, find, remove, surplus
+from hoox_tasks.backups.rotation import Backup, find, last_proven, remove, surplus
 
 __all__ = [
     "Backup",
@@ -23,6 +23,7 @@ __all__ = [
     "discard",
     "export",
     "find",
+    "last_proven",
     "manifest_path",
     "read_manifest",
     "remove",

@@ -121,7 +121,7 @@ def surplus(
             if (keep is not None and place >= keep) or (oldest is not None and backup.taken < oldest)
         ]
         if candidates:
-            kept = _last_proven(of_one_ledger)
+            kept = last_proven(of_one_ledger)
             chosen += [
                 backup for backup in candidates if backup is not kept and not _is_among(backup.path, spare)
             ]
@@ -137,7 +137,7 @@ def remove(backups: Sequence[Backup]) -> None:
         manifest_path(backup.path).unlink(missing_ok=True)
 
 
-def _last_proven(backups: Iterable[Backup]) -> Backup | None:
+def last_proven(backups: Iterable[Backup]) -> Backup | None:
     """Return the newest backup that was verified, and is what it was then."""
     for backup in backups:
         if backup.verified and backup.manifest:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 from hoox_tasks.errors import Refused
+
+_SPAN = re.compile(r"([0-9]{1,6})(min|h|d|w)", re.ASCII)
+_UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_moment(text: str) -> datetime:
@@ -23,3 +27,11 @@ def write_moment(moment: datetime) -> str:
     moment = moment.astimezone(UTC)
     fraction = f".{moment.microsecond // 1000:03d}" if moment.microsecond else ""
     return f"{moment:%Y-%m-%d %H:%M:%S}{fraction}"
+
+
+def parse_span(text: str) -> timedelta:
+    """Read a length of time, such as 90min, 24h, 7d or 2w; raises `Refused` for anything else."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None or int(match[1]) == 0:
+        raise Refused(f"{text} is no length of time.", "Write it as 90min, 24h, 7d or 2w.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.suggestions import remedy
 
 with lazy_imports():
     from hoox_tasks.config import wrangler
@@ -201,7 +202,10 @@ def _known(configured: Mapping[str, Any]) -> dict[str, Any]:
             "Take hoox.base_url out, and set CLOUDFLARE_API_BASE_URL if it is meant.",
         )
     if unknown:
-        raise Refused(f"There is no setting hoox.{unknown[0]}.", f"The settings are: {', '.join(DEFAULTS)}.")
+        raise Refused(
+            f"There is no setting hoox.{unknown[0]}.",
+            remedy(unknown[0], DEFAULTS, f"The settings are: {', '.join(DEFAULTS)}."),
+        )
     return {**DEFAULTS, **configured}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hoox_tasks.errors import Refused
+from hoox_tasks.suggestions import remedy, suggestion
 from hoox_tasks.toml import check_size, read_toml
 
 _LOCAL_FOLDER = ("v3", "d1", "miniflare-D1DatabaseObject")
@@ -76,11 +77,8 @@ class WranglerConfig:
             for binding in self.bindings:
                 if wanted in {binding.database_name, binding.binding}:
                     return binding
-            import difflib
-
             known = [n for b in self.bindings for n in (b.database_name, b.binding) if n]
-            near = difflib.get_close_matches(wanted, known, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(names) or 'none'}."
+            hint = suggestion(wanted, known) or f"It has: {', '.join(names) or 'none'}."
             raise Refused(f"{where} has no D1 database called {wanted}.", hint)
         if len(self.bindings) > 1:
             raise Refused(
@@ -128,7 +126,9 @@ def read_config(
         elif environments or named:
             raise Refused(
                 f"{path.name} has no environment {environment}.",
-                f"It has: {', '.join(environments)}; choose one with --env."
+                remedy(
+                    environment, environments, f"It has: {', '.join(environments)}; choose one with --env."
+                )
                 if environments
                 else "It has none: leave --env, hoox.env and CLOUDFLARE_ENV out.",
             )

@@ -12,6 +12,7 @@ from hoox_tasks.console.table import Layout, write_markdown, write_table
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.suggestions import remedy
 from hoox_tasks.values import Value
 
 with lazy_imports():
@@ -43,7 +44,13 @@ def render(results: Iterable[Rows], format: str, output: TextIO, layout: Layout 
             return documents.write_json(results, output)
         case "ndjson":
             return documents.write_ndjson(results, output)
-    raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
+    raise unknown_format(format, FORMATS)
+
+
+def unknown_format(format: str, known: Sequence[str]) -> Refused:
+    """Give the error about a format that there is not."""
+    choice = f"Choose one of: {', '.join(known)}."
+    return Refused(f"There is no format {format}.", remedy(format, known, choice))
 
 
 class Watched(io.TextIOBase):

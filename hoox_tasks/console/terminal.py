@@ -64,6 +64,14 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+def age(seconds: float) -> str:
+    """Say how long ago something was, in whole ones of the largest unit that fits."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
 def count(number: int, thing: str, things: str = "") -> str:
     """Say how many there are of a thing: `1 row`, `2,000 rows`, `2 balances`."""
     return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
@@ -93,6 +101,11 @@ def progress(title: str) -> Iterator[Progress]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def somebody_is_there() -> bool:
+    """Whether a person can be asked: there is a terminal to read the question from, and it is not CI."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
 def confirm(name: str, question: str, *, confirmed: bool) -> None:

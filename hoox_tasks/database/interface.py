@@ -115,6 +115,14 @@ class Table(NamedTuple):
         return words[words.index("using") + 1]
 
 
+class Storage(NamedTuple):
+    """What keeps a ledger: the engine with its version, and the bytes it takes (None where nobody tells)."""
+
+    engine: str
+    version: str
+    bytes: int | None
+
+
 class CountedTable(NamedTuple):
     """A table and its number of rows.
 
@@ -157,8 +165,12 @@ class Snapshot(Reader, Protocol):
     @property
     def one_moment(self) -> bool: ...
 
-    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+    def exact(
+        self, table: Table, columns: Sequence[str], *, order: Sequence[str] = ()
+    ) -> Iterator[list[Row]]:
         """Yield all rows of a table in blocks, with every value of `columns` exactly as it is stored.
+
+        With `order` they are sorted by these columns: NULL, numbers, texts by their bytes, blobs.
 
         Text comes as `str`, bytes in it that are not UTF-8 as lone surrogates (`surrogateescape`).
         """
@@ -259,8 +271,11 @@ class Database(Protocol):
         of them together, as that of `query`.
         """
 
-    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
-        """Insert rows into tables, all or none; returns how many went into each."""
+    def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each.
+
+        With `key`, which has to be unique, a row whose key is there already changes the values of that row.
+        """
 
     def holding(self) -> AbstractContextManager[Moment]:
         """Hold a moment for a block: what the block changes is changed as of that moment, or not at all.
@@ -283,6 +298,9 @@ class Database(Protocol):
 
     def list_tables(self) -> list[CountedTable]:
         """All tables with their numbers of rows, by name; the engine's own as well."""
+
+    def storage(self) -> Storage:
+        """What keeps the ledger, and how large it is."""
 
     def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
         """Make the ledger what a SQLite file is, all or nothing; the engine's own tables stay.

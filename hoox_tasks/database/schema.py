@@ -10,6 +10,7 @@ from hoox_tasks import sql
 from hoox_tasks.database.drop_order import children_first
 from hoox_tasks.database.interface import SCHEMA_QUERY, Reader, SchemaObject, Statement, Table
 from hoox_tasks.errors import Refused
+from hoox_tasks.suggestions import remedy
 from hoox_tasks.values import Row, Value
 
 SEQUENCES = Table(
@@ -164,7 +165,8 @@ def choose_tables(found: list[Table], names: Collection[str]) -> list[Table]:
     unknown = [name for name in names if name.lower() not in known]
     if unknown:
         raise Refused(
-            f"There is no table {unknown[0]}.", f"The ledger has: {', '.join(sorted(known)) or 'none'}."
+            f"There is no table {unknown[0]}.",
+            remedy(unknown[0], known, f"The ledger has: {', '.join(sorted(known)) or 'none'}."),
         )
     wanted = {name.lower() for name in names}
     return [

@@ -15,6 +15,7 @@ from unicodedata import normalize
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations.consent import Consent, read_consent
+from hoox_tasks.suggestions import remedy
 
 _FLYWAY = re.compile(r"(?:[VUB][0-9][0-9._]*|R)__.+\.sql")
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
@@ -250,7 +251,8 @@ def find(migrations: Sequence[Migration], wanted: str) -> Migration:
         if numbered:
             return numbered[0]
     names = ", ".join(migration.name for migration in migrations) or "none"
-    raise Refused(f"There is no migration {wanted}.", f"There are: {names}.")
+    known = [migration.name for migration in migrations]
+    raise Refused(f"There is no migration {wanted}.", remedy(wanted, known, f"There are: {names}."))
 
 
 def file_name(message: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.seeding.toml_table import Table
+from hoox_tasks.suggestions import remedy
 from hoox_tasks.toml import read_toml
 
 ORDER_ID_FORMS = {
@@ -210,7 +211,7 @@ def load_scenario(name: str, folders: Sequence[Path]) -> Scenario:
         near = difflib.get_close_matches(name, found, n=len(found) or 1, cutoff=0.0)
         raise Refused(
             f"There is no scenario {name!r}.",
-            f"Choose one of: {', '.join(near)}."
+            remedy(name, found, f"Choose one of: {', '.join(near)}.")
             if near
             else f"Put {name}.toml into one of: {', '.join(map(str, folders)) or 'a fixtures folder'}.",
         )

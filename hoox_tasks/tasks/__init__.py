@@ -6,7 +6,20 @@ from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
 from hoox_tasks.tasks import adopt as adopting
-from hoox_tasks.tasks import backups, exits, ledger, recovery, rollback, seed, serve, views
+from hoox_tasks.tasks import (
+    backups,
+    diff,
+    exits,
+    info,
+    insert,
+    ledger,
+    parsing,
+    recovery,
+    rollback,
+    seed,
+    serve,
+    views,
+)
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
@@ -24,8 +37,10 @@ db: Collection = Collection(
     "db",
     ledger.apply,
     ledger.list_,
+    info.info,
     ledger.query,
     ledger.schema,
+    insert.insert,
     ledger.reset,
     seed.seed,
     seed.scenarios,
@@ -33,6 +48,7 @@ db: Collection = Collection(
     release_tasks.release,
     release_tasks.pull,
     backups.verify,
+    diff.diff,
     backups.list_backups,
     backups.restore,
     migrate_tasks.check,
@@ -45,6 +61,8 @@ db: Collection = Collection(
     migrate,
 )
 """The collection to add to a namespace of one's own."""
+parsing.install()
+
 db.configure({"hoox": dict(DEFAULTS)})
 
 ns: Collection = Collection(db)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
-from hoox_tasks.errors import Refused
+from hoox_tasks.errors import HooxError, Refused, RemoteError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
@@ -114,30 +115,63 @@ def export(
 
 @ledger_task(
     {
-        "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
+        "file": "The backup, or several: SQL, compressed with gzip or not, or a SQLite database.",
         "live": "Compare it with the ledger as it is now; with --remote that goes without saying.",
         "exact": "Compare every cell with the ledger, not rows and checksums; D1 answers nobody meanwhile.",
     },
     positional=("file",),
+    iterable=("file",),
+    open_end=("file",),
 )
-def verify(command: Command, file: str, live: bool = False, exact: bool = False) -> None:
-    """Prove a backup: hold it against its manifest, load it, and check it.
+def verify(command: Command, file: list[str], live: bool = False, exact: bool = False) -> None:
+    """Prove backups: hold each against its manifest, load it, and check it.
 
-    Exits with 1 or 2 where anything is wrong; the ledger is not touched.
+    Exits with 1 or 2 where anything is wrong; the ledger is not touched. Of
+    several, all are looked at, and those that are not sound are told.
 
     JSON: file, rows, version (the last migration's name), manifest (whether
     there is one), equal_to (cell by cell), same_checksums_as, one_moment (null
-    without a manifest), violations (rows that refer to nothing), seconds.
+    without a manifest), violations (rows that refer to nothing), seconds. Of
+    several: files, an array of such, and seconds.
     """
-    path = Path(file).expanduser().absolute()
-    settings = command.settings
+    if not file:
+        raise Refused("No backup is named.", "Name one, or several: `inv db.verify backups/*.sql`.")
+    paths = [Path(name).expanduser().absolute() for name in file]
+    documents: list[dict[str, Any]] = []
+    wrong: list[HooxError] = []
+    for path in paths:
+        try:
+            text, document = _verify(command, path, live=live, exact=exact)
+        except (Refused, HooxError) as error:
+            if len(paths) == 1 or isinstance(error, RemoteError):
+                raise
+            wrong.append(error)
+            terminal.note(str(error))
+            continue
+        documents.append(document)
+        if len(paths) > 1:
+            command.say(text)
+    if len(paths) == 1:
+        command.done(text, **document)
+        return
+    if wrong:
+        kind = Refused if all(isinstance(error, Refused) for error in wrong) else HooxError
+        raise kind(
+            f"{len(wrong):,} of {len(paths):,} backups are not sound: what is said of each above.",
+            "Do not rely on them.",
+        )
+    command.done(f"All {len(paths):,} backups are sound; verified", files=documents)
+
+
+def _verify(command: Command, path: Path, *, live: bool, exact: bool) -> tuple[str, dict[str, Any]]:
+    """Prove a backup; returns what there is to say of it, for people and for programs."""
     with terminal.progress("Verifying") as progress:
         checked = backups.checked(path, command.known_migrations, progress=progress)
         with checked as backup:
             equal, similar = [], ""
             if backup.manifest:
                 equal.append("its manifest" if backup.manifest.verified else "the digest in its manifest")
-            if live or exact or settings.remote:
+            if live or exact or command.settings.remote:
                 with command.ledger() as database:
                     backups.compare_with(backup, database, exact=exact)
                     if exact:
@@ -149,19 +183,21 @@ def verify(command: Command, file: str, live: bool = False, exact: bool = False)
             found = [f"equal to {' and '.join(equal)}"] if equal else []
             found += [f"same rows and checksums as {similar}"] if similar else []
             rows = command.rows(backup.scratch.counts)
-            command.done(
+            text = (
                 f"{command.shown(path)} is sound: {terminal.count(rows, 'row')},"
                 f" schema {backup.version or 'without history'}, "
-                + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded"),
-                file=str(path),
-                rows=rows,
-                version=backup.version,
-                manifest=backup.manifest is not None,
-                equal_to=" and ".join(equal),
-                same_checksums_as=similar,
-                one_moment=backup.manifest.one_moment if backup.manifest else None,
-                violations=backup.scratch.violations,
+                + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded")
             )
+            return text, {
+                "file": str(path),
+                "rows": rows,
+                "version": backup.version,
+                "manifest": backup.manifest is not None,
+                "equal_to": " and ".join(equal),
+                "same_checksums_as": similar,
+                "one_moment": backup.manifest.one_moment if backup.manifest else None,
+                "violations": backup.scratch.violations,
+            }
 
 
 @ledger_task(
@@ -223,7 +259,7 @@ def list_backups(
     rows = [
         (
             backup.path.name,
-            _age((now - backup.taken).total_seconds()),
+            terminal.age((now - backup.taken).total_seconds()),
             backup.bytes,
             backup.manifest.source if backup.manifest else "-",
             (backup.manifest.schema_version or "-") if backup.manifest else "-",
@@ -238,15 +274,13 @@ def list_backups(
 @ledger_task(
     {
         "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
-        "confirm": "Do it without asking.",
         "into": "Restore into a new ledger: a file of this name, or a D1 database; this one is left alone.",
         "tables": "Restore the rows of these tables only, separated by commas.",
     },
     positional=("file",),
+    asks=True,
 )
-def restore(
-    command: Command, file: str, confirm: bool = False, into: str | None = None, tables: str | None = None
-) -> None:
+def restore(command: Command, file: str, into: str | None = None, tables: str | None = None) -> None:
     """Make the ledger what a backup holds, which is loaded and checked first.
 
     A backup that does not fit its manifest, was cut off, or is of a newer schema
@@ -276,7 +310,7 @@ def restore(
                 return
             for reservation in backup.reservations:
                 terminal.note(reservation)
-            label = _restore(command, database, backup, names, into=into, confirm=confirm)
+            label = _restore(command, database, backup, names, into=into)
             held = backup.scratch.counts
             rows = command.rows({name: held[name] for name in names or held if name in held})
             other = backup.other_source(database)
@@ -299,17 +333,18 @@ def _restore(
     names: list[str],
     *,
     into: str | None,
-    confirm: bool,
 ) -> str:
     """Bring a backup into the ledger, or into a new one beside it; returns the label of that."""
     if into:
+        # A new ledger takes nothing away.
+        command.confirmed = True
         with closing(backups.restore_beside(database, backup, into)) as beside:
             command.did(f"made {beside.label}")
             return beside.label
     other = backup.other_source(database)
     what = f"the rows of {', '.join(names)} in {database.label}" if names else database.label
     by = f" by a backup of {other}" if other else ""
-    terminal.confirm(database.name, f"This replaces {what}{by}.", confirmed=confirm)
+    command.confirm(database, f"This replaces {what}{by}.")
     backups.restore(database, backup, names)
     return database.label
 
@@ -383,10 +418,3 @@ def _at_least_one(flag: str, number: int) -> int:
     if number < 1:
         raise Refused(f"--{flag} needs a whole number above 0.", f"For example --{flag} 30.")
     return number
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

@@ -31,11 +31,25 @@ if TYPE_CHECKING:
 
 
 class Command:
-    """One task being run: its flags, its settings, what it has done, and how it speaks."""
+    """One task being run: its flags, its settings, what it has done, and how it speaks.
 
-    def __init__(self, context: Context, target: Target, cause: str, *, json: bool = False) -> None:
+    `confirmed` says that nobody need be asked any more, `intention` what somebody is asked about before a
+    remote ledger is changed: "apply 0003_fills.sql".
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        target: Target,
+        cause: str,
+        *,
+        json: bool = False,
+        confirmed: bool = False,
+    ) -> None:
         self._cause = cause
         self.json = json
+        self.confirmed = confirmed
+        self.intention = f"go on with {cause}"
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
         self.printed = False
@@ -156,7 +170,33 @@ class Command:
             return
         folder, keep = self.settings.snapshots_dir, self.settings.keep_snapshots
         with recording(database, folder, self.cause, keep=keep, note=terminal.note) as self._recorder:
+            if self.asks:
+                database.before_first_change = self._asking(database, database.before_first_change)
             yield
+
+    def _asking(self, database: Database, then: Callable[[Moment], None] | None) -> Callable[[Moment], None]:
+        """Give what happens before the first change where somebody is asked."""
+
+        def ask(moment: Moment) -> None:
+            if self.asks:
+                self.confirm(database, f"This will {self.intention} on {database.label}.")
+            if then is not None:
+                then(moment)
+
+        return ask
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is asked before the ledger is changed: it is remote, and they sit at a terminal.
+
+        In CI nobody does, and a task goes on.
+        """
+        return self.settings.remote and not self.confirmed and terminal.somebody_is_there()
+
+    def confirm(self, database: Database, question: str) -> None:
+        """Go on only with --confirm, or if somebody types the ledger's name; raises `Refused` otherwise."""
+        terminal.confirm(database.name, question, confirmed=self.confirmed)
+        self.confirmed = True
 
     @property
     def point(self) -> points.RecoveryPoint | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from invoke.context import Context
-from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
@@ -16,6 +15,7 @@ from hoox_tasks.errors import Refused
 from hoox_tasks.rules.versions import refuse_old
 from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
+from hoox_tasks.tasks.parsing import Flag
 
 _COLUMNS = 78
 """Invoke sets a task's docstring two columns in."""
@@ -29,25 +29,7 @@ _SHARED = {
     "json": (False, "Print one JSON document on standard output."),
 }
 
-
-class _Flag(Argument):
-    """A flag that is copied in one step.
-
-    Invoke copies the flags of all tasks for every command line, with all that is in them, which takes longer
-    than a query. Nothing in a flag is ever changed in place.
-    """
-
-    def set_value(self, value: Any, cast: bool = True) -> None:
-        """Take a value from the command line; one that is no number, where it has to be, exits with 2."""
-        try:
-            super().set_value(value, cast)
-        except ValueError:
-            raise Exit(f"--{self.name} {value} is not a whole number. Give it one.", 2) from None
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Flag:
-        flag = _Flag.__new__(_Flag)
-        flag.__dict__.update(self.__dict__)
-        return flag
+_CONFIRM = {"confirm": (False, "Do it without asking.")}
 
 
 class _LedgerTask(Task[Any]):
@@ -62,7 +44,9 @@ class _LedgerTask(Task[Any]):
         """Give the flags as Invoke's parser takes them."""
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
-            argument.__class__ = _Flag
+            argument.__class__ = Flag
+            assert isinstance(argument, Flag)
+            argument.open_end = argument.name in self.body.open_end  # type: ignore[attr-defined]
         return arguments
 
 
@@ -72,18 +56,23 @@ def ledger_task(
     positional: tuple[str, ...] = (),
     iterable: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
+    open_end: tuple[str, ...] = (),
     default: bool = False,
     name: str | None = None,
     called: str = "",
     without: tuple[str, ...] = (),
+    asks: bool = False,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a function that takes a `Command` and flags of its own into a task with the shared flags.
 
-    `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here.
+    `help` has a sentence for each flag of its own; `without` names shared flags that make no sense here;
+    with `asks` it has --confirm, for what it would ask somebody at a terminal.
     `called` is what people type for it, where that is not `db.` and its name.
-    `optional` names flags whose value may be left out, which makes them true.
+    `optional` names flags whose value may be left out, which makes them true. `open_end` names positional
+    ones that may be left out altogether or, where they are lists, be several.
     """
     shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
+    shared |= _CONFIRM if asks else {}
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
         cause = called or f"db.{name or body.__name__}"
@@ -94,8 +83,8 @@ def ledger_task(
         def run(context: Context, **flags: Any) -> None:
             chosen = {flag: flags.pop(flag) for flag in shared}
             given = {**chosen, **flags}
-            target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
-            command = Command(context, target, cause, json=chosen.get("json", False))
+            json, confirmed = (chosen.pop(flag, False) for flag in ("json", "confirm"))
+            command = Command(context, Target(**chosen), cause, json=json, confirmed=confirmed)
             with exits.explained(command):
                 refuse_old()
                 _refuse_empty({flag: given[flag] for flag in given if defaults.get(flag, "") is None})
@@ -111,6 +100,7 @@ def ledger_task(
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.flags = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
+        run.open_end = open_end  # type: ignore[attr-defined]
         run.__name__ = body.__name__
         run.__doc__ = _wrapped(body.__doc__ or "")
         run.__module__ = body.__module__

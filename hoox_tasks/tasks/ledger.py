@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, cast
 
 from hoox_tasks import sql
 from hoox_tasks.console import gate, terminal
-from hoox_tasks.console.formats import FORMATS, Watched, print_table, render, result_document
+from hoox_tasks.console.formats import FORMATS, Watched, print_table, render, result_document, unknown_format
 from hoox_tasks.console.pager import paged
 from hoox_tasks.console.table import Layout
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
@@ -30,15 +30,18 @@ with lazy_imports():
     from hoox_tasks.console import times as dates
     from hoox_tasks.database import attempts, empty_ledger
 
+_SHOWN = 200
+"""Characters of a statement that somebody is asked about."""
+
 
 @ledger_task(
     {
         "seed": "Fill an empty local ledger with the demo scenario.",
         "scenario": "Seed with this scenario instead.",
-        "confirm": "Let made-up rows into a remote ledger.",
-    }
+    },
+    asks=True,
 )
-def apply(command: Command, seed: bool = True, scenario: str | None = None, confirm: bool = False) -> None:
+def apply(command: Command, seed: bool = True, scenario: str | None = None) -> None:
     """Make the ledger ready: create it, apply every pending migration, seed it.
 
     Run again it changes nothing. A ledger that holds trades is never seeded,
@@ -70,7 +73,7 @@ def apply(command: Command, seed: bool = True, scenario: str | None = None, conf
                 )
             chosen = None
         if chosen:
-            confirm_rows(command, database, confirm=confirm)
+            confirm_rows(command, database)
         applied, status = migrate.apply_pending(command, database)
         seeded = _seed(command, database, status, chosen) if seed else {}
         parts = []
@@ -167,6 +170,7 @@ def list_(command: Command, all: bool = False) -> None:
     },
     positional=("sql",),
     iterable=("param",),
+    asks=True,
 )
 def query(
     command: Command,
@@ -201,7 +205,7 @@ def query(
     format = "csv" if safe_csv and format == "table" else format
     format = "json" if command.json else format
     if format not in FORMATS:
-        raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
+        raise unknown_format(format, FORMATS)
     statements = [piece.sql for piece in sql_pieces(_source(sql))]
     params: list[Value] = []
     if len(statements) == 1:
@@ -214,6 +218,9 @@ def query(
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
+        if write:
+            more = f" and {len(statements) - 1:,} more" if len(statements) > 1 else ""
+            command.intention = f"run {_shortened(statements[0])}{more}"
         explain_dates(command, database, statements, params, write=write)
         layout = Layout(times=frozenset if raw else command.time_columns, full=full)
         if command.json and write:
@@ -234,6 +241,11 @@ def query(
         )
         if command.point:
             terminal.note(command.advice)
+
+
+def _shortened(statement: str) -> str:
+    line = " ".join(statement.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
 def explain_dates(
@@ -294,7 +306,7 @@ def run(
             yield result
 
     rows = None
-    with paged(output or sys.stdout, wanted=pager) as shown, _told(write=write):
+    with paged(output or sys.stdout, wanted=pager) as shown, _told(database, write=write):
         rows = render(map(separated.disarm, results()) if safe_csv else results(), format, shown, layout)
     footer = ["The reader left before the end" if rows is None else terminal.count(rows, "row")]
     if write:
@@ -333,16 +345,17 @@ def read_seconds(command: Command, text: str | None) -> float | None:
 
 
 @contextmanager
-def _told(*, write: bool) -> Iterator[None]:
+def _told(database: Database, *, write: bool) -> Iterator[None]:
     """Say for a block whose statement the engine would not run what that was, and where in it."""
     try:
         yield
     except StatementError as error:
         # What was sent to be written is no misuse any more: it was tried, and undone.
         kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
+        near = "" if error.remedy else _meant(database, error.message)
         raise kind(
             f"The SQL failed: {error.message.rstrip('.')}.",
-            error.remedy or f"{spared}. Correct it; `inv db.schema` shows the tables.",
+            error.remedy or f"{spared}. {near or 'Correct it; `inv db.schema` shows the tables.'}",
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
 
@@ -355,7 +368,7 @@ def _write_in_json(
     timeout: float | None,
 ) -> None:
     """Run statements in one transaction, and print what they gave and changed as one document."""
-    with _told(write=True):
+    with _told(database, write=True):
         if len(statements) > 1:
             found = database.batch((Statement(statement) for statement in statements), timeout=timeout)
         else:
@@ -370,6 +383,13 @@ def _write_in_json(
         rows_read=sum(meta.rows_read or 0 for meta in billed) if billed else None,
         rows_written=sum(meta.rows_written or 0 for meta in billed) if billed else None,
     )
+
+
+def _meant(database: Database, message: str) -> str:
+    """Ask whether a table or column that is not there is a misspelt one that is; empty for other errors."""
+    with suppress(HooxError):
+        return ledger.suggest(database, message)
+    return ""
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:
@@ -416,13 +436,8 @@ def schema(command: Command) -> None:
             gate.write(text)
 
 
-@ledger_task(
-    {
-        "confirm": "Do it without asking.",
-        "backup": "Write an export first.",
-    }
-)
-def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
+@ledger_task({"backup": "Write an export first."}, asks=True)
+def reset(command: Command, backup: bool = True) -> None:
     """Wipe the ledger, after an export, and leave it migrated and empty.
 
     Without --confirm it asks for the database's name to be typed.
@@ -435,7 +450,7 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         if command.dry:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
-        terminal.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
+        command.confirm(database, f"This wipes every row of {database.label}.")
 
         def wipe(moment: Moment) -> tuple[backups.Export | None, migrations.Status]:
             return _wipe(command, database, moment, backup=backup)

@@ -46,6 +46,11 @@ def apply_pending(
     def planned(plan: migrations.Adoption) -> None:
         show_adoption(command, database, plan)
 
+    if command.asks:
+        pending = command.migrations.plan(
+            command.migrations.status(database), to=to, allow_out_of_order=allow_out_of_order
+        )
+        command.intention = f"apply {', '.join(migration.name for migration in pending)}"
     return command.migrations.apply(
         database,
         to=to,
@@ -93,11 +98,11 @@ def _tell(command: Command, migration: migrations.Applied, where: str = "Applied
         "allow-value-changes": "Let migrations change these amounts: trades.price, or all of a table.",
         "rehearse": "First apply them to a copy of the ledger, show what they do, and ask.",
         "check": "With --rehearse, end after the copy.",
-        "confirm": "With --rehearse, go on without asking when all went well.",
     },
     optional=("allow_data_loss",),
     default=True,
     called="db.migrate",
+    asks=True,
 )
 def apply(
     command: Command,
@@ -107,7 +112,6 @@ def apply(
     allow_value_changes: str | None = None,
     rehearse: bool = False,
     check: bool = False,
-    confirm: bool = False,
 ) -> None:
     """Apply all pending migrations, in order.
 
@@ -127,8 +131,8 @@ def apply(
     tables [{table, before, after, schema}], seconds.
     """
     consent = read_consent(command, allow_data_loss, allow_value_changes)
-    if not rehearse and (check or confirm):
-        raise Refused(f"--{'check' if check else 'confirm'} only goes with --rehearse.", "Leave it out.")
+    if check and not rehearse:
+        raise Refused("--check only goes with --rehearse.", "Leave it out.")
     with command.ledger() as database:
         if command.dry:
             plan(command, database, to=to, allow_out_of_order=allow_out_of_order)
@@ -140,7 +144,6 @@ def apply(
             allow_out_of_order=allow_out_of_order,
             consent=consent,
             check=check,
-            confirm=confirm,
         ):
             return
         applied, status = apply_pending(
@@ -173,7 +176,6 @@ def _rehearsed(
     allow_out_of_order: bool,
     consent: migrations.Consent,
     check: bool,
-    confirm: bool,
 ) -> bool:
     """Try the migrations on a copy and show what they do; tells whether to go on with the ledger itself."""
     try:
@@ -202,9 +204,7 @@ def _rehearsed(
             tables=[asdict(effect) for effect in found.effects],
         )
         return False
-    terminal.confirm(
-        database.name, f"All went well on the copy. This applies it to {database.label}.", confirmed=confirm
-    )
+    command.confirm(database, f"All went well on the copy. This applies it to {database.label}.")
     return True
 
 
@@ -359,6 +359,7 @@ def new(command: Command, message: str, down: bool = False) -> None:
     },
     positional=("name",),
     called="db.migrate.mark",
+    asks=True,
 )
 def mark(command: Command, name: str, forget: bool = False) -> None:
     """Record a migration as applied without running it.
@@ -376,6 +377,7 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
             done = f"Would {'forget' if forget else 'record'} {found}"
             command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
             return
+        command.intention = f"{'forget' if forget else 'record'} {name}"
         did = command.migrations.mark(database, name, forget=forget)
         command.done(f"{did.rstrip('.')} on {database.label}", database=database.label, done=did)
 

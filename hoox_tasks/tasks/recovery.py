@@ -19,10 +19,10 @@ with lazy_imports():
 @ledger_task(
     {
         "to": "Go back to this recovery point; `inv db.history` lists them. Without it: the last one.",
-        "confirm": "Do it without asking.",
-    }
+    },
+    asks=True,
 )
-def undo(command: Command, to: str | None = None, confirm: bool = False) -> None:
+def undo(command: Command, to: str | None = None) -> None:
     """Bring the ledger back to a recovery point, after telling what changed since.
 
     The ledger as it is becomes a recovery point itself, so that undo can be
@@ -47,10 +47,8 @@ def undo(command: Command, to: str | None = None, confirm: bool = False) -> None
             )
             for change in changes:
                 terminal.note(f"  {change.table}: {_number(change.then)} then, {_number(change.now)} now")
-        terminal.confirm(
-            database.name,
-            f"This brings {database.label} back to {since}; what was written since is lost.",
-            confirmed=confirm,
+        command.confirm(
+            database, f"This brings {database.label} back to {since}; what was written since is lost."
         )
         command.cause = f"undo to {point.id}"
         undoing.undo_to(database, settings.snapshots_dir, point)

@@ -36,6 +36,7 @@ with lazy_imports():
     },
     iterable=("smoke",),
     optional=("allow_data_loss",),
+    asks=True,
 )
 def release(
     command: Command,
@@ -77,6 +78,7 @@ def release(
                 settings.query_timeout or None,
             )
             reporter = _Reporter(command, database, artifact)
+            command.intention = "apply what is pending, as it was rehearsed,"
             course = releasing.Release(database, command.migrations, policy, reporter)
             course.run()
     except BaseException as raised:
@@ -169,8 +171,8 @@ def _tell(
         command.say(f"{did.get(receipt.outcome, 'Released')} {receipt.database} ({seconds}).")
 
 
-@ledger_task({"confirm": "Do it without asking where it could not be undone."}, without=("remote",))
-def pull(command: Command, confirm: bool = False) -> None:
+@ledger_task({}, without=("remote",), asks=True)
+def pull(command: Command) -> None:
     """Fill the local ledger from the remote one, so that `wrangler dev` has its rows.
 
     The remote ledger is exported and verified, then brought in by one
@@ -203,10 +205,10 @@ def pull(command: Command, confirm: bool = False) -> None:
             closing(command.open(here, create=True)) as database,
             command.guarded(database),
         ):
-            if not here.keep_snapshots and database.schema():
-                terminal.confirm(
-                    database.name, f"This replaces {database.label} for good.", confirmed=confirm
-                )
+            # What can be undone is only asked about where somebody sits at a terminal.
+            if (not here.keep_snapshots or terminal.somebody_is_there()) and database.schema():
+                kept = "" if here.keep_snapshots else " for good"
+                command.confirm(database, f"This replaces {database.label} by {source.label}{kept}.")
             backing_up.restore(database, backup)
             rows = command.rows(backup.scratch.counts)
             command.done(

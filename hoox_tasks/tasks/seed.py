@@ -34,10 +34,10 @@ def read_scenario(command: Command, name: str | None) -> seeding.Scenario | None
     return seeding.load_scenario(name or _AT_FIRST, command.settings.fixtures_dirs)
 
 
-def confirm_rows(command: Command, database: Database, *, confirm: bool) -> None:
+def confirm_rows(command: Command, database: Database) -> None:
     """Go on only if made-up rows may go into this ledger: a remote one asks; raises `Refused`."""
     if command.settings.remote:
-        terminal.confirm(database.name, f"This puts made-up trades into {database.label}.", confirmed=confirm)
+        command.confirm(database, f"This puts made-up trades into {database.label}.")
 
 
 def fill(
@@ -65,8 +65,8 @@ def fill(
         "seed": "Draw other rows of the same kind: any whole number.",
         "start": "The first moment, as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS in UTC.",
         "scale": "Make this many times as many rows.",
-        "confirm": "Let made-up rows into a remote ledger.",
-    }
+    },
+    asks=True,
 )
 def seed(
     command: Command,
@@ -74,7 +74,6 @@ def seed(
     seed: int | None = None,
     start: str | None = None,
     scale: str = "1",
-    confirm: bool = False,
 ) -> None:
     """Fill a ledger that holds no trades with made-up, coherent rows.
 
@@ -95,7 +94,7 @@ def seed(
                 tables=seeding.counts(loaded, factor),
             )
             return
-        confirm_rows(command, database, confirm=confirm)
+        confirm_rows(command, database)
         counts = fill(database, loaded, seed=seed, start=moment, scale=factor)
         if counts is None:  # Somebody else was faster.
             raise taken

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from hoox_tasks.console import pulse, terminal
+from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -37,23 +38,29 @@ def serve(
 ) -> None:
     """Serve the local ledger as Cloudflare's D1 API, for development and tests.
 
-    Point a client at it with CLOUDFLARE_API_BASE_URL. Ctrl-C ends it. Others
-    on this machine can see a token on a command line: @FILE and the variable
-    HOOX_SERVE_TOKEN hide it.
+    Where there is none it serves a new, empty one. Point a client at it with
+    CLOUDFLARE_API_BASE_URL. Ctrl-C ends it. Others on this machine can see a
+    token on a command line: @FILE and the variable HOOX_SERVE_TOKEN hide it.
     """
     import uuid
 
     check_port(port)
     settings = command.settings
     token = _read_token(token)
-    if not settings.path.exists():
-        raise Refused(f"There is no ledger at {settings.path}.", "Make one with `inv db.apply`.")
+    made = not settings.path.exists()
     # Each ledger has an id of its own, so that a client of one cannot reach another by mistake.
     database_id = settings.database_id or str(uuid.uuid5(uuid.NAMESPACE_URL, settings.path.as_uri()))
     name = settings.database_name or settings.path.stem
     if command.dry:
-        command.done(f"Would serve {command.shown(settings.path)} as D1 database {name}")
+        what = f"{command.shown(settings.path)}{', new and empty,' if made else ''}"
+        command.done(f"Would serve {what} as D1 database {name}")
         return
+    with closing(open_database(settings, create=True)):
+        pass
+    if made:
+        terminal.note(
+            f"Made {command.shown(settings.path)}, which is empty: `inv db.apply --remote` makes it a ledger."
+        )
     with closing(
         server.create_app(
             settings.path, name=name, database_id=database_id, token=token, strict_splitter=strict_splitter

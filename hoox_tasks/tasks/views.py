@@ -46,6 +46,7 @@ def shell(
     seconds = ledger_tasks.read_seconds(command, None)
     with command.ledger() as database:
         command.cause = "db.shell --write"
+        command.confirmed = True  # Whoever types a statement at the prompt means it.
         told = False
 
         def execute(text: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.in_process import QuickWorkspace
 from tests.support.workspace import Workspace
 
 
@@ -14,6 +15,20 @@ from tests.support.workspace import Workspace
 def workspace(tmp_path: Path) -> Workspace:
     """A workspace with nothing but its `tasks.py`."""
     return Workspace(tmp_path / "work", tmp_path / "home")
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> QuickWorkspace:
+    """A workspace with nothing but its `tasks.py`, whose commands run in this process."""
+    return QuickWorkspace(tmp_path / "work", tmp_path / "home")
+
+
+@pytest.fixture
+def quick_seeded(quick: QuickWorkspace, applied: Path) -> QuickWorkspace:
+    """The same, with a ledger as `inv db.apply` leaves it."""
+    quick.ledger.parent.mkdir()
+    shutil.copy(applied, quick.ledger)
+    return quick
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,11 @@ def test_a_ledger_that_may_not_be_written_is_refused(seeded: Workspace) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("invoke.yaml", "hoox:\n  pth: x\n", "There is no setting hoox.pth. The settings are: path, "),
+        (
+            "invoke.yaml",
+            "hoox:\n  pth: x\n",
+            "There is no setting hoox.pth. Did you mean path? The settings are: path, ",
+        ),
         ("invoke.yaml", "hoox:\n  busy_timeout: soon\n", "hoox.busy_timeout is 'soon'."),
         ("wrangler.jsonc", "{ // no end", "wrangler.jsonc does not parse: "),
         ("wrangler.toml", "name = \n", "wrangler.toml does not parse: "),
@@ -151,7 +155,7 @@ def test_no_message_carries_a_token(workspace: Workspace) -> None:
     [
         (["db.query"], "'db.query' did not receive required positional arguments: 'sql'"),
         (["db.list", "--nope"], "No idea what '--nope' is!"),
-        (["db.nope"], "No idea what 'db.nope' is!"),
+        (["db.nope"], "No idea what 'db.nope' is! Did you mean `inv db.undo`?"),
     ],
 )
 def test_what_invoke_itself_refuses_ends_with_1(

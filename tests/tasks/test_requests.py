@@ -196,3 +196,14 @@ def test_a_migration_with_a_trigger_is_imported_and_recorded(
     assert [entry.state.value for entry in Migrations(files).status(remote).entries] == ["applied"] * 3
     ledger.reset(remote, Migrations(files))
     assert list(remote.query("SELECT a FROM log")) == [("one; two",)]
+
+
+def test_a_glance(remote: RemoteDatabase, wire: Counting, ours: list[Migration]) -> None:
+    """What `db.info` tells of a ledger is four requests, and a token that may only read is enough."""
+    Migrations(ours).apply(remote)
+    wire.asked.clear()
+    with closing(connect(wire, "look")) as database:
+        found = ledger.info(database, Migrations(ours))
+    assert len(wire.asked) == 4
+    assert found.storage.bytes
+    assert found.check.agrees

@@ -17,7 +17,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoox_tasks import sql
 from hoox_tasks.database.interface import (
     SCHEMA_QUERY,
     Batch,
@@ -27,6 +26,7 @@ from hoox_tasks.database.interface import (
     Rows,
     SchemaObject,
     Statement,
+    Storage,
 )
 from hoox_tasks.database.local.connection import (
     TimeLimit,
@@ -46,12 +46,15 @@ from hoox_tasks.values import Progress, Row, Value
 
 with lazy_imports():
     from hoox_tasks.database import counts
+    from hoox_tasks.database.local import inserts
     from hoox_tasks.database.local import moment as moments
     from hoox_tasks.database.local import replace as replacing
     from hoox_tasks.database.local import snapshot as snapshots
 
 if TYPE_CHECKING:
     import sqlite_utils
+
+_PAGES = ("page_count", "page_size")
 
 
 class LocalDatabase:
@@ -144,6 +147,12 @@ class LocalDatabase:
             kinds = counts.table_kinds(self.sqlite_utils.execute(counts.TABLES_QUERY))
             return [CountedTable(name, kind, self._count(name)) for name, kind in kinds.items()]
 
+    def storage(self) -> Storage:
+        """SQLite with its version, and the bytes of the file's pages."""
+        with translated(self.path):
+            pages, size = (self.sqlite_utils.execute(f"PRAGMA {name}").fetchone()[0] for name in _PAGES)
+        return Storage("SQLite", sqlite3.sqlite_version, pages * size)
+
     def _count(self, name: str) -> int | None:
         if name.startswith("_cf_"):  # As on D1, nobody looks into these.
             return None
@@ -188,29 +197,10 @@ class LocalDatabase:
         with self.transaction(write=write):
             return self._run_under_rules(statements, write, TimeLimit(self._connection, timeout))
 
-    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
-        """Insert rows into tables, all or none; returns how many went into each.
-
-        The indexes of tables that were empty are made once at the end, which is faster by a third.
-        """
-        # Not by sqlite-utils: its insert_all takes three to four times as long (100,000 rows of 15 columns),
-        # and ends the transaction in versions before 4.
-        counts: dict[str, int] = {}
-        later: list[str] = []
-        with self.transaction() as connection:
-            for table, columns, rows in batches:
-                if table not in counts:
-                    later += self._set_indexes_aside(table)
-                into = ", ".join(sql.quote_name(column) for column in columns)
-                marks = ", ".join("?" * len(columns))
-                statement = f"INSERT INTO {sql.quote_name(table)} ({into}) VALUES ({marks})"
-                with translated(self.path, statement):
-                    connection.executemany(statement, rows)
-                counts[table] = counts.get(table, 0) + len(rows)
-            for index in later:
-                with translated(self.path, index):
-                    connection.execute(index)
-        return counts
+    def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
+        """Insert rows into tables, all or none; returns how many went into each."""
+        with self.transaction():
+            return inserts.insert(self.path, self.sqlite_utils, batches, key)
 
     def replace(self, copy: Path, tables: Collection[str] = ()) -> None:
         """Make the ledger what a SQLite file is, in one transaction; the engine's own tables stay.
@@ -381,20 +371,6 @@ class LocalDatabase:
         pragmas = ("schema_version", "user_version", "application_id")
         numbers = [self._connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in pragmas]
         return (self._connection.total_changes, *numbers)
-
-    def _set_indexes_aside(self, name: str) -> list[str]:
-        """Drop the indexes of an empty table; returns the statements that make them again."""
-        with translated(self.path):
-            table = self.sqlite_utils.table(name)
-            if self._connection.execute(f"SELECT 1 FROM {sql.quote_name(name)} LIMIT 1").fetchone():
-                return []
-            # Those of origin u and pk belong to the table's own definition.
-            names = [index.name for index in table.indexes if index.origin == "c"]
-            ddl = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?"
-            found = [self._connection.execute(ddl, (index,)).fetchone()[0] for index in names]
-            for index in names:
-                self.sqlite_utils.execute(f"DROP INDEX {sql.quote_name(index)}")
-        return found
 
     def _run_under_rules(self, statements: Iterable[Statement], write: bool, limit: TimeLimit) -> list[Rows]:
         """Run statements on the open transaction, behind D1's rules, and take all their rows."""

@@ -72,10 +72,14 @@ class LocalSnapshot:
                 return
             yield row
 
-    def exact(self, table: Table, columns: Sequence[str]) -> Iterator[list[Row]]:
+    def exact(
+        self, table: Table, columns: Sequence[str], *, order: Sequence[str] = ()
+    ) -> Iterator[list[Row]]:
         """Yield all rows of a table in blocks, with every value as it is stored."""
         listed = ", ".join(map(sql.quote_name, columns))
         query = f"SELECT {listed} FROM {sql.quote_name(table.name)}"
+        if order:
+            query += f" ORDER BY {', '.join(f'{sql.quote_name(name)} COLLATE BINARY' for name in order)}"
         taken = 0
         for read_text in (str, with_surrogates):
             cursor = self._connection.execute(f"{query} LIMIT -1 OFFSET {taken}" if taken else query)

@@ -12,6 +12,7 @@ from hoox_tasks.d1 import D1Client
 from hoox_tasks.database.interface import Batch, Rows, Statement
 from hoox_tasks.database.remote.inserts import bind_long_values, pack_inserts
 from hoox_tasks.database.remote.statements import SCRIPT_BYTES, carried, rows_of, send
+from hoox_tasks.database.upserts import on_conflict
 from hoox_tasks.errors import Refused, StatementError
 
 T_co = TypeVar("T_co", covariant=True)
@@ -91,6 +92,8 @@ class RowsToInsert:
 
     client: D1Client
     script: Path
+    key: Sequence[str] = ()
+    """Columns by which a row is known that is there already, and gets the new values."""
     counts: dict[str, int] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     """An INSERT into each table."""
@@ -102,10 +105,12 @@ class RowsToInsert:
         size = longest = 0
         with self.script.open("w", encoding="utf-8", newline="\n") as file:
             for table, columns, rows in batches:
+                end = on_conflict(columns, self.key)
                 if table not in self.counts:
-                    insert_one = f"INSERT INTO {sql.quote_name(table)} DEFAULT VALUES"
-                    self.statements.append(Statement(insert_one))
-                for insert in pack_inserts(table, columns, rows, bind_long_values):
+                    self.statements += pack_inserts(
+                        table, columns, [(None,) * len(columns)], bind_long_values, end
+                    )
+                for insert in pack_inserts(table, columns, rows, bind_long_values, end):
                     length = sum(len(str(text).encode()) for text in (insert.sql, *insert.params))
                     size += length
                     longest = max(longest, length) if insert.params else longest

@@ -25,6 +25,7 @@ from hoox_tasks.database.interface import (
     SchemaObject,
     Snapshot,
     Statement,
+    Storage,
     Table,
 )
 from hoox_tasks.database.lost_answers import confirm
@@ -147,14 +148,14 @@ class RemoteDatabase:
                     )
         return error
 
-    def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
+    def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each.
 
         One request, or four where it is large. Raises `Refused`, and has sent nothing, where a row is too
         long for a statement and all rows together are too long for one request.
         """
         with scratch_folder() as folder:
-            rows = RowsToInsert(self.client, folder / "insert.sql")
+            rows = RowsToInsert(self.client, folder / "insert.sql", key)
             rows.write(batches)
             if not rows.empty:
                 self._change(rows)
@@ -168,6 +169,11 @@ class RemoteDatabase:
     def list_tables(self) -> list[CountedTable]:
         """All tables with their numbers of rows, by name; two requests, one more for every further 80."""
         return count_tables(lambda query: self.batch([Statement(query)], write=False)[0])
+
+    def storage(self) -> Storage:
+        """D1 with the version that it tells, and the database's bytes; one request."""
+        info = self.client.get_database()
+        return Storage("Cloudflare D1", info.version, info.file_size)
 
     # -- moments ----------------------------------------------------------------------------------
 

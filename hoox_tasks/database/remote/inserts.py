@@ -22,27 +22,31 @@ LongRow = Callable[[str, Row], Iterator[Statement]]
 
 
 def pack_inserts(
-    table: str, columns: Sequence[str], rows: Iterable[Row], long_row: LongRow
+    table: str, columns: Sequence[str], rows: Iterable[Row], long_row: LongRow, end: str = ""
 ) -> Iterator[Statement]:
-    """Yield the statements that insert `rows`; those of a row that is too long come from `long_row`."""
+    """Yield the statements that insert `rows`; those of a row that is too long come from `long_row`.
+
+    `end` stands behind the values of each.
+    """
     head = f"INSERT INTO {sql.quote_name(table)} ({', '.join(map(sql.quote_name, columns))}) VALUES\n"
     most = max(1, _CELLS // max(1, len(columns)))
-    overhead = len(head.encode())
+    overhead = len((head + end).encode())
     packed: list[str] = []
     size = overhead
     for row in rows:
         text = f"({','.join(map(literal, row))})"
         length = len(text.encode()) + 2
         if packed and (size + length > _PACKED_BYTES or len(packed) == most):
-            yield Statement(head + ",\n".join(packed))
+            yield Statement(head + ",\n".join(packed) + end)
             packed, size = [], overhead
         if overhead + length > _LONGEST:
-            yield from long_row(head, row)
+            for statement in long_row(head, row):
+                yield statement._replace(sql=statement.sql + end)
             continue
         packed.append(text)
         size += length
     if packed:
-        yield Statement(head + ",\n".join(packed))
+        yield Statement(head + ",\n".join(packed) + end)
 
 
 def bind_long_values(head: str, row: Row) -> Iterator[Statement]:

@@ -1,0 +1,123 @@
+"""Command lines as our tasks take them, which Invoke alone would not.
+
+Arguments may be left out at the end, or be several; a misspelt flag is not taken for an argument; and what is
+misspelt is answered with what may have been meant. Invoke makes its parser by itself, whoever started it, so
+this takes the place of a part of that. Tasks of others are parsed as before, but for the suggestions.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from invoke.exceptions import Exit
+from invoke.parser import parser
+from invoke.parser.argument import Argument
+
+from hoox_tasks.console import terminal
+from hoox_tasks.suggestions import nearest, suggestion
+
+_FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*")
+_UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+
+
+class Flag(Argument):
+    """An argument of a task of ours; `open_end` says that it may be left out, or, a list, be several."""
+
+    open_end = False
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        """Take a value from the command line; one that is no number, where it has to be, exits with 2."""
+        try:
+            super().set_value(value, cast)
+        except ValueError:
+            raise Exit(f"--{self.name} {value} is not a whole number. Give it one.", 2) from None
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Flag:
+        """Copy it in one step.
+
+        Invoke copies the flags of all tasks for every command line, with all that is in them, which takes
+        longer than a query. Nothing in a flag is ever changed in place, but for the list of its values.
+        """
+        flag = Flag.__new__(Flag)
+        flag.__dict__.update(self.__dict__)
+        if isinstance(self._value, list):
+            flag._value = list(self._value)
+        return flag
+
+
+class Machine(parser.ParseMachine):
+    """Invoke's parser, token by token."""
+
+    def handle(self, token: str) -> None:
+        """Take the next word of a command line."""
+        if self._is_ours() and not self.waiting_for_flag_value and not self._is_known(token):
+            if _FLAG.fullmatch(token):
+                # Otherwise it would be taken for an argument that is missing yet.
+                self._take_foreign_flag(token)
+                return
+            several = [arg for arg in self.context.positional_args if _is_open(arg) and arg.kind is list]
+            missing = [arg for arg in self.context.missing_positional_args if arg not in several]
+            if several and not missing and token not in self.contexts:
+                several[0].value = token
+                return
+        super().handle(token)
+
+    def _take_foreign_flag(self, token: str) -> None:
+        """Take a flag that a task of ours does not have: one of Invoke's own, or a misspelt one."""
+        if token not in self.initial.flags:
+            self.error(f"No idea what {token!r} is!")
+        if self.initial.flags[token].name == "help":
+            self.initial.flags[token].value = self.context.name
+        else:
+            self.switch_to_flag(token)
+
+    def complete_context(self) -> None:
+        """Go on without the arguments that may be left out, or all of them where only help is wanted."""
+        if self._is_ours():
+            helped = self.initial.args["help"].value is not None
+            self.context.positional_args = [
+                arg
+                for arg in self.context.positional_args
+                if arg.value is not None or not (_is_open(arg) or helped)
+            ]
+        super().complete_context()
+
+    def error(self, msg: str) -> None:
+        """Raise Invoke's error, with what may have been meant."""
+        match = _UNKNOWN.fullmatch(msg)
+        super().error(f"{msg} {self._suggestion(match[1])}".rstrip() if match else msg)
+
+    def _suggestion(self, word: str) -> str:
+        if word.startswith("-"):
+            flags = [*self.initial.flags, *(self.context.flags if self.context else ())]
+            return suggestion(word, flags)
+        # `hoox db migrate statsu` is the task `db.migrate`, and a word that it does not know.
+        heads = [f"{name}." for name in (self.context.name, *self.context.aliases)] if self.context else []
+        below = {
+            name.removeprefix(head): name for head in heads for name in self.contexts if name.startswith(head)
+        }
+        found = nearest(word, self.contexts) or below.get(nearest(word, below), "")
+        return terminal.worded(f"Did you mean `inv {found}`?") if found else ""
+
+    def _is_ours(self) -> bool:
+        return bool(self.context and self.context.args) and all(
+            isinstance(arg, Flag) for arg in self.context.args.values()
+        )
+
+    def _is_known(self, token: str) -> bool:
+        return token in self.context.flags or token in self.context.inverse_flags
+
+
+# A state machine of fluidity, which Invoke brings along, does not inherit what it goes through.
+Machine._class_states = parser.ParseMachine._class_states
+Machine._class_transitions = parser.ParseMachine._class_transitions
+
+
+def install() -> None:
+    """Let Invoke parse command lines so from now on."""
+    parser.ParseMachine = Machine  # type: ignore[misc]
+
+
+def _is_open(argument: Argument) -> bool:
+    return isinstance(argument, Flag) and argument.open_end
