@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import MigrationFailed
 from hoox_tasks.release.receipt import Receipt
@@ -24,7 +25,8 @@ def markdown(receipt: Receipt) -> str:
         if receipt.detail:
             lines += [_fence(receipt.detail), ""]
     if receipt.uncertain:
-        lines += ["The history could not be read afterwards. Look with `inv db.migrate.status`.", ""]
+        looking = terminal.worded("Look with `inv db.migrate.status`.")
+        lines += [f"The history could not be read afterwards. {looking}", ""]
     if receipt.pending:
         lines += ["| migration | |", "| --- | --- |"]
         seconds = {applied.name: applied.seconds for applied in receipt.applied}

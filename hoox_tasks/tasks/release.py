@@ -94,7 +94,8 @@ def _with(receipt: receipts.Receipt, artifact: str, error: BaseException | None)
     if error is None:
         return receipt
     if isinstance(error, HooxError):
-        return replace(receipt, problem=error.problem, detail=error.detail, remedy=error.remedy)
+        problem, remedy = terminal.worded(error.problem), terminal.worded(error.remedy)
+        return replace(receipt, problem=problem, detail=error.detail, remedy=remedy)
     return replace(receipt, problem=f"It was ended ({type(error).__name__}).")
 
 

@@ -161,7 +161,7 @@ def test_a_good_migration_is_released(served: Served, file: Path) -> None:
     assert receipt["artifact"] == job.artifact
     assert job.summary.startswith("## Released: `D1 database hoox`\n")
     (backup,) = (name for name in job.kept if name.endswith(".sql.gz"))
-    restoring = f"inv db.restore {backup} --database hoox --remote"
+    restoring = f"hoox db restore {backup} --database hoox --remote"
     for said in ("`0003_notes.sql`", job.artifact, restoring, f"| `trades` | {trades[0]:,} |"):
         assert said in job.summary
     assert TOKEN not in job.output + job.summary + json.dumps(receipt)
@@ -232,7 +232,7 @@ def test_what_fails_half_way_is_told_with_what_was_applied(served: Served, file:
     for said in (
         "**Failed in migrate.**",
         "npx wrangler d1 time-travel restore hoox --bookmark=",
-        f"inv db.restore {backup} --database hoox --remote",
+        f"hoox db restore {backup} --database hoox --remote",
         f"(artifact `{job.artifact}`)",
     ):
         assert said in job.summary
