@@ -52,6 +52,24 @@ def worded(text: str) -> str:
     )
 
 
+def logged(text: str) -> str:
+    """Let no text be a command to GitHub's runner, which reads what a job prints: `::` becomes \\x3a:.
+
+    The runner obeys a line that begins with `::`, and `##[` anywhere
+    (https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs).
+    """
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return text
+    return re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text.replace("##[", r"#\x23["))
+
+
+def tell_github(command: str) -> None:
+    """Give a command to GitHub's runner, on standard error."""
+    with suppress(OSError):
+        sys.stderr.write(f"{command}\n")
+        sys.stderr.flush()
+
+
 def note(text: str) -> None:
     """Tell people something beside the result, on standard error.
 
@@ -60,7 +78,7 @@ def note(text: str) -> None:
     with suppress(OSError):  # What cannot be written is told at the end of the task.
         sys.stdout.flush()
     with suppress(OSError):
-        sys.stderr.write(f"{printable(worded(text), lines=True)}\n")
+        sys.stderr.write(f"{logged(printable(worded(text), lines=True))}\n")
         sys.stderr.flush()
 
 

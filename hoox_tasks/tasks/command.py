@@ -159,7 +159,7 @@ class Command:
         A full disk or a closed pipe does not stop the work: it is told when that has ended.
         """
         if not self.json:
-            self._write(lambda: sys.stdout.write(f"{terminal.worded(text)}\n"))
+            self._write(lambda: sys.stdout.write(f"{terminal.logged(terminal.worded(text))}\n"))
 
     def print(self, document: Any) -> None:
         """Print the JSON document of this task, as `say` prints a line."""

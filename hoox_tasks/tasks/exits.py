@@ -118,7 +118,7 @@ def _shown(message: str) -> str:
         token = os.environ.get(name, "")
         if len(token) >= _SECRET:
             message = message.replace(token, "…")
-    return terminal.printable(terminal.worded(message), lines=True)
+    return terminal.logged(terminal.printable(terminal.worded(message), lines=True))
 
 
 # ------------------------------------------------------------------------------------------- interruptions
@@ -156,6 +156,20 @@ def _interruptible() -> Iterator[None]:
         if came and not (isinstance(error, RemoteError) and error.ambiguous):
             raise KeyboardInterrupt from error
         raise
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no Ctrl-C and no SIGTERM end a short block, such as one that writes what has become of a task."""
+    former = {}
+    with suppress(ValueError):  # Only the main thread may say so.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            former[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -25,9 +25,10 @@ from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations import MigrationFailed, Migrations
+from hoox_tasks.release.github import annotation
 from hoox_tasks.release.receipt import Receipt
 from hoox_tasks.release.run import Policy, Release
-from hoox_tasks.release.summary import annotation, markdown
+from hoox_tasks.release.summary import markdown
 from hoox_tasks.views.dictionary import amounts, read_dictionary
 
 TABLE = "d1_migrations"
@@ -39,6 +40,10 @@ class Reporter:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.saved: list[Receipt] = []
+
+    def save(self, receipt: Receipt) -> None:
+        self.saved.append(receipt)
 
     def say(self, text: str) -> None:
         self.told.append(text)

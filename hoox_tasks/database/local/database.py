@@ -109,6 +109,11 @@ class LocalDatabase:
         return f"file:{path.as_posix()}"
 
     @property
+    def settles_late(self) -> bool:
+        """False: a transaction ends with whoever began it."""
+        return False
+
+    @property
     def changes(self) -> int:
         """How many transactions of this object have changed the ledger."""
         return self._changes
