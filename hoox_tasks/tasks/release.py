@@ -36,7 +36,7 @@ with lazy_imports():
         "prepare": "End after the rehearsal; --prepared goes on from the receipt.",
         "prepared": "Go on from this receipt of a --prepare, if nothing has changed since.",
         "receipt": "Write the receipt to this file, as JSON; what is in it is true at every moment.",
-        "summary": "Append the receipt as Markdown to this file, as to $GITHUB_STEP_SUMMARY where that is set.",
+        "summary": "Append the receipt as Markdown to this file; to $GITHUB_STEP_SUMMARY it is anyway.",
         "artifact": "What a workflow calls the place where it keeps the backup, for the receipt.",
         "allow-out-of-order": "Apply pending migrations that sort before one that was applied.",
         "allow-data-loss": "Let migrations lose rows and values: of the tables named, or of any.",
