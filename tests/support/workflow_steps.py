@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from tests.support.expressions import Expressions
 
 WORKFLOW = ROOT / ".github/workflows/migrate.yml"
 ACTION = ROOT / ".github/actions/migrate/action.yml"
+INSTALL = ROOT / ".github/actions/install/action.yml"
 CHECK = ROOT / ".github/workflows/check.yml"
 SECONDS = 120
 TO_SIGTERM, TO_SIGKILL = 7.5, 2.5
@@ -104,7 +104,7 @@ class Runner:
         python = self.tools / "python"
         hoox = Path(sys.executable).parent / "hoox"
         python.write_text(
-            '#!/bin/sh\necho "python $*"\nif [ "$3" = venv ]; then\n  mkdir -p "$4/bin"\n'
+            '#!/bin/sh\necho "python $*"\nif [ "$2" = -m ] && [ "$3" = venv ]; then\n  mkdir -p "$4/bin"\n'
             f'  cp "$0" "$4/bin/python"\n  ln -s "{hoox}" "$4/bin/hoox"\nfi\n'
         )
         python.chmod(0o755)
@@ -140,7 +140,6 @@ class Runner:
         started = time.monotonic()
         if path != ACTION:
             declared = job_of(path)
-            contexts["job"] = {"workflow_repository": "owner/hoox", "workflow_sha": "0" * 40}
             expressions = Expressions(contexts)
             environment = declared["environment"]
             job.job = {"environment": expressions.expand(environment)}
@@ -155,21 +154,28 @@ class Runner:
         else:
             given |= {"api-token": secrets["CLOUDFLARE_API_TOKEN"]}
             given |= {"account-id": secrets["CLOUDFLARE_ACCOUNT_ID"]}
-            job.outputs = self._action(contexts, given, job, run, meanwhile or {})
+            job.outputs = self._action(ACTION, contexts, given, job, run, meanwhile or {})
         job.seconds = time.monotonic() - started
         return job
 
     def _action(
-        self, outer: Mapping[str, Any], given: Mapping[str, Any], job: Job, run: Run, meanwhile: Meanwhile
+        self,
+        path: Path,
+        outer: Mapping[str, Any],
+        given: Mapping[str, Any],
+        job: Job,
+        run: Run,
+        meanwhile: Meanwhile,
     ) -> dict[str, str]:
-        """Run the steps of the action; returns its outputs."""
-        defaults = {name: Expressions(outer).expand(value) for name, value in inputs_of(ACTION).items()}
+        """Run the steps of an action of ours; returns its outputs."""
+        defaults = {name: Expressions(outer).expand(value) for name, value in inputs_of(path).items()}
         texts = {name: Expressions({}).expand(value) for name, value in given.items()}
-        github = {**outer["github"], "action_path": str(ACTION.parent)}
+        github = {**outer["github"], "action_path": str(path.parent)}
         contexts = {"github": github, "inputs": {**defaults, **texts}, "runner": outer["runner"]}
-        steps = self._steps(ACTION, contexts, job, run, meanwhile)
+        steps = self._steps(path, contexts, job, run, meanwhile)
         expressions = Expressions({**contexts, "steps": steps})
-        return {name: expressions.expand(entry["value"]) for name, entry in load(ACTION)["outputs"].items()}
+        declared = load(path).get("outputs", {})
+        return {name: expressions.expand(entry["value"]) for name, entry in declared.items()}
 
     def _steps(
         self, path: Path, contexts: Mapping[str, Any], job: Job, run: Run, meanwhile: Meanwhile
@@ -203,14 +209,12 @@ class Runner:
         elif uses == "actions/setup-python":
             assert given["update-environment"] == "false", "the caller's Python stays what it is"
             return {"python-path": str(self.tools / "python")}
-        elif uses == "./.hoox-tasks/.github/actions/migrate":
-            return self._action(expressions.contexts, given, job, run, meanwhile)
+        elif uses.startswith("$/"):
+            # This very repository at the commit that runs, whoever calls it.
+            path = ROOT / uses.removeprefix("$/") / "action.yml"
+            return self._action(path, expressions.contexts, given, job, run, meanwhile)
         elif uses:
             assert uses == "actions/checkout", f"This runner does not know {uses}"
-            if "path" in given:
-                assert (given["repository"], given["ref"]) == ("owner/hoox", "0" * 40)
-                with suppress(FileExistsError):
-                    (self.workspace / given["path"]).symlink_to(ROOT)
         else:
             return self.script(key, step, expressions, job, meanwhile)
         return {}

