@@ -60,7 +60,8 @@ def logged(text: str) -> str:
     """
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return text
-    return re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text.replace("##[", r"#\x23["))
+    # A lone carriage return begins a line as well.
+    return re.sub(r"(^|[\r\n])(\s*):(?=:)", r"\1\2\\x3a", text.replace("##[", r"#\x23["))
 
 
 def tell_github(command: str) -> None:

@@ -269,11 +269,14 @@ class Release:
         """
         asked = next(iter(self.receipt.not_applied), "")
         self._note(uncertain=lost and bool(asked))
+        end = time.monotonic() + sum(_READINGS)
         for pause in _READINGS:
             time.sleep(pause)
             try:
                 status = self._migrations.status(self._database)
             except HooxError:
+                if not lost or time.monotonic() > end:
+                    return
                 continue
             if lost and asked in dict(status.history):
                 self._applied.append(Applied(asked, 0.0, None))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -175,3 +176,14 @@ def test_confirming_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI")
     terminal.confirm("ledger", "This wipes it.", confirmed=False)
     terminal.confirm("ledger", "This wipes it.", confirmed=True)
+
+
+@given(st.text(st.sampled_from(":#[ \n\ra\t"), max_size=12))
+def test_no_text_is_a_command_to_githubs_runner(text: str) -> None:
+    """In a job no line begins with `::`, and `##[` is nowhere; elsewhere a text stays as it is."""
+    assert terminal.logged(text) == text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITHUB_ACTIONS", "true")
+        logged = terminal.logged(text)
+    assert "##[" not in logged
+    assert not [line for line in re.split("[\r\n]", logged) if line.lstrip().startswith("::")]

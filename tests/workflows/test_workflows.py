@@ -257,6 +257,8 @@ def test_a_release_migrates(production: Production, file: Path) -> None:
         kept.extend(production.run_.artifacts)
         return False
 
+    elsewhere = "hoox:\n  base_url: http://127.0.0.1:9/client/v4\n"
+    (production.repository / "invoke.yaml").write_text(elsewhere)
     (production.repository / "invoke.py").write_text("raise SystemExit('executed')")
     (production.repository / "venv.py").write_text("raise SystemExit('executed')")
     smoke = "SELECT count(note) FROM trades\n\nSELECT 'a \"b\" $HOME'"
@@ -289,6 +291,26 @@ def test_a_release_migrates(production: Production, file: Path) -> None:
     assert "--require-hashes --only-binary :all: -r" in job.output
     assert commands(job.output) == []
     assert production.left == []
+
+
+class Full(dict[str, dict[str, Path]]):
+    """The artifacts of a run in which every name is taken."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def test_where_the_backup_cannot_be_kept_nothing_is_migrated(production: Production) -> None:
+    """An upload that fails ends the job before the ledger changes."""
+    before = production.state
+    job = production.migrate(ACTION, GOOD, run=Run("release", RELEASE, Full()))
+    assert (job.status, job.outcomes["migrate"]) == ("failure", "skipped")
+    assert {name: job.outputs[name] for name in ("outcome", "applied", "backup")} == {
+        "outcome": "failed",
+        "applied": "[]",
+        "backup": "",
+    }
+    assert (production.state, production.left) == (before, [])
 
 
 @pytest.mark.parametrize(
@@ -561,6 +583,7 @@ def test_killed_in_a_migration_the_receipt_says_that_it_is_not_known(production:
     receipt = production.receipt(job)
     assert (receipt["outcome"], receipt["failed_in"], receipt["uncertain"]) == ("failed", "migrate", True)
     assert receipt["way_back"]
+    assert (job.outputs["outcome"], job.outputs["applied"]) == ("failed", "[]")
     assert "The history, read again:" in job.summary
 
 
