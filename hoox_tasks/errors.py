@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-_MISSING_TABLE = re.compile(r"no such table: (?:main\.)?(\S+?)(?:[\s:]|\Z)")
+_MISSING_TABLE = r"no such table: (?:main\.)?(\S+?)(?:[\s:]|\Z)"
 """As SQLite says it, in a file and on D1; neither has a code for it."""
 
 
@@ -76,7 +76,7 @@ class StatementError(HooxError):
     @property
     def missing_table(self) -> str:
         """The table that the statement asks for and the ledger does not have; empty for any other error."""
-        match = _MISSING_TABLE.search(self.message)
+        match = re.search(_MISSING_TABLE, self.message)
         return match[1] if match else ""
 
 

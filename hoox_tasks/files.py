@@ -34,6 +34,8 @@ _PART = re.compile(r"\.[0-9a-f]{16}\.part$")
 _PREFIX = 40
 """Characters of a file's name in its temporary name, which must not become too long."""
 _MARKER = re.compile(r"\.([1-9][0-9]{0,17})\.number$")
+HIGHEST_NUMBER = 10**15
+"""A number from here on was not drawn from a sequence, and does not move it."""
 _MARKERS = 16
 """How many of the last numbers of a sequence have a file."""
 
@@ -191,7 +193,8 @@ def _marker(folder: Path, number: int) -> Path:
 
 
 def _numbers(folder: Path) -> list[int]:
-    return [int(match.group(1)) for path in folder.iterdir() if (match := _MARKER.match(path.name))]
+    found = [int(match.group(1)) for path in folder.iterdir() if (match := _MARKER.match(path.name))]
+    return [number for number in found if number < HIGHEST_NUMBER]
 
 
 def _last_number(folder: Path) -> int:

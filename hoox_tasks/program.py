@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from invoke.collection import Collection
-from invoke.config import Config
+from invoke.config import AmbiguousMergeError, Config
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from hoox_tasks.config.settings import find_workspace
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.tasks import ns
 from hoox_tasks.version import __version__
 
@@ -75,7 +75,10 @@ class HooxProgram(Program):
         """Use our tasks, with the configuration of the workspace that this runs in."""
         super().parse_collection()
         self.config.set_project_location(str(find_workspace(Path.cwd())))
-        self.config.load_project()
+        try:
+            self.config.load_project()
+        except Exception as error:  # Whatever reads YAML, JSON or Python may raise.
+            raise Exit(_unreadable(error), 2) from error
 
     def parse_tasks(self) -> None:
         """Parse the task and its flags; misuse exits with 2."""
@@ -98,6 +101,14 @@ class HooxProgram(Program):
                 raise Exit
             self.core.remainder = shlex.join([self.binary_names[0], *_dotted(words, self.namespace)])
         super().parse_cleanup()
+
+
+def _unreadable(error: Exception) -> str:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = reason if len(reason) < 300 else f"{reason[:300]}..."
+    return gate.shown(
+        f"The configuration of Invoke cannot be used ({reason}). Correct invoke.yaml or its like."
+    )
 
 
 def _walk(words: list[str], namespace: Collection) -> tuple[Any, list[str]]:
@@ -146,6 +157,11 @@ def main() -> None:
     )
     try:
         program.run()
+    except (
+        AmbiguousMergeError
+    ) as error:  # A setting is a list or a number where there should be others below it.
+        gate.tell(f"{_unreadable(error)}\n")
+        sys.exit(2)
     except BrokenPipeError:  # Whoever read our output has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

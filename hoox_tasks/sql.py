@@ -25,9 +25,10 @@ _QUOTED = (
     r"|`[^`]*+(?:``[^`]*+)*+(?:`|\Z)"
     r"|\[[^\]]*+(?:\]|\Z)"
 )
-# Letters, _ and all beyond ASCII, then digits and $ as well; said by what is left out, because a class of
+# Letters, _ and all beyond ASCII, and digits and $ as well; said by what is left out, because a class of
 # a million characters takes 10 ms to compile.
-_WORD = r"[^\x00-@\[-^`{-\x7f][^\x00-#%-/:-@\[-^`{-\x7f]*+"
+_IN_WORD = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
+_WORD = rf"[^\x00-@\[-^`{{-\x7f]{_IN_WORD}*+"
 
 _BLANK = re.compile(f"(?:{_SPACE}|{_COMMENT})*+")
 _SIMPLE_BODY = re.compile(rf"(?:[^;'\"`\[/-]++|{_QUOTED}|{_COMMENT}|[/-])*+")
@@ -38,15 +39,6 @@ _TOKEN = (
 _TRIGGER_HEAD = (
     rf"(?i:(?:EXPLAIN(?:{_SPACE}|{_COMMENT})++(?:QUERY(?:{_SPACE}|{_COMMENT})++PLAN(?:{_SPACE}|{_COMMENT})++)?)?"
     rf"CREATE(?:{_SPACE}|{_COMMENT})++(?:TEMP(?:ORARY)?(?:{_SPACE}|{_COMMENT})++)?TRIGGER)(?![A-Za-z0-9_$])"
-)
-# Of what `Completion` reads; a comment to the line's end is blank. Inside a plain statement only what may
-# hide or be a semicolon matters.
-_LEXEME = re.compile(
-    r"(?P<blank>[ \t\n\f\r]+|--.*)|(?P<quote>/\*|['\"`\[])|(?P<semicolon>;)"
-    r"|(?P<name>[A-Za-z0-9_$\x80-\U0010ffff]+)|(?P<other>(?s:.))"
-)
-_PLAIN = re.compile(
-    r"(?P<blank>(?:[^;'\"`\[/-]|-(?!-)|/(?!\*))++|--.*)|(?P<quote>/\*|['\"`\[])|(?P<semicolon>;)"
 )
 _BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -90,7 +82,7 @@ class Piece(NamedTuple):
     line: int
 
 
-# A query like SELECT 1 needs neither of the two, whose compilation costs more than the query does.
+# A query like SELECT 1 needs none of these, whose compilation costs more than the query does.
 @cache
 def _token() -> re.Pattern[str]:
     return re.compile(_TOKEN)
@@ -101,12 +93,34 @@ def _trigger_head() -> re.Pattern[str]:
     return re.compile(_TRIGGER_HEAD)
 
 
+@cache
+def _lexeme(plain: bool) -> re.Pattern[str]:
+    """Give what `Completion` reads at once; a comment to the line's end is blank.
+
+    Inside a plain statement only what may hide or be a semicolon matters.
+    """
+    quote_and_semicolon = r"(?P<quote>/\*|['\"`\[])|(?P<semicolon>;)"
+    if plain:
+        blank = r"(?P<blank>(?:[^;'\"`\[/-]|-(?!-)|/(?!\*))++|--.*)"
+        return re.compile(f"{blank}|{quote_and_semicolon}")
+    blank = r"(?P<blank>[ \t\n\f\r]+|--.*)"
+    return re.compile(f"{blank}|{quote_and_semicolon}|(?P<name>{_IN_WORD}+)|(?P<other>(?s:.))")
+
+
 def tokens(sql: str) -> Iterator[Token]:
     """Yield the tokens of `sql`, without white space and comments."""
     for match in _token().finditer(sql):
         kind = match.lastgroup or "other"
         if kind != "blank":
             yield Token(kind, match.group(), match.start())
+
+
+def is_blank(script: str) -> bool:
+    """Tell whether a script holds no statement: nothing but blanks, comments and semicolons."""
+    position = 0
+    while (position := _end_of_blank(script, position)) < len(script) and script[position] == ";":
+        position += 1
+    return position == len(script)
 
 
 def comments(sql: str) -> Iterator[tuple[int, str]]:
@@ -164,7 +178,7 @@ class Completion:
                     break
                 position, self._open = end + len(self._open), ""
                 continue
-            match = (_PLAIN if self._state == "other" else _LEXEME).match(line, position)
+            match = _lexeme(self._state == "other").match(line, position)
             assert match is not None
             position = match.end()
             kind = match.lastgroup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import hoox_tasks
-from hoox_tasks import version
+from hoox_tasks import testing, version
+from hoox_tasks.testing import plugin
 
+REPOSITORY = Path(__file__).parents[1]
 USERS = "from hoox_tasks import __version__, db, ns\nfrom hoox_tasks import typo\n"
 
 
@@ -41,3 +44,12 @@ def test_the_face_has_what_it_says_and_nothing_else() -> None:
     assert all(hasattr(hoox_tasks, name) for name in hoox_tasks.__all__)
     assert hoox_tasks.__version__ == version.__version__
     assert not hasattr(hoox_tasks, "typo")
+
+
+def test_what_test_authors_are_told_of_is_what_there_is() -> None:
+    """docs/testing.md names every type and every fixture that is handed out, and each that it names is there."""
+    told = set(re.findall(r"`(\w+)[`(=]", (REPOSITORY / "docs/testing.md").read_text()))
+    fixtures = {name for name in plugin.__all__ if name.startswith("hoox_")} | {"hoox_schema_file"}
+    assert {name for name in told if name.startswith("hoox_")} - {"hoox_tasks"} == fixtures
+    assert set(testing.__all__) <= told
+    assert all(hasattr(testing, name) for name in testing.__all__)

@@ -73,3 +73,27 @@ def test_no_test_module_imports_another() -> None:
         assert not re.findall(
             r"^ *(?:from|import) tests\.(?!support)[^\n]*", path.read_text("utf-8"), re.M
         ), path
+
+
+SPEAKING = {
+    "database/load_program.py": "sends to the process that started it",
+    "database/local/copy_program.py": "sends to the process that started it",
+    "files.py": "writes a dump",
+    "program.py": "lists names of tasks for completion",
+    "tasks/exits.py": "sets the streams up",
+}
+"""Files outside of the console that write to a standard stream themselves, and why."""
+
+
+def test_what_people_read_goes_through_the_gate() -> None:
+    """Outside of the console nothing is printed or written to a standard stream, but by those that say why."""
+    found = set()
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called == "print" or re.match(r"sys\.(stdout|stderr)\.(buffer\.)?write", called):
+                found.add(path.relative_to(ROOT / "hoox_tasks").as_posix())
+    speaking = {name for name in found if not name.startswith("console/")}
+    assert speaking <= set(SPEAKING)
+    written = (ROOT / "hoox_tasks/console/gate.py").read_text("utf-8")
+    assert written.count("sys.stdout.write(") == written.count("sys.stdout.write(shown(") == 1

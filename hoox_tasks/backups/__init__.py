@@ -7,7 +7,7 @@ fingerprinted there (`verification`) before anything else happens.
 from __future__ import annotations
 
 from hoox_tasks.backups.encryption import check_recipients, is_encrypted, seal, seal_to
-from hoox_tasks.backups.exporting import Export, default_path, export
+from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
 from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
 from hoox_tasks.backups.rotation import Backup, find, remove, surplus
@@ -22,6 +22,7 @@ __all__ = [
     "checked",
     "compare_with",
     "default_path",
+    "discard",
     "export",
     "find",
     "is_encrypted",

@@ -148,6 +148,13 @@ def export(
     return Export(written, counts, verify, manifest.one_moment, content.dangling)
 
 
+def discard(written: Export) -> None:
+    """Remove an export that this run has written, with its manifest."""
+    if written.path is not None:
+        written.path.unlink(missing_ok=True)
+        manifest_path(written.path).unlink(missing_ok=True)
+
+
 def _draft(path: Path, *, reserve: bool, compressed: bool) -> AbstractContextManager[Draft]:
     """Begin the file of an export; raises `Refused` where it cannot be written."""
     if len(os.fsencode(manifest_path(path).name)) > _NAME_BYTES:
@@ -189,6 +196,7 @@ def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | 
         schema=part.definitions,
         meanwhile=read_source,
         sequences=part.whole,
+        own=True,
         progress=progress,
     ) as copy:
         verification.compare(copy, source, "the ledger")

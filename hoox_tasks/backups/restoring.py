@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,22 +12,26 @@ from hoox_tasks.backups import encryption, verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Content, Manifest
 from hoox_tasks.database.checksum import Checksum, checksums
-from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import Refused, RemoteError
-from hoox_tasks.migrations import Migrations
+from hoox_tasks.migrations import CHECKSUMS, Migrations, order
+from hoox_tasks.migrations.files import same_name
 from hoox_tasks.values import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A backup that was loaded and found whole: its scratch file, manifest and last migration."""
+    """A backup that was loaded and found whole: its scratch file, manifest and last migration.
+
+    `unknown` are the recorded migrations that are not among those at hand.
+    """
 
     scratch: verification.Scratch
     manifest: Manifest | None
     version: str
+    unknown: tuple[str, ...] = ()
 
     @property
     def reservations(self) -> list[str]:
@@ -35,6 +39,8 @@ class Checked:
         found = []
         if self.manifest is not None and not self.manifest.one_moment:
             found.append(f"It is not of one moment: {self.manifest.source} was written to while it was read.")
+        if self.unknown:
+            found.append(f"Migrations in it are not among yours: {', '.join(self.unknown)}.")
         if self.scratch.violations:
             found.append(f"Rows in it refer to others that are not there: {self.scratch.violations:,}.")
         return found
@@ -73,22 +79,38 @@ def checked(
     ):
         if manifest is not None and manifest.verified:
             verification.check_content(scratch, manifest)
-        known = _expected_tables(migrations)
-        if not known & {item.name for item in scratch.schema if item.type == "table"}:
-            raise Refused(
-                f"{label or source} is no backup of a ledger: it has none of the tables"
-                f" {', '.join(sorted(known))}.",
-                "Name another file.",
-            )
-        names = _history(scratch.path, migrations.table)
-        present = {migration.name for migration in migrations.files}
-        unknown = [name for name in names if name not in present]
-        if unknown:
+        history = _history(scratch.path, migrations.table)
+        if manifest is None and not history:
+            _refuse_other(label or str(source), scratch, migrations)
+        unknown = _unknown(history, migrations)
+        last = max((order(migration.name) for migration in migrations.files), default=())
+        if unknown and migrations.files and order(unknown[-1]) > last:
             raise Refused(
                 f"{label or source} is of a newer schema: the migration {unknown[-1]} is not among yours.",
                 "Bring the migrations up to date, then do it again.",
             )
-        yield Checked(scratch, manifest, names[-1] if names else "")
+        yield Checked(scratch, manifest, history[-1][0] if history else "", tuple(unknown))
+
+
+def _refuse_other(label: str, scratch: verification.Scratch, migrations: Migrations) -> None:
+    """Raise `Refused` where a file that says nothing of itself has nothing of what migrations make."""
+    known = migrations.tables(scratch.schema)
+    if known and not known & {item.name for item in scratch.schema if item.type == "table"}:
+        raise Refused(
+            f"{label} is no backup of a ledger: it has none of the tables {', '.join(sorted(known))}.",
+            "Name another file.",
+        )
+
+
+def _unknown(history: Sequence[tuple[str, str]], migrations: Migrations) -> list[str]:
+    """Give the recorded names, each with its checksum or none, that no migration has, nor had."""
+    present = {same_name(migration.name) for migration in migrations.files}
+    return [
+        name
+        for name, checksum in history
+        if same_name(name) not in present
+        and not any(migration.matches(checksum) for migration in migrations.files)
+    ]
 
 
 def restore(database: Database, backup: Checked, tables: Collection[str] = ()) -> None:
@@ -144,15 +166,15 @@ def _contents(found: dict[str, Checksum]) -> dict[str, Content]:
     return {name: Content(checksum.rows, str(checksum.sums)) for name, checksum in found.items()}
 
 
-def _expected_tables(migrations: Migrations) -> set[str]:
-    with closing(EmptyLedger(strict=False)) as model:
-        migrations.run_on(model)
-        return set(model.tables()) - migrations.own_tables
-
-
-def _history(scratch: Path, table: str) -> list[str]:
+def _history(scratch: Path, table: str) -> list[tuple[str, str]]:
+    """Give the recorded names, each with the checksum of its file, empty where it is not known."""
     with closing(LocalDatabase(scratch, strict=False)) as database:
-        if not any(item.name == table and item.type == "table" for item in database.schema()):
+        tables = {item.name for item in database.schema() if item.type == "table"}
+        if table not in tables:
             return []
+        known: dict[str, str] = {}
+        if CHECKSUMS in tables:
+            known = dict(database.connection.execute(f"SELECT name, sha256 FROM {CHECKSUMS}").fetchall())
         query = f"SELECT name FROM {sql.quote_name(table)} ORDER BY id"
-        return [str(row[0]) for row in database.connection.execute(query)]
+        names = [str(row[0]) for row in database.connection.execute(query)]
+        return [(name, str(known.get(name, ""))) for name in names]

@@ -1,19 +1,18 @@
 """A backup held against what it should be: loaded into a scratch file, checked, and compared.
 
-Loading, and SQLite's own checks after it, happen in a second process where the file is large: meanwhile the
-first one reads the source, and then the scratch file, to fingerprint them.
+Loading, and SQLite's own checks after it, happen in a second process where the file is large, or of unknown
+origin: meanwhile the first one reads the source, and then the scratch file, to fingerprint them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,33 +20,35 @@ from typing import Any
 from hoox_tasks import files, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
+from hoox_tasks.database import load_program
 from hoox_tasks.database.interface import SchemaObject
-from hoox_tasks.database.load import CACHE_KIBIBYTES, load
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.database.schema import SEQUENCES, read_tables
+from hoox_tasks.database.schema import check_definitions, read_tables, with_counted_rows
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest
 from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 8 * 1024 * 1024
 """Bytes of a backup from which a second process pays for its start."""
-_SECONDS = 0.5
-"""Between two reports of progress from one process to the other."""
+_START = f"from {load_program.__name__} import main; main()"
+"""What the second process does, once Python knows where our modules are."""
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
+"""The variables that the second process gets: none that holds a token, or changes what Python does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A backup as it was loaded: the file it is in now, what it holds, and how many rows refer to nothing."""
+    """A backup as it was loaded: the file it is in now, and what it holds.
+
+    `rows` are those of all tables together, as an export counts them: without SQLite's own, and what only
+    indexes others. `violations` are the rows that refer to nothing.
+    """
 
     path: Path
     schema: tuple[SchemaObject, ...]
     tables: dict[str, Content]
+    rows: int
     violations: int
-
-    @property
-    def rows(self) -> int:
-        """All rows together, but SQLite's own."""
-        return sum(content.rows for name, content in self.tables.items() if name != SEQUENCES.name)
 
 
 @contextmanager
@@ -57,17 +58,19 @@ def loaded(
     schema: str = "",
     meanwhile: Callable[[], None] = lambda: None,
     sequences: bool = True,
+    own: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Scratch]:
     """Load a backup into a scratch file for the length of a block, and check it.
 
-    `meanwhile` is called while it loads. `schema` is run before it. Raises `Refused` where the backup does
-    not load or is not sound. The scratch file may be taken away in the block.
+    `meanwhile` is called while it loads. `schema` is run before it. `own` says that this process has just
+    written the file itself. Raises `Refused` where the backup does not load or is not sound. The scratch file
+    may be taken away in the block.
     """
     with ExitStack() as stack:
         scratch = stack.enter_context(files.scratch_folder()) / "scratch.sqlite"
-        if source.stat().st_size < _WORTH_A_PROCESS:
-            steps = _steps(source, scratch, schema)
+        if own and source.stat().st_size < _WORTH_A_PROCESS:
+            steps = load_program.steps(source, scratch, schema)
         else:
             process = _Process(source, scratch, schema)
             stack.callback(process.close)
@@ -80,52 +83,14 @@ def loaded(
                 progress("bytes", step["done"], step["total"])
         with closing(LocalDatabase(scratch, strict=False)) as database:
             with database.snapshot() as snapshot:
-                tables = contents(snapshot, read_tables(snapshot), sequences=sequences)
+                found = read_tables(snapshot)
+                tables = contents(snapshot, found, sequences=sequences)
             objects = tuple(database.schema())
+        if not own:
+            check_definitions(objects)
+        rows = sum(tables[name].rows for name in with_counted_rows(found))
         violations = next(steps)["violations"]
-        yield Scratch(scratch, objects, tables, violations)
-
-
-def _steps(source: Path, scratch: Path, schema: str, *, report: bool = False) -> Iterator[dict[str, Any]]:
-    """Load a backup and check it: yields a step after each, and sends progress if it is to `report`."""
-    reported = time.monotonic()
-
-    def report_progress(what: str, done: int, total: int | None) -> None:
-        nonlocal reported
-        if time.monotonic() - reported > _SECONDS:
-            reported = time.monotonic()
-            _send({"done": done, "total": total})
-
-    load(source, scratch, schema=schema, progress=report_progress if report else None)
-    yield {"loaded": True}
-    with closing(sqlite3.connect(f"{scratch.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}").fetchall()
-        try:
-            complaints = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
-        except sqlite3.DatabaseError as error:
-            complaints = [str(error)]
-        if complaints != ["ok"]:
-            raise Refused(f"{source} is not sound: {complaints[0]}.", "Take another backup.")
-        yield {"violations": violations(connection)}
-
-
-def violations(connection: sqlite3.Connection) -> int:
-    """Count the rows that refer to others which are not there.
-
-    The keys of a table that refer to something that cannot be referred to are not counted.
-    """
-    found = 0
-    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-    for table in tables:
-        with suppress(sqlite3.OperationalError):
-            query = "SELECT count(*) FROM pragma_foreign_key_check(?)"
-            found += connection.execute(query, table).fetchone()[0]
-    return found
-
-
-def _send(step: Mapping[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(step)}\n")
-    sys.stdout.flush()
+        yield Scratch(scratch, objects, tables, rows, violations)
 
 
 class _Process:
@@ -135,20 +100,20 @@ class _Process:
         # What Python finds for this process comes behind what it finds by itself; from the current folder
         # nothing is imported that has the name of a module of Python's.
         start = f"import sys; sys.path += {[path for path in sys.path if path]!r}"
-        secret = ("CLOUDFLARE_", "CF_", "HOOX_", "PYTHON")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(secret)}
+        self._source = source
         self._process = subprocess.Popen(
             [
                 sys.executable,
-                "-P",
+                "-I",
+                "-S",
                 "-c",
-                f"{start}; from {__name__} import main; main()",
+                f"{start}; {_START}",
                 str(source),
                 str(scratch),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env={name: value for name, value in os.environ.items() if name in _INHERITED},
             # Ctrl-C is for the process that the user started; it ends this one.
             start_new_session=True,
         )
@@ -164,6 +129,11 @@ class _Process:
             if "problem" in answer:
                 raise Refused(answer["problem"], answer["remedy"])
             yield answer
+        if self._process.wait() in {-getattr(signal, "SIGXCPU", 0), -signal.SIGKILL}:
+            raise Refused(
+                f"{self._source} takes more time or memory to load than a ledger of its size can.",
+                "It is no backup of a ledger.",
+            )
         raise HooxError("The check of the backup ended early.", "Run it again.")
 
     def close(self) -> None:
@@ -231,14 +201,3 @@ def check_content(scratch: Scratch, manifest: Manifest) -> None:
     compare(scratch, manifest.tables, "its manifest", fixed=True)
     if manifest.whole and schema_digest(scratch.schema) != manifest.schema:
         raise HooxError("The backup's schema is not the one of its manifest.", "Do not rely on it.")
-
-
-def main() -> None:
-    """Send the steps to another process, on standard output."""
-    source, scratch = map(Path, sys.argv[1:])
-    schema = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    try:
-        for step in _steps(source, scratch, schema, report=True):
-            _send(step)
-    except HooxError as error:
-        _send({"problem": error.problem, "remedy": error.remedy})

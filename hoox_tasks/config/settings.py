@@ -30,17 +30,18 @@ DEFAULTS: dict[str, Any] = {
     # As text: Invoke itself would take every text of a variable for true, "false" and "off" as well.
     "strict": "true",
     "busy_timeout": "5",
+    "query_timeout": "30",
     "keep_snapshots": "10",
     "account_id": None,
     "database_id": None,
-    "base_url": None,
 }
 """The keys of `hoox` in Invoke's configuration, with their defaults.
 
 `path`: the local ledger's file. `database`: which D1 database, by name or binding. `env`: wrangler
 environment. `migrations`, `fixtures`, `backups`: folders. `strict`: hold local SQL to D1's rules.
-`busy_timeout`: seconds to wait for a locked ledger. `keep_snapshots`: how many recovery points a local
-ledger keeps. `account_id`, `database_id`, `base_url`: the D1 database where no wrangler config names it.
+`busy_timeout`: seconds to wait for a locked ledger. `query_timeout`: seconds that SQL may take locally, 0
+for any (D1 has its own 30). `keep_snapshots`: how many recovery points a local
+ledger keeps. `account_id`, `database_id`: the D1 database where no wrangler config names it.
 """
 
 PATHS = ("path", "migrations", "fixtures", "backups")
@@ -100,12 +101,21 @@ class Settings(NamedTuple):
     snapshots_dir: Path
     strict: bool
     busy_timeout: float
+    query_timeout: float
     keep_snapshots: int
     account_id: str
     database_id: str
     database_name: str
     base_url: str
     token: _Secret
+
+    @property
+    def foreign_host(self) -> str:
+        """The host, with its port, that the API is reached at; empty where it is Cloudflare's."""
+        parts = self.base_url.partition("://")
+        host = parts[2].partition("/")[0].rpartition("@")[2]
+        own = parts[0] == "https" and (host == "cloudflare.com" or host.endswith(".cloudflare.com"))
+        return "" if own else host
 
 
 def bundled(folder: str) -> Path:
@@ -164,6 +174,7 @@ def load_settings(
         snapshots_dir=root / ".hoox" / "snapshots",
         strict=_boolean("strict", values["strict"]),
         busy_timeout=_number("busy_timeout", values["busy_timeout"]),
+        query_timeout=_number("query_timeout", values["query_timeout"]),
         keep_snapshots=int(_number("keep_snapshots", values["keep_snapshots"])),
         # Wrangler lets the config's account win over the variable.
         account_id=(config.account_id if config else "")
@@ -172,7 +183,8 @@ def load_settings(
         or environ.get("CF_ACCOUNT_ID", ""),
         database_id=_database_id(target, values, binding),
         database_name=_database_name(target, values, config, binding),
-        base_url=(values["base_url"] or environ.get("CLOUDFLARE_API_BASE_URL") or API).rstrip("/"),
+        # Where the token goes is no matter of a file that comes with a checkout.
+        base_url=(environ.get("CLOUDFLARE_API_BASE_URL") or API).rstrip("/"),
         token=_Secret(environ.get("CLOUDFLARE_API_TOKEN") or environ.get("CF_API_TOKEN", "")),
     )
 
@@ -180,6 +192,11 @@ def load_settings(
 def _known(configured: Mapping[str, Any]) -> dict[str, Any]:
     """Put the defaults below what is configured; raises `Refused` for a setting that there is not."""
     unknown = sorted(set(configured) - set(DEFAULTS))
+    if "base_url" in unknown:
+        raise Refused(
+            "The address of Cloudflare's API, where the token goes, is not taken from a configuration.",
+            "Take hoox.base_url out, and set CLOUDFLARE_API_BASE_URL if it is meant.",
+        )
     if unknown:
         raise Refused(f"There is no setting hoox.{unknown[0]}.", f"The settings are: {', '.join(DEFAULTS)}.")
     return {**DEFAULTS, **configured}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hoox_tasks.errors import Refused
+from hoox_tasks.toml import check_size, read_toml
 
 _LOCAL_FOLDER = ("v3", "d1", "miniflare-D1DatabaseObject")
 
@@ -145,7 +146,7 @@ def read_config(
 def _parse(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text("utf-8-sig")
-        document = _parse_toml(text) if path.suffix == ".toml" else _parse_json(text)
+        document = read_toml(text) if path.suffix == ".toml" else _parse_json(text)
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     except (ValueError, RecursionError) as error:
@@ -158,15 +159,10 @@ def _parse(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _parse_toml(text: str) -> Any:
-    import tomllib
-
-    return tomllib.loads(text)
-
-
 def _parse_json(text: str) -> Any:
     import json
 
+    check_size(text)
     try:
         return json.loads(text)
     except ValueError:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from typing import Any, TextIO
 
+from hoox_tasks.console.gate import in_job
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.values import Row, Value
 
@@ -95,6 +96,8 @@ def _printable(text: str, *, ascii: bool) -> str:
 
     With `ascii`, escape every character beyond ASCII.
     """
+    if in_job():  # A string of JSON may have any of its characters written so.
+        text = text.replace("##", "#\\u0023")
     if text.isprintable() and (text.isascii() or not ascii):
         return text
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
+from hoox_tasks.console import gate
 from hoox_tasks.console.table import write_markdown, write_table
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
@@ -24,6 +25,8 @@ def render(results: Iterable[Rows], format: str, output: TextIO) -> int:
     Every cell is shown in full, but in a `table` on a terminal. Nothing in a cell can steer a terminal: what
     would is written out, in csv and tsv only where the output is one. Raises `Refused` for an unknown format.
     """
+    if format in {"table", "markdown"} and gate.in_job():
+        output = cast(TextIO, gate.Gated(output))
     match format:
         case "table":
             return write_table(_spaced(results, output), output)
@@ -45,7 +48,8 @@ def print_table(
 ) -> None:
     """Print a small table for people to standard output; its first column is never cut."""
     result = Rows(tuple(columns), [tuple(row) for row in rows])
-    write_table([result], output or sys.stdout, whole=1)
+    output = output or sys.stdout
+    write_table([result], cast(TextIO, gate.Gated(output)) if gate.in_job() else output, whole=1)
 
 
 def print_document(value: Any) -> None:

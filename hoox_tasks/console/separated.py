@@ -10,12 +10,15 @@ from itertools import chain
 from typing import Any, TextIO
 
 from hoox_tasks import sql
-from hoox_tasks.console.terminal import printable
+from hoox_tasks.console.gate import printable
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.values import Row, Value
 
 _ROWS = 1000
 """Rows that are written at once."""
+_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20|%"
+"""Characters that begin a formula in some spreadsheet, in full width as well."""
+_LEFT_OUT = " \t\r\n\u00a0\u3000\ufeff\"'"
 
 
 def write(results: Iterable[Rows], output: TextIO, delimiter: str) -> int:
@@ -29,6 +32,26 @@ def write(results: Iterable[Rows], output: TextIO, delimiter: str) -> int:
             output.write(_csv(block, delimiter, terminal))
             total += len(block)
     return total
+
+
+def disarm(result: Rows) -> Rows:
+    """Let no text of a result be a formula to a spreadsheet: those that could begin one get a ' before them.
+
+    It is for people who open the file; a program that reads it gets other texts than the ledger holds
+    (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    result.columns = tuple(map(_without_formula, result.columns))
+    result.rows = (
+        tuple([_without_formula(value) if isinstance(value, str) else value for value in row])
+        for row in result.rows
+    )
+    return result
+
+
+def _without_formula(text: str) -> str:
+    # What a spreadsheet leaves out at the start of a cell does not keep it from seeing a formula.
+    first = text.lstrip(_LEFT_OUT)[:1]
+    return f"'{text}" if (first in _FORMULA and first) or text[:1] in {"\t", "\r", "\n"} else text
 
 
 def _csv(rows: Sequence[Row], delimiter: str, terminal: bool) -> str:

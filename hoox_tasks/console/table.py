@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TextIO
 
 from hoox_tasks import sql
-from hoox_tasks.console.terminal import printable
+from hoox_tasks.console.gate import printable, unmarked
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.values import Approximate, Value
 
@@ -113,7 +113,7 @@ def write_markdown(results: Iterable[Rows], output: TextIO) -> int:
 
     def cell(value: Value) -> str:
         lines = value.splitlines() if isinstance(value, str) else ["" if value is None else _shown(value)]
-        return "<br>".join(printable(text) for text in lines).replace("|", "\\|")
+        return "<br>".join(unmarked(printable(text)) for text in lines)
 
     total = 0
     for result in results:

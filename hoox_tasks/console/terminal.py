@@ -7,32 +7,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from hoox_tasks.console import gate
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Progress
 
 _program = "inv"
-
-
-def printable(text: str, *, lines: bool = False) -> str:
-    """Write out what would steer a terminal instead of being shown on it: ESC becomes \\x1b.
-
-    With `lines`, line ends stay.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char == "\u3000" or (lines and char == "\n") else _escaped(char)
-        for char in text
-    )
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()
 
 
 def speak_as(program: str) -> None:
@@ -52,23 +37,16 @@ def worded(text: str) -> str:
     )
 
 
-def logged(text: str) -> str:
-    """Let no text be a command to GitHub's runner, which reads what a job prints: `::` becomes \\x3a:.
-
-    The runner obeys a line that begins with `::`, and `##[` anywhere
-    (https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs).
-    """
-    if os.environ.get("GITHUB_ACTIONS") != "true":
+def addressed(text: str, flags: Sequence[str]) -> str:
+    """Let the commands about migrations in a text mean the ledger that these flags chose."""
+    if not flags:
         return text
-    # A lone carriage return begins a line as well.
-    return re.sub(r"(^|[\r\n])(\s*):(?=:)", r"\1\2\\x3a", text.replace("##[", r"#\x23["))
-
-
-def tell_github(command: str) -> None:
-    """Give a command to GitHub's runner, on standard error."""
-    with suppress(OSError):
-        sys.stderr.write(f"{command}\n")
-        sys.stderr.flush()
+    chosen = shlex.join(flags)
+    return re.sub(
+        r"`(inv (?:--dry )?db\.(?:migrate|check|query)\b(?![^`]* --(?:remote|path)\b)[^`]*)`",
+        lambda match: f"`{match[1]} {chosen}`",
+        text,
+    )
 
 
 def note(text: str) -> None:
@@ -78,9 +56,7 @@ def note(text: str) -> None:
     """
     with suppress(OSError):  # What cannot be written is told at the end of the task.
         sys.stdout.flush()
-    with suppress(OSError):
-        sys.stderr.write(f"{logged(printable(worded(text), lines=True))}\n")
-        sys.stderr.flush()
+    gate.tell(f"{worded(text)}\n")
 
 
 def duration(seconds: float) -> str:
@@ -105,10 +81,11 @@ def progress(title: str) -> Iterator[Progress]:
 
     def report(what: str, done: int, total: int | None) -> None:
         nonlocal bar
-        if bar is None or bar.unit != f" {what}":
+        unit = f" {gate.printable(what)}"
+        if bar is None or bar.unit != unit:
             if bar is not None:
                 bar.close()
-            bar = tqdm(desc=title, total=total, unit=f" {what}", unit_scale=True, leave=False, delay=1)
+            bar = tqdm(desc=title, total=total, unit=unit, unit_scale=True, leave=False, delay=1)
         bar.update(done - bar.n)
 
     try:
@@ -125,8 +102,6 @@ def confirm(name: str, question: str, *, confirmed: bool) -> None:
     if not sys.stdin.isatty() or os.environ.get("CI"):
         raise Refused(f"{question} Nobody is here to confirm that.", "Give --confirm if it is meant.")
     note(question)
-    with suppress(OSError):
-        sys.stderr.write(f"Type {name} to go on: ")
-        sys.stderr.flush()
+    gate.tell(f"Type {name} to go on: ")
     if sys.stdin.readline().strip() != name:
         raise Refused("That was not the name, so nothing was changed.", "Run it again, or give --confirm.")

@@ -3,6 +3,7 @@
     client        D1Client: statements, Time Travel, databases
     transfer      D1's export and import of a whole database, and the files behind their signed URLs
     connection    one account and one token: sends a request, again where that is right
+    addresses     where the token and a ledger's content may go
     retries       which attempts follow a failed one, and when
     errors        what went wrong as an error for the user, and whether a write may have happened
     statements    what a statement and its values must be to travel

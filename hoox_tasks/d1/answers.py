@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,4 +144,6 @@ def as_text(data: Any) -> str:
 
 def as_int(data: Any) -> int | None:
     """The number as an integer, or None where it is something else."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
     return int(data) if isinstance(data, int | float) else None

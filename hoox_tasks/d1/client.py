@@ -24,7 +24,7 @@ from hoox_tasks.d1.answers import (
     read_row,
 )
 from hoox_tasks.d1.connection import Connection
-from hoox_tasks.d1.errors import AMBIGUOUS, damaged, statement_error
+from hoox_tasks.d1.errors import AMBIGUOUS, damaged, statement_error, unfit
 from hoox_tasks.d1.statements import check_parameters, check_statement, check_text
 from hoox_tasks.errors import RemoteError
 from hoox_tasks.values import Progress, Value
@@ -88,11 +88,7 @@ class D1Client(Connection):
             return [answer]
         results = [self._result(item, sql, write, index) for index, item in enumerate(as_list(answer))]
         if not results or (expected is not None and len(results) != expected):
-            raise RemoteError(
-                f"D1 answered {len(results)} results to {expected or 'some'} statements.",
-                AMBIGUOUS if write else "Try again.",
-                ambiguous=write,
-            )
+            raise unfit(len(results), expected)
         return results
 
     def _result(self, item: Any, sql: str, write: bool, index: int) -> Result:
@@ -104,7 +100,7 @@ class D1Client(Connection):
                 found = {"columns": [], "rows": []} | found
             rows = [read_row(row) for row in found["rows"]]
             return Result(tuple(found["columns"]), rows, read_meta(item.get("meta")))
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             pass
         raise damaged(write)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import logging
 import re
@@ -15,13 +14,16 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from hoox_tasks.d1.addresses import check_address, is_public
 from hoox_tasks.d1.errors import Call, lost, refused, refused_file, show
 from hoox_tasks.d1.retries import TIMEOUT, retry
 from hoox_tasks.d1.streaming import stream
-from hoox_tasks.errors import Refused
+from hoox_tasks.errors import Refused, RemoteError
 from hoox_tasks.version import __version__
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _IN_MEMORY = 4 << 20
 _PARSED_WHOLE = 1 << 20
@@ -69,7 +71,7 @@ class Connection:
         if database_id is not None:
             self.use_database(database_id)
         self.base_url: str = base_url.rstrip("/")
-        loopback = _check_address(self.base_url)
+        self._loopback = loopback = check_address(self.base_url)
         self._token = token
         self._sleep = sleep
         self._transport = transport
@@ -84,7 +86,9 @@ class Connection:
             transport=transport,
             trust_env=not loopback,
         )
-        logging.getLogger("httpx").addFilter(_hide_signed_urls)
+        # What they log holds whatever a server sends, the token among it, and keys in addresses.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.account_id}/{self.database_id or '-'} at {self.base_url}>"
@@ -158,7 +162,7 @@ class Connection:
         def attempt() -> Any:
             with contextlib.ExitStack() as opened:
                 file = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
-                with contextlib.closing(self._http.send(request, stream=True)) as response:
+                with contextlib.closing(self._send(request)) as response:
                     size = sum(file.write(chunk) for chunk in response.iter_bytes())
                 if streamed and response.is_success and size > _PARSED_WHOLE:
                     # Every whole answer is a JSON object: looking at its end tells that it was not cut off,
@@ -173,7 +177,7 @@ class Connection:
                 body = file.read()
             try:
                 data = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):  # The latter: nested too deeply.
                 data = None
             if response.is_success and isinstance(data, dict) and data.get("success") is True:
                 return data.get("result")
@@ -193,8 +197,14 @@ class Connection:
         """Send to a signed URL, which is its own permission: the token does not travel along.
 
         `content` gives the `size` bytes to send, anew for each attempt. `use` reads the answer; it may
-        raise `Failed` to have another attempt.
+        raise `Failed` to have another attempt. Raises `RemoteError`, and sends nothing, where the address
+        leads to this machine or its network, or is not encrypted, unless the API itself is on loopback.
         """
+        if not self._loopback and not is_public(url):
+            raise RemoteError(
+                "D1 gave an address for the file that is not an encrypted one of a public host.",
+                "Nothing was sent there. Check CLOUDFLARE_API_BASE_URL.",
+            )
 
         def attempt() -> T:
             headers = {"Content-Length": str(size)} if content else None
@@ -202,13 +212,19 @@ class Connection:
                 method, url, headers=headers, content=content() if content else None
             )
             del request.headers["Authorization"]
-            with contextlib.closing(self._http.send(request, stream=True)) as response:
+            with contextlib.closing(self._send(request)) as response:
                 failed = refused_file(response)
                 if failed is not None:
                     raise failed
                 return use(response)
 
         return self._attempts(attempt, self._call(url))
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        response = self._http.send(request, stream=True)
+        # Without its query, which is the key to a file, and without anything that the server said.
+        _log.debug("%s %s: HTTP %d", request.method, request.url.copy_with(query=None), response.status_code)
+        return response
 
     def _call(self, url: str, *, write: bool = False, sql: str = "") -> Call:
         host = urlsplit(url).netloc
@@ -223,44 +239,3 @@ class Connection:
             raise lost(broken, call)
 
         return retry(guarded, self._sleep)
-
-
-def _hide_signed_urls(record: logging.LogRecord) -> bool:
-    """Drop the query from addresses that httpx logs: a signed URL's query is a key to the ledger."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(
-            arg.copy_with(query=None) if isinstance(arg, httpx.URL) else arg for arg in record.args
-        )
-    return True
-
-
-def _check_address(base_url: str) -> bool:
-    """Refuse an address that the token should not be sent to; gives whether it is on loopback."""
-    remedy = "Set CLOUDFLARE_API_BASE_URL to https://..., or to http:// on 127.0.0.1 or localhost."
-    parts = urlsplit("")
-    try:
-        httpx.URL(base_url)
-        parts = urlsplit(base_url)
-        host, _ = parts.hostname or "", parts.port
-    except (ValueError, httpx.InvalidURL):
-        host = ""
-    if (
-        not host
-        or parts.scheme not in ("http", "https")
-        or "@" in parts.netloc
-        or parts.query
-        or parts.fragment
-    ):
-        raise Refused("The address of the Cloudflare API is not a plain http or https address.", remedy)
-    loopback = host == "localhost" or _is_loopback(host)
-    if parts.scheme == "http" and not loopback:
-        raise Refused(f"The token would travel to {host} unencrypted.", remedy)
-    return loopback
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether it is an address of this machine, and not a name that looks like one."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -105,6 +105,18 @@ def damaged(write: bool) -> RemoteError:
     return RemoteError("D1's answer is damaged or was cut off.", remedy, status=200, ambiguous=write)
 
 
+def unfit(results: int | str, statements: int | None) -> RemoteError:
+    """An answer is to another question: D1 has taken the SQL for something else, and may have run that."""
+    asked = "several statements" if statements is None else f"{statements} statement{'s' * (statements != 1)}"
+    return RemoteError(
+        f"D1 answered {results} results to {asked}.",
+        "It may have run something else than was meant, and have changed the ledger: look at it, as with"
+        " `inv db.list`, before you go on.",
+        status=200,
+        ambiguous=True,
+    )
+
+
 def lost(error: Exception, call: Call) -> Failed:
     """The failure behind an exception of httpx: there was no answer, or not all of it."""
     host = call.host

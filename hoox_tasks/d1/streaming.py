@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from hoox_tasks.d1.answers import Result, read_meta, read_row
-from hoox_tasks.d1.errors import damaged
+from hoox_tasks.d1.errors import damaged, unfit
 from hoox_tasks.values import Value
 
 _CHUNK = 1 << 18
@@ -37,7 +37,7 @@ def _rows(file: IO[bytes], result: Result, write: bool) -> Iterator[tuple[Value,
             if first is not None:
                 yield first
                 yield from rows
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             pass
         else:
             return
@@ -52,6 +52,8 @@ def _envelope(reader: _JsonReader, result: Result) -> Iterator[tuple[Value, ...]
         elif key == "result":
             for _ in reader.elements():
                 count += 1
+                if count > 1:
+                    raise unfit("several", 1)
                 yield from _statement(reader, result)
         else:
             reader.value()

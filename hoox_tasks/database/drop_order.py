@@ -56,7 +56,8 @@ def children_first(parents: Graph, cascades: Graph | None = None) -> list[str]:
     while ready := sorter.get_ready():
         ordered += sorted(ready, key=lambda name: -places[name])
         sorter.done(*ready)
-    tangled = [name for name in parents if name not in set(ordered)]
+    done = set(ordered)
+    tangled = [name for name in parents if name not in done]
     if tangled:
         follows = _spelled({name: (cascades or {}).get(name, ()) for name in parents})
         ordered += _untangled(tangled, up, children, follows, places)

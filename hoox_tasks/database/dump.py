@@ -15,7 +15,14 @@ from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Database, Reader, Statement, Table
-from hoox_tasks.database.schema import as_text, choose_tables, is_contentless, read_tables
+from hoox_tasks.database.schema import (
+    as_text,
+    choose_tables,
+    is_countable,
+    is_index_only,
+    read_tables,
+    with_counted_rows,
+)
 from hoox_tasks.values import Progress, Row
 
 Write = Callable[[bytes], object]
@@ -68,7 +75,7 @@ def write_tables(
     data: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Write tables of a snapshot as SQL; returns the number of rows of each. `whole` says they are all."""
+    """Write tables of a snapshot as SQL, `whole` if they are all; returns their numbers of rows."""
     counts = _counts(snapshot, chosen) if data else {}
     write(b"PRAGMA foreign_keys=OFF;\n" + _encoding(snapshot) + b"BEGIN TRANSACTION;\n")
     if schema:
@@ -84,7 +91,8 @@ def write_tables(
             if whole or item.table.lower() in names:
                 write(_closed(item.sql))
     write(b"COMMIT;\n")
-    return {table.name: counts[table.name] for table in chosen if table.name in counts}
+    counted = with_counted_rows(chosen)
+    return {name: rows for name, rows in counts.items() if name in counted}
 
 
 def write_live_rows(
@@ -129,7 +137,7 @@ def _encoding(snapshot: Reader) -> bytes:
 
 
 def _counts(snapshot: Reader, tables: list[Table]) -> dict[str, int]:
-    counted = [table for table in tables if table.kind != "shadow" and _has_rows(table)]
+    counted = [table for table in tables if _has_rows(table) and is_countable(table, tables)]
     queries = (Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted)
     return {
         table.name: int(str(rows[0][0]))
@@ -278,11 +286,11 @@ def _page_query(table: Table, where: str, rows: int) -> str:
 
 
 def _careful(
-    snapshot: Reader, table: Table, which: str, *, live: bool = False
+    snapshot: Reader, table: Table, which: str, extra: str = "", *, live: bool = False
 ) -> Iterator[tuple[bytes, int]]:
     """Yield rows one by one, each in the plainest form that every reader takes back unchanged."""
     query = (
-        f"SELECT {_row(table, _guarded_text, live=live)}, {_row(table, _hex_text, live=live)}"
+        f"SELECT {_row(table, _guarded_text, extra, live=live)}, {_row(table, _hex_text, extra, live=live)}"
         f" FROM {sql.quote_name(table.name)} {which}"
     )
     for plain, hexadecimal in snapshot.stream(Statement(query)):
@@ -386,15 +394,8 @@ def _virtual_rows(snapshot: Reader, table: Table, tables: list[Table], shadows: 
     if table.module in {"rtree", "rtree_i32"}:
         yield from (text for text, _ in _careful(snapshot, table, ""))
     elif f"{table.name}_content" in shadows:
-        query = (
-            f"SELECT {_row(table, _guarded_text, 'rowid')}, {_row(table, _hex_text, 'rowid')}"
-            f" FROM {name} ORDER BY rowid"
-        )
-        for plain, hexadecimal in snapshot.stream(Statement(query)):
-            assert isinstance(plain, bytes)
-            assert isinstance(hexadecimal, bytes)
-            yield plain if _is_plain(plain) else hexadecimal
-    elif table.module == "fts5" and is_contentless(table):
+        yield from (text for text, _ in _careful(snapshot, table, "ORDER BY rowid", "rowid"))
+    elif is_index_only(table, tables):
         # Only the index exists: its own tables are the rows.
         for shadow in tables:
             if shadow.name in {f"{table.name}_{part}" for part in ("data", "idx", "docsize", "config")}:

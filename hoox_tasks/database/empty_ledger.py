@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from hoox_tasks import sql
+from hoox_tasks.database.counts import TABLES_QUERY, table_kinds
 from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject, Statement
-from hoox_tasks.database.local.errors import translated
+from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import StatementError
 from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
 from hoox_tasks.rules.functions import supply_functions
@@ -51,11 +52,8 @@ class EmptyLedger:
 
     def of_kind(self, kind: str) -> set[str]:
         """The names of the tables of a kind: table, virtual, or shadow (one inside of a virtual one)."""
-        query = (
-            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = ?"
-            r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
-        )
-        return {row[0] for row in self.connection.execute(query, (kind,))}
+        kinds = table_kinds(self.connection.execute(TABLES_QUERY))
+        return {name for name, found in kinds.items() if found == kind}
 
     def columns(self, table: str) -> list[str]:
         """The names of a table's columns, generated ones among them."""
@@ -107,6 +105,17 @@ class EmptyLedger:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
+    def empty(self, tables: Iterable[str]) -> bool:
+        """Take the rows out of some tables; tells whether that went without touching anything else."""
+        if self.connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' LIMIT 1").fetchone():
+            return False
+        try:
+            for table in tables:
+                self.connection.execute(f"DELETE FROM {sql.quote_name(table)}")
+        except sqlite3.Error:
+            return False
+        return True
+
     def compile(self, statement: str, params: Sequence[Value] = ()) -> None:
         """Compile a statement that is to read, and do not run it.
 
@@ -152,6 +161,10 @@ class EmptyLedger:
             self.connection.execute(statement.sql, tuple(statement.params)).fetchall()
         except sqlite3.IntegrityError:
             if not self.connection.in_transaction:  # As by INSERT OR ROLLBACK: all of the unit is undone.
+                raise
+        except sqlite3.DatabaseError as error:
+            # A search table is told to forget a row that only the real ledger has.
+            if primary_code(error) != sqlite3.SQLITE_CORRUPT or not self.connection.in_transaction:
                 raise
 
 

@@ -164,6 +164,17 @@ class Snapshot(Reader, Protocol):
         """
 
 
+class Saved(NamedTuple):
+    """A moment that was saved: the mark by which `Database.recover` finds it.
+
+    For a local ledger it is the name of a copy, and `sha256` the copy's digest. For D1, which keeps its own
+    moments, it is a bookmark.
+    """
+
+    mark: str
+    sha256: str = ""
+
+
 class Moment(Protocol):
     """The moment of a ledger from which a change is made, for as long as the block that holds it.
 
@@ -174,11 +185,10 @@ class Moment(Protocol):
     def tables(self) -> Mapping[str, int]:
         """Rows of every table at this very moment; the engine's own and shadow tables are left out."""
 
-    def save(self, folder: Path, name: str) -> str:
-        """Save this moment; returns the mark by which `Database.recover` finds it.
+    def save(self, folder: Path, name: str) -> Saved:
+        """Save this moment: a local ledger is copied to a file `name` in `folder`.
 
-        A local ledger is copied to a file `name` in `folder`, and the mark is the file's name. D1 keeps its
-        own moments, and the mark is a bookmark. Raises `HooxError` where the copy cannot be written.
+        Raises `HooxError` where the copy cannot be written.
         """
 
     def snapshot(self, *, progress: Progress | None = None) -> AbstractContextManager[Snapshot]:
@@ -234,17 +244,23 @@ class Database(Protocol):
     def address(self) -> str:
         """Which ledger this is, beyond doubt: the path; or name, id and account."""
 
-    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
+    def query(
+        self, sql: str, params: Sequence[Value] = (), *, write: bool = False, timeout: float | None = None
+    ) -> Rows:
         """Run one statement under D1's rules; only reading is let through unless `write`.
 
         Raises `Refused` when the statement would change anything and `write` is false; nothing has
-        been run (or sent) then.
+        been run (or sent) then. Raises `HooxError` where the engine worked for `timeout` seconds on it and
+        was not done, and has undone it; D1 has a limit of its own, of 30 seconds.
         """
 
-    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+    def batch(
+        self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+    ) -> list[Rows]:
         """Run statements of ours in one transaction: all of them happen, or none does.
 
-        Without `write` they only read, all of one moment, and need no right to write.
+        Without `write` they only read, all of one moment, and need no right to write. `timeout` is for all
+        of them together, as that of `query`.
         """
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:

@@ -13,18 +13,19 @@ import gzip
 import io
 import math
 import re
-import shutil
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import IO, cast
 
 from hoox_tasks import sql
+from hoox_tasks.database.untouched import copy_untouched
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.rules.functions import supply_functions
+from hoox_tasks.rules.messages import find_remedy
 from hoox_tasks.values import Progress
 
 _ROWS = 40
@@ -34,8 +35,6 @@ CACHE_KIBIBYTES = 32 * 1024
 _REPORT = 16
 """Steps between two reports of progress."""
 _SQLITE = b"SQLite format 3\0"
-_WAL_MODE = slice(18, 20)
-"""Where a SQLite database says by which versions it is written and read: 2 in WAL mode."""
 _GZIP = b"\x1f\x8b"
 _NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_]*)'
 _HEAD = re.compile(rf"INSERT INTO {_NAME} ?(?:\({_NAME}(?:, ?{_NAME})*\) ?)?VALUES ?\(")
@@ -54,7 +53,6 @@ _BEGINNINGS = _UNRUN | frozenset(
     {"ALTER", "ANALYZE", "CREATE", "DELETE", "DROP", "EXPLAIN", "INSERT", "REINDEX", "REPLACE", "SELECT"}
     | {"UPDATE", "VACUUM", "VALUES", "WITH", "ATTACH", "DETACH"}
 )
-_INDEX = re.compile(r"(?i)\s*+CREATE\s++(?:UNIQUE\s++)?INDEX\b")
 _LINE = 1024 * 1024
 """Characters that are read at once of a line."""
 _STATEMENT = 64 * 1024 * 1024
@@ -62,7 +60,11 @@ _STATEMENT = 64 * 1024 * 1024
 _VALUE = 16 * 1024 * 1024
 """Bytes that a value may always have; more only if the script has that many before it."""
 _SECONDS = 60.0
-"""How long one statement may run; an index may take longer, as it ends with the rows of its table."""
+"""CPU time that a script may always take; more as it is longer, which is many times what a ledger needs."""
+_BYTES_PER_SECOND = 100_000
+_EXPANSION = 250
+"""How many times its own size a file may grow in loading, beyond `_SMALL` bytes; gzip can do a thousand."""
+_SMALL = 64 * 1024 * 1024
 _STEP = 100_000
 """Steps of SQLite's virtual machine between two looks at the clock, and at signals."""
 _OTHERS = (
@@ -92,7 +94,7 @@ def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | 
                 if start.lstrip().startswith(first):
                     raise Refused(f"{source} {kind}, not a backup of a ledger.", remedy)
             if start == _SQLITE:
-                _copy(source, scratch)
+                copy_untouched(source, scratch)
             elif start.startswith(_GZIP):
                 _load_script(
                     cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, source, scratch, schema, progress
@@ -105,6 +107,11 @@ def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | 
         raise Refused(f"{source} cannot be read: {error.strerror or error}.", "Name another file.") from error
 
 
+def largest_scratch(size: int) -> int:
+    """Give how many bytes the scratch file of a backup of `size` bytes may have, and its text as well."""
+    return _SMALL + _EXPANSION * size
+
+
 def connect(scratch: Path) -> sqlite3.Connection:
     """Open a scratch file that need not survive a crash: nothing waits for the disk, nothing is logged."""
     connection = sqlite3.connect(scratch, isolation_level=None, cached_statements=0)
@@ -113,6 +120,7 @@ def connect(scratch: Path) -> sqlite3.Connection:
         "synchronous = OFF",
         f"cache_size = -{CACHE_KIBIBYTES}",
         "foreign_keys = OFF",
+        "trusted_schema = OFF",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     # Without ATTACH a script reaches no other file; an authorizer would be asked about every row.
@@ -121,54 +129,13 @@ def connect(scratch: Path) -> sqlite3.Connection:
     return connection
 
 
-def _copy(source: Path, scratch: Path) -> None:
-    """Copy a SQLite database; nothing is written beside it, which its folder need not allow."""
-    try:
-        with (
-            _untouched(source.resolve(), scratch.parent) as connection,
-            closing(sqlite3.connect(scratch)) as copy,
-        ):
-            connection.backup(copy, pages=-1)
-            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-    except sqlite3.Error as error:
-        raise Refused(f"{source} is a damaged SQLite database: {error}.", "Take another backup.") from error
-
-
-@contextmanager
-def _untouched(source: Path, folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database to read it for a block, in such a way that no files are made beside it.
-
-    SQLite makes them for a database in WAL mode. Where there are none, nobody has it open: then it is read as
-    it is, or, where a log is left of somebody who was killed, copied to `folder` together with its log.
-    """
-    log, index = (source.with_name(f"{source.name}{end}") for end in ("-wal", "-shm"))
-    with source.open("rb") as file:
-        in_wal_mode = file.read(_WAL_MODE.stop)[_WAL_MODE] == b"\2\2"
-    before = source.stat()
-    alone = in_wal_mode and not index.exists()
-    if not alone:
-        address = f"{source.as_uri()}?mode=ro"
-    elif not log.exists():
-        address = f"{source.as_uri()}?mode=ro&immutable=1"
-    else:
-        copy = folder / f"source-{source.name}"
-        shutil.copyfile(source, copy)
-        shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
-        address = copy.as_uri()
-    with closing(sqlite3.connect(address, uri=True)) as connection:
-        yield connection
-    after = source.stat()
-    if alone and (
-        index.exists() or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
-    ):
-        raise Refused(f"{source} was opened by somebody while it was read.", "Do it again.")
-
-
 def _load_script(
     stream: IO[bytes], file: IO[bytes], source: Path, scratch: Path, schema: str, progress: Progress | None
 ) -> None:
     size = source.stat().st_size
     with closing(connect(scratch)) as connection:
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {largest_scratch(size) // page}").fetchall()
         connection.create_function("unistr", 1, _unistr, deterministic=True)
         for piece in sql.split(schema):
             connection.execute(piece.sql)
@@ -176,7 +143,7 @@ def _load_script(
             connection.execute("BEGIN")
         loading = _Loading(connection, source)
         with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for number, (line, head, statements) in enumerate(_statements(lines, source)):
+            for number, (line, head, statements) in enumerate(_statements(lines, source, size)):
                 loading.take(line, head, statements)
                 if progress and number % _REPORT == 0:
                     progress("bytes", file.tell(), size)
@@ -185,7 +152,7 @@ def _load_script(
             connection.execute("COMMIT")
 
 
-def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, str, list[str]]]:
+def _statements(lines: io.TextIOWrapper, source: Path, size: int) -> Iterator[tuple[int, str, list[str]]]:
     """Yield a script's statements, with the number of the line that the first begins on.
 
     Those that insert rows of one table, and have a line each, come together, with what all begin with: up to
@@ -194,7 +161,7 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
     head, number = "", 0
     alike: list[str] = []
     try:
-        numbered = enumerate(_read_lines(lines, source), 1)
+        numbered = enumerate(_read_lines(lines, source, largest_scratch(size)), 1)
         for number, line in numbered:
             if head and line.startswith(head) and _ROW.fullmatch(line, len(head) - 1):
                 alike.append(line)
@@ -205,7 +172,9 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
             if alike:
                 yield number - len(alike), head, alike
                 alike = []
-            first, parts, size = number, [line], len(line)
+            if line.isspace():
+                continue
+            first, parts, length = number, [line], len(line)
             match = _HEAD.match(line)
             if not (match and _ROW.fullmatch(line, match.end() - 1)):
                 completion = sql.Completion()
@@ -219,8 +188,8 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
                             raise _cut_off(source)
                         return
                     parts.append(line)
-                    size += len(line)
-                    if size > _STATEMENT:
+                    length += len(line)
+                    if length > _STATEMENT:
                         raise _too_long(source, first)
             head = match.group() if match else ""
             yield first, "", ["".join(parts)]
@@ -230,8 +199,8 @@ def _statements(lines: io.TextIOWrapper, source: Path) -> Iterator[tuple[int, st
         raise _no_text(source, number) from error
 
 
-def _read_lines(text: io.TextIOWrapper, source: Path) -> Iterator[str]:
-    """Yield lines, of which none is read to its end if it is too long or no text."""
+def _read_lines(text: io.TextIOWrapper, source: Path, room: int) -> Iterator[str]:
+    """Yield lines, `room` characters in all; none is read to its end if it is too long or no text."""
     number = 0
     while line := text.readline(_LINE):
         number += 1
@@ -247,6 +216,9 @@ def _read_lines(text: io.TextIOWrapper, source: Path) -> Iterator[str]:
             line = "".join(parts)
         if "\0" in line:
             raise _no_text(source, number)
+        room -= len(line)
+        if room < 0:
+            raise _too_large(source)
         yield line
 
 
@@ -261,6 +233,7 @@ class _Loading:
         self._decimals = False
         self._read = 0
         self._longest = _VALUE
+        self._started = time.process_time()
         self._until = math.inf
         self._ran = False
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE)
@@ -268,15 +241,15 @@ class _Loading:
         connection.set_progress_handler(self._is_late, _STEP)
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self._until
+        return time.process_time() > self._until
 
     def _execute(self, line: int, statement: str) -> None:
-        """Run a statement, which may take its time but not all of it."""
+        """Run a statement, which may take what is left of the time for all that was read by now."""
         self._read += len(statement)
         if self._read > 2 * self._longest:
             self._longest = self._read
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(self._longest, 2**30))
-        self._until = math.inf if _INDEX.match(statement) else time.monotonic() + _SECONDS
+        self._until = self._started + _SECONDS + self._read / _BYTES_PER_SECOND
         try:
             self._connection.execute(statement)
         except sqlite3.OperationalError as error:
@@ -285,7 +258,7 @@ class _Loading:
             if not self._is_late():
                 raise KeyboardInterrupt from error
             raise Refused(
-                f"{self._source} has a statement, in line {line:,}, that does not end in {_SECONDS:.0f} s.",
+                f"{self._source} has statements, up to line {line:,}, that do not end in {_SECONDS:g} s.",
                 "It is no backup of a ledger.",
             ) from error
         self._ran = True
@@ -358,14 +331,17 @@ class _Loading:
         if "no such column: " in text and text.rpartition(" ")[2].lower() in _INFINITIES:
             self._run(line, _with_infinities(statement))
             return
-        raise self._unloadable(line, error) from error
+        raise self._unloadable(line, error, statement) from error
 
-    def _unloadable(self, line: int, error: Exception) -> HooxError:
+    def _unloadable(self, line: int, error: Exception, statement: str = "") -> HooxError:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return _too_large(self._source)
         if not self._ran and "syntax error" in str(error):
             return _no_sql(self._source, line)
         return Refused(
             f"{self._source} does not load from line {line:,} on: {error}.",
-            "It is no backup of a ledger, or damaged.",
+            (isinstance(error, sqlite3.Error) and find_remedy(error, statement))
+            or "It is no backup of a ledger, or damaged.",
         )
 
 
@@ -386,6 +362,13 @@ def _too_long(source: Path, line: int) -> Refused:
     return Refused(
         f"{source} has a statement of more than {_STATEMENT:,} characters, from line {line:,} on.",
         "It is no backup of a ledger, or damaged.",
+    )
+
+
+def _too_large(source: Path) -> Refused:
+    return Refused(
+        f"{source} grows to more than {_EXPANSION} times its size in loading, or the disk is full.",
+        "It is no backup of a ledger, or there is no room in the folder for temporary files.",
     )
 
 

@@ -66,7 +66,7 @@ def _ordered(rows: Iterable[Row]) -> list[Table]:
         )
     found = {}
     tables = [parts["table"][0] for parts in described.values()]
-    shadows = _shadow_tables([as_text(ddl) for _, ddl, kind, _ in tables if as_text(kind) == "virtual"])
+    shadows = shadow_tables([as_text(ddl) for _, ddl, kind, _ in tables if as_text(kind) == "virtual"])
     for parts in described.values():
         ((name, ddl, kind, without_rowid),) = parts["table"]
         if as_text(kind) == "shadow" and shadows is not None and as_text(name).lower() not in shadows:
@@ -79,7 +79,7 @@ def _ordered(rows: Iterable[Row]) -> list[Table]:
     return sorted(ordered, key=lambda table: table.kind == "virtual")
 
 
-def _shadow_tables(definitions: list[str]) -> set[str] | None:
+def shadow_tables(definitions: list[str]) -> set[str] | None:
     """The tables that virtual tables make, in lower case; None where this SQLite lacks a module.
 
     SQLite goes by names: to it, a user's table `notes_content` is a shadow table of a full-text table `notes`
@@ -141,6 +141,21 @@ def as_text(value: Value) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
+def check_definitions(schema: Iterable[SchemaObject]) -> None:
+    """Raise `Refused` where what a file has as an object's definition is more than that.
+
+    SQLite reads the first statement of a definition; whoever runs all of it runs what others put there.
+    """
+    for item in schema:
+        # A comment that ends with its line is part of what SQLite keeps.
+        ended = sqlite3.complete_statement(f"{item.sql}\n;")
+        if len(sql.split(item.sql)) != 1 or not ended or sql.first_word(item.sql) != "CREATE":
+            raise Refused(
+                f"The definition of the {item.type} {item.name} is not one CREATE statement.",
+                "Do not rely on this backup: somebody has tampered with its schema.",
+            )
+
+
 def choose_tables(found: list[Table], names: Collection[str]) -> list[Table]:
     """Give the tables that are meant, with their shadow tables; raises `Refused` for an unknown one."""
     if not names:
@@ -164,6 +179,22 @@ def is_contentless(table: Table) -> bool:
     """Tell whether a full-text table keeps its index only, and no text."""
     option = _content_option(table.sql)
     return option is not None and not sql.unquote_name(option).strip("'")
+
+
+def is_index_only(table: Table, tables: Sequence[Table]) -> bool:
+    """Tell whether only the index of a full-text table is among some tables, and not its text."""
+    if table.module != "fts5":
+        return False
+    content = content_table(table.sql).lower()
+    gone = content != "" and not any(content == other.name.lower() for other in tables)
+    return is_contentless(table) or gone
+
+
+def is_countable(table: Table, tables: Sequence[Table]) -> bool:
+    """Tell whether rows can be counted: not inside of another, nor of an index without their sizes."""
+    if table.kind == "shadow" or not is_index_only(table, tables):
+        return table.kind != "shadow"
+    return is_contentless(table) and any(other.name == f"{table.name}_docsize" for other in tables)
 
 
 def content_table(ddl: str) -> str:
@@ -206,3 +237,8 @@ def with_rows(tables: Sequence[Table]) -> Iterator[tuple[Table, tuple[str, ...]]
             or (table.kind == "shadow" and table.name in kept)
         ):
             yield table, table.columns
+
+
+def with_counted_rows(tables: Sequence[Table]) -> set[str]:
+    """Name the tables whose rows are counted for people: none is counted twice, as an index of others' is."""
+    return {table.name for table, _ in with_rows(tables) if table.kind != "shadow"}

@@ -9,17 +9,31 @@ nothing can switch that off).
 
 from __future__ import annotations
 
+from hoox_tasks.migrations.adopt import Adoption, Verdict
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, try_on
 from hoox_tasks.migrations.consent import Consent, consent
+from hoox_tasks.migrations.down import DOWN
 from hoox_tasks.migrations.drift import Difference
 from hoox_tasks.migrations.effects import Effect
-from hoox_tasks.migrations.files import Migration, copy, create, discover, find, order
+from hoox_tasks.migrations.files import (
+    Migration,
+    copy,
+    create,
+    discover,
+    file_name,
+    find,
+    order,
+    passed_over,
+)
 from hoox_tasks.migrations.history import CHECKSUMS, Entry, State, Status, history_tables
 from hoox_tasks.migrations.migrations import NO_CONSENT, Check, Migrations
+from hoox_tasks.migrations.rollback import Rollback, RolledBack
 
 __all__ = [
     "CHECKSUMS",
+    "DOWN",
     "NO_CONSENT",
+    "Adoption",
     "Applied",
     "Check",
     "Consent",
@@ -29,14 +43,19 @@ __all__ = [
     "Migration",
     "MigrationFailed",
     "Migrations",
+    "Rollback",
+    "RolledBack",
     "State",
     "Status",
+    "Verdict",
     "consent",
     "copy",
     "create",
     "discover",
+    "file_name",
     "find",
     "history_tables",
     "order",
+    "passed_over",
     "try_on",
 ]

@@ -36,12 +36,14 @@ class Applied:
     """A migration that was applied, how long it took in seconds, and what it did to rows that were there.
 
     `effects` is None where nobody could tell: D1 imports a migration with a trigger, and answers no rows.
-    What nobody consented to is undone there as well.
+    What nobody consented to is undone there as well. `recorded` says that the migration was not run: what it
+    makes was there already, in a ledger without history.
     """
 
     name: str
     seconds: float
     effects: tuple[Effect, ...] | None = ()
+    recorded: bool = False
 
 
 class Overtaken(Exception):
@@ -75,15 +77,29 @@ class MigrationFailed(HooxError):
 class Run:
     """What is known of a ledger while one run after another migration is applied to it.
 
-    `status` is what it should be after the last one; `own` are the rows that this run's migrations put in.
-    `adopting` says that the ledger had tables and no history when the run began: somebody else made them.
-    `filled` are those tables of it into which one of the run's migrations puts rows, with that migration.
+    `status` is what it should be after the last one, `ledger` an empty ledger with that schema; `own` are the
+    rows that this run's migrations put in. `filled` are tables of a ledger without history that must hold no
+    rows: a migration of the run puts some in.
     """
 
     status: Status
-    adopting: bool = False
+    ledger: EmptyLedger
+    strict: bool
     filled: dict[str, Migration] = field(default_factory=dict)
     own: dict[str, Own] = field(default_factory=dict)
+
+    def went_on(self, name: str, lineage: Lineage) -> None:
+        """Take note that a migration was applied, which the empty ledger has followed."""
+        schema = self.ledger.schema()
+        self.status = self.status.with_applied(name, schema)
+        self.filled = {}  # Nothing of the run is undone from here on.
+        if lineage.filled_names and not self.ledger.empty(lineage.filled_names):
+            self.close()
+            self.ledger = EmptyLedger(schema, strict=self.strict)
+
+    def close(self) -> None:
+        """Forget the empty ledger."""
+        self.ledger.close()
 
 
 def apply_one(
@@ -92,7 +108,6 @@ def apply_one(
     run: Run,
     *,
     table: str,
-    strict: bool,
     consent: Consent,
     recorded: Callable[[], bool],
 ) -> Applied:
@@ -102,14 +117,7 @@ def apply_one(
     `Overtaken` where the history is another than `run` says, and `MigrationFailed` where the migration does
     not run, or would lose what nobody consented to; nothing of it is left then.
     """
-    with closing(EmptyLedger(run.status.schema, strict=strict)) as ledger:
-        try:
-            unit = _write_unit(migration, ledger, run, table, consent | migration.consent)
-        except MigrationFailed as error:
-            if run.adopting:
-                error.remedy = f"{error.remedy} {_adopted(migration)}"
-            raise
-        schema = ledger.schema()
+    unit = _write_unit(migration, run.ledger, run, table, consent | migration.consent)
     started = time.perf_counter()
     try:
         results = database.batch(unit.statements)
@@ -127,22 +135,17 @@ def apply_one(
     if unit.guards.findings:
         effects = unit.guards.effects(answers[unit.report].rows) if answers else None
     run.own = unit.owned(answers)
-    run.filled = {}  # Nothing of the run is undone from here on.
-    run.status = run.status.with_applied(migration.name, schema)
+    run.went_on(migration.name, unit.lineage)
     return Applied(migration.name, seconds, effects)
 
 
-def begin(status: Status, pending: Sequence[Migration], *, table: str, strict: bool) -> Run:
+def begin(status: Status, pending: Sequence[Migration], *, table: str, strict: bool, adopting: bool) -> Run:
     """Begin a run on a ledger; where it has no history, look which of its tables would be filled again."""
-    own = own_tables(table)
-    adopting = not status.history and any(
-        item.type == "table" and item.name not in own for item in status.schema
-    )
-    run = Run(status, adopting)
+    run = Run(status, EmptyLedger(status.schema, strict=strict), strict)
     if adopting:
         with closing(EmptyLedger(status.schema, strict=strict)) as ledger:
             ledger.run(history_tables(table))
-            lineage = Lineage(ledger, own)
+            lineage = Lineage(ledger, own_tables(table))
             for migration in pending:
                 try:
                     try_on(ledger, migration, lineage)
@@ -285,8 +288,8 @@ def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementErro
     if kind == "rows":
         filling = run.filled.get(detail, migration)
         return Refused(
-            f"The ledger has no history, and {filling.name} puts rows into {detail}, which holds some.",
-            _adopted(filling),
+            f"The ledger had no history, and {filling.name} puts rows into {detail}, which holds some now.",
+            "Run this again: it looks anew.",
         )
     if kind == "keys":
         return MigrationFailed(
@@ -316,13 +319,6 @@ def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementErro
         )
     return MigrationFailed(
         f"Migration {migration.name} would lose rows, so it was undone: {told}.", remedy, migration.path
-    )
-
-
-def _adopted(migration: Migration) -> str:
-    return (
-        "The ledger was made without its history: if all that the migration does is there already, record it"
-        f" with `inv db.migrate.mark {migration.name}`."
     )
 
 

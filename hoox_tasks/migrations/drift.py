@@ -37,6 +37,29 @@ class Difference:
         return [line for line in both if not line.startswith("?")]
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a ledger differs from what its migrations make.
+
+    `taken` are tables that no migration makes and one changes: nobody knows how they should be. `unknown` are
+    migrations of which a statement could not be tried.
+    """
+
+    differences: list[Difference]
+    taken: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def reservations(self) -> list[str]:
+        """What could not be compared, in sentences."""
+        found = []
+        if self.taken:
+            found.append(f"No migration makes {', '.join(self.taken)}: taken as the ledger has it.")
+        if self.unknown:
+            found.append(f"Not all of {', '.join(self.unknown)} could be compared.")
+        return found
+
+
 def compare_schemas(
     expected: Iterable[SchemaObject], actual: Iterable[SchemaObject], ignored: Collection[str]
 ) -> list[Difference]:
@@ -45,7 +68,11 @@ def compare_schemas(
     found = []
     for key in sorted({*wanted, *present}):
         here, there = present.get(key), wanted.get(key)
-        if here is not None and there is not None and _normal(here.sql) == _normal(there.sql):
+        if (
+            here is not None
+            and there is not None
+            and normal_definition(here.sql) == normal_definition(there.sql)
+        ):
             continue
         what = "missing" if here is None else "extra" if there is None else "different"
         found.append(Difference(*key, what, _shown(there), _shown(here)))
@@ -54,13 +81,13 @@ def compare_schemas(
 
 def _by_name(schema: Iterable[SchemaObject], ignored: Collection[str]) -> dict[tuple[str, str], SchemaObject]:
     return {
-        (item.type, item.name): item
+        (item.type, item.name.lower()): item
         for item in schema
         if item.name not in ignored and item.table not in ignored
     }
 
 
-def _normal(ddl: str) -> list[str]:
+def normal_definition(ddl: str) -> list[str]:
     """A definition's tokens, without what means nothing: capitals, quotes of names, spaces, comments."""
     return [
         token.text if token.text.startswith("'") else sql.unquote_name(token.text).lower()

@@ -32,9 +32,11 @@ class Own:
     """Rows of a table that migrations of this run have put in; nobody else's are lost with them.
 
     They are those with a rowid above `low` and not above `high`; or, with `count`, all rows, as long as
-    there are so many. Without either they are all rows, whatever their number.
+    there are so many; or those of which `rows`, an SQL condition in parentheses, is true. Without any of
+    these they are all rows, whatever their number.
     """
 
     low: int | None = None
     high: int | None = None
     count: int | None = None
+    rows: str = ""

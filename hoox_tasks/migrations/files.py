@@ -7,45 +7,108 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations.consent import Consent, read_consent
 
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
+_BEGIN, _COMMIT = "BEGIN TRANSACTION", "COMMIT"
+_NAME_BYTES = 200
+EMPTY = hashlib.sha256(b"").hexdigest()
+"""The checksum of every file without a statement."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Migration:
-    """One migration file. `text` has LF line ends and no byte order mark; `checksum` is its SHA-256."""
+    """One migration file.
+
+    `text` has LF line ends, but for those inside of texts, which are data, and no byte order mark. `refusal`
+    says why the file cannot be read, None where it can; then it has no text.
+    """
 
     name: str
     path: Path
     text: str
+    refusal: Refused | None = field(default=None, compare=False)
+
+    @cached_property
+    def checksum(self) -> str:
+        """Changes when a statement of the file may have changed: line ends and a blank end do not count.
+
+        All files without a statement have the same, `EMPTY`.
+        """
+        return EMPTY if self.is_empty else _digest(self.text.replace("\r\n", "\n").rstrip())
+
+    def matches(self, checksum: str) -> bool:
+        """Whether the file says what one with this checksum said; earlier versions counted its blank end."""
+        if checksum == self.checksum:
+            return True
+        text = self.text.replace("\r\n", "\n")
+        return checksum in {_digest(text), _digest(text.rstrip()), _digest(f"{text.rstrip()}\n")}
 
     @property
-    def checksum(self) -> str:
-        """Changes when a statement of the file may have changed; line ends do not count."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+    def is_empty(self) -> bool:
+        """Whether the file holds no statement."""
+        return self.refusal is None and sql.is_blank(self.text)
 
     @property
     def consent(self) -> Consent:
         """What the file itself says may be lost or changed; raises `Refused` where it says it wrongly."""
         return read_consent(self.name, self.text)
 
-    @property
+    @cached_property
     def pieces(self) -> list[sql.Piece]:
-        """The file's statements, with their lines."""
-        return sql.split(self.text)
+        """The file's statements, with their lines; raises `Refused` where it cannot be read.
+
+        One `BEGIN TRANSACTION;` and one `COMMIT;` around them are left out, as wrangler does.
+        """
+        if self.refusal is not None:
+            raise Refused(self.refusal.problem, self.refusal.remedy)
+        pieces = sql.split(self.text)
+        texts = [piece.sql for piece in pieces]
+        if _BEGIN in texts:
+            del pieces[texts.index(_BEGIN)]
+            texts.remove(_BEGIN)
+            if _COMMIT in texts:
+                del pieces[texts.index(_COMMIT)]
+        return pieces
+
+    @property
+    def warnings(self) -> list[str]:
+        """What wrangler would make of the file that we do not, as sentences; and that it holds nothing."""
+        if self.refusal is not None:
+            return []
+        if self.is_empty:
+            return [f"{self.name} holds no statement: it is recorded, and does nothing."]
+        found = []
+        # Behind the file's text wrangler puts an INSERT into its history.
+        last = [token.text for token in sql.tokens(self.text)][-1:]
+        if last != [";"]:
+            found.append(f"{self.name} lacks its last semicolon: wrangler would fail at it.")
+        ends = [comment for _, comment in sql.comments(self.text)][-1:]
+        if ends and ends[0].startswith("/*") and (len(ends[0]) < 4 or not ends[0].endswith("*/")):
+            found.append(
+                f"{self.name} does not close its last comment: wrangler would run it again and again."
+            )
+        if "'" in self.name:
+            found.append(f"{self.name} has an apostrophe in its name: older versions of wrangler fail at it.")
+        if _BEGIN in self.text.replace(f"{_BEGIN};", "", 1):
+            found.append(
+                f"{self.name} says {_BEGIN} where wrangler does not leave it out: it would refuse it."
+            )
+        return found
 
 
 def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
     """Read the migrations below `folder`, in wrangler's order.
 
-    Two files may have one number, as for wrangler. Raises `Refused` where the folder is missing, or a file is
-    not UTF-8.
+    Two files may have one number, as for wrangler. A file that cannot be read is among them, with the reason.
+    Raises `Refused` where the folder is missing.
     """
     if not folder.is_dir():
         raise Refused(
@@ -55,10 +118,29 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
     found = []
     for path in folder.glob(pattern):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not path.is_symlink() and not any(part[0] == "." for part in name.split("/")):
-            found.append(Migration(name, path, _read(path)))
+        if path.is_file() and not path.is_symlink() and not _is_hidden(name):
+            found.append(read(name, path))
     found.sort(key=lambda migration: order(migration.name))
     return found
+
+
+def passed_over(folder: Path) -> list[str]:
+    """Give the files in a folder that look like migrations and are none, as for wrangler.
+
+    Those are symbolic links, and names that end in `.SQL`.
+    """
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name.lower().endswith(".sql")
+        and not _is_hidden(path.name)
+        and (path.is_symlink() or not path.name.endswith(".sql"))
+    )
+
+
+def same_name(name: str) -> str:
+    """Give a name in the one form in which names are compared: some systems take `é` apart."""
+    return name if name.isascii() else normalize("NFC", name)
 
 
 def shared_numbers(files: Sequence[Migration]) -> list[tuple[str, ...]]:
@@ -97,18 +179,36 @@ def leading_number(segment: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _read(path: Path) -> str:
+def read(name: str, path: Path) -> Migration:
+    """Read a migration file; where it cannot be read, or is not UTF-8, it says so as its `refusal`."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Refused(
-            f"Migration {path.name} is not UTF-8 (byte {error.start}).", "Save it as UTF-8."
-        ) from error
+        refusal = Refused(f"Migration {name} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.")
     except OSError as error:
-        raise Refused(
-            f"Migration {path} cannot be read: {error.strerror}.", "Check its permissions."
-        ) from error
-    return text.replace("\r\n", "\n")
+        refusal = Refused(f"Migration {name} cannot be read: {error.strerror}.", "Check its permissions.")
+    else:
+        return Migration(name, path, _with_unix_lines(text))
+    return Migration(name, path, "", refusal)
+
+
+def _with_unix_lines(text: str) -> str:
+    """Give a script with LF line ends, but for those inside of texts and quoted names, which stay."""
+    if "\r\n" not in text:
+        return text
+    parts, position = [], 0
+    for token in sql.tokens(text):
+        parts += [text[position : token.offset].replace("\r\n", "\n"), token.text]
+        position = token.offset + len(token.text)
+    return "".join([*parts, text[position:].replace("\r\n", "\n")])
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part[0] == "." for part in name.split("/"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find(migrations: Sequence[Migration], wanted: str) -> Migration:
@@ -133,40 +233,55 @@ def find(migrations: Sequence[Migration], wanted: str) -> Migration:
     raise Refused(f"There is no migration {wanted}.", f"There are: {names}.")
 
 
-def create(folder: Path, message: str) -> Path:
-    """Write an empty migration with the next number; returns its path.
-
-    Raises `Refused` where the message makes no file name.
-    """
+def file_name(message: str) -> str:
+    """Give what a message is called in a migration's file name; raises `Refused` where it makes none."""
     words = re.sub(r"[^\w.-]+", "_", message.strip()).strip("_.")
     if not words:
         raise Refused("A migration needs a name.", 'Say what it does: `inv db.migrate.new "add fills"`.')
+    if len(words.encode()) > _NAME_BYTES:
+        raise Refused("The name of the migration is too long for a file.", "Say it in a few words.")
+    return words
+
+
+def create(folder: Path, message: str) -> Path:
+    """Write an empty migration with the next number; returns its path.
+
+    Raises `Refused` where the message makes no file name, or the file cannot be written; then none is left.
+    """
+    words = file_name(message)
+    comment = " ".join(message.encode(errors="replace").decode().split())
+    path = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        numbers = [
-            leading_number(path.name) or 0
-            for path in folder.iterdir()
-            if leading_number(path.name) is not None
-        ]
+        numbers = [leading_number(each.name) or 0 for each in folder.iterdir()]
         path = folder / f"{max(numbers, default=0) + 1:04d}_{words}.sql"
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(f"-- {message.strip()}\n")
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(f"-- {comment}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
     except OSError as error:
-        raise Refused(f"{folder} cannot be written: {error.strerror}.", "Check its permissions.") from error
+        raise Refused(
+            f"{path} cannot be written: {error.strerror}.", "Make room, or check its permissions."
+        ) from error
     return path
 
 
 def copy(files: Sequence[Migration], folder: Path) -> list[Path]:
     """Copy migration files into a folder of the workspace's own; returns their new paths."""
-    copied = []
+    copied: list[Path] = []
     try:
         for migration in files:
             target = folder / migration.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(migration.path.read_bytes())
-            copied.append(target)
+            with target.open("xb") as file:
+                copied.append(target)
+                file.write(migration.path.read_bytes())
     except OSError as error:
+        for target in copied:
+            target.unlink(missing_ok=True)
         raise Refused(f"{folder} cannot be written: {error.strerror}.", "Check its permissions.") from error
     return copied

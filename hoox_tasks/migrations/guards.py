@@ -37,10 +37,9 @@ _CANDIDATES = 8
 _GROUPED = 90
 """Columns that rows are compared by where there is no key: D1 allows a GROUP BY 100 terms."""
 
-_LOSS, _AMOUNT, _KEYS, _HISTORY, _ROWS = "loss", "amount", "keys", "history", "rows"
-_FAILED = re.compile(
-    rf"hoox guard ({_HISTORY}|{_LOSS}|{_AMOUNT}|{_KEYS}|{_ROWS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z"
-)
+_LOSS, _AMOUNT, _KEYS, _HISTORY, _ROWS, SCHEMA = "loss", "amount", "keys", "history", "rows", "schema"
+_KINDS = "|".join((_HISTORY, _LOSS, _AMOUNT, _KEYS, _ROWS, SCHEMA))
+_FAILED = re.compile(rf"hoox guard ({_KINDS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Guards:
 
 
 def failed_guard(message: str) -> tuple[str, str] | None:
-    """Give which guard failed (history, rows, loss, amount, keys) and its detail; None where none did."""
+    """Give which guard failed (history, schema, rows, loss, amount, keys) and its detail; None for none."""
     match = _FAILED.search(message)
     return (match[1], match[2]) if match else None
 
@@ -91,23 +90,32 @@ def failed_guard(message: str) -> tuple[str, str] | None:
 def history_guard(table: str, names: Sequence[str]) -> str:
     """Write the statement that fails where the history is not the one that was planned against."""
     found = f"(SELECT group_concat(name, '/') FROM (SELECT name FROM {sql.quote_name(table)} ORDER BY id))"
-    return _fail_when(f"coalesce({found}, '') <> {sql.quote_text('/'.join(names))}", _HISTORY, "''")
+    return fail_when(f"coalesce({found}, '') <> {sql.quote_text('/'.join(names))}", _HISTORY, "''")
 
 
 def rows_guard(table: str) -> str:
     """Write the statement that fails where a table holds rows already."""
-    return _fail_when(f"EXISTS (SELECT 1 FROM {sql.quote_name(table)})", _ROWS, sql.quote_text(table))
+    return fail_when(f"EXISTS (SELECT 1 FROM {sql.quote_name(table)})", _ROWS, sql.quote_text(table))
 
 
 def write_guards(
-    lineage: Lineage, consent: Consent, own: Mapping[str, Own], *, keys: bool, keys_before: bool
+    lineage: Lineage,
+    consent: Consent,
+    own: Mapping[str, Own],
+    *,
+    keys: bool,
+    keys_before: bool,
+    defaults: Mapping[tuple[str, str], str] | None = None,
+    known: Guards | None = None,
 ) -> Guards:
     """Write the guards of a migration that was followed on an empty ledger.
 
     `own` are rows of earlier migrations of the same run, by the table's name in small letters. `keys` says
-    that there are foreign keys to check afterwards, `keys_before` that there were before.
+    that there are foreign keys to check afterwards, `keys_before` that there were before. With `defaults`,
+    a column that is dropped is a loss of all values but its default, a literal by table and column in small
+    letters. The findings of `known` come first: they are of another migration in the same transaction.
     """
-    writer = _Writer(consent, own)
+    writer = _Writer(consent, own, defaults, known)
     for table, column in lineage.dropped_columns:
         writer.dropped_column(table, column)
     for place, fate in enumerate(lineage.fates()):
@@ -118,10 +126,17 @@ def write_guards(
 class _Writer:
     """Collects the statements; a finding's number is its place in `findings`."""
 
-    def __init__(self, consent: Consent, own: Mapping[str, Own]) -> None:
+    def __init__(
+        self,
+        consent: Consent,
+        own: Mapping[str, Own],
+        defaults: Mapping[tuple[str, str], str] | None,
+        known: Guards | None,
+    ) -> None:
         self._consent = consent
         self._own = own
-        self._guards = Guards()
+        self._defaults = defaults
+        self._guards = Guards(findings=list(known.findings) if known else [])
         self._copies: list[str] = []
         self._counted: set[str] = set()
         self._full: set[str] = set()
@@ -147,9 +162,15 @@ class _Writer:
 
     def dropped_column(self, table: Stored, column: str) -> None:
         """Count the values of a column that ALTER TABLE drops."""
-        number = self._finding(table.name, column, DROPPED, self._amount(table.name, column))
-        counted = f"SELECT count({sql.quote_name(column)}) AS n FROM {sql.quote_name(table.name)}"
-        where = self._not_own(table)
+        name, where = sql.quote_name(column), self._not_own(table)
+        if self._defaults is None:
+            number = self._finding(table.name, column, DROPPED, self._amount(table.name, column))
+            values = f"count({name})"
+        else:
+            number = self._finding(table.name, column, DROPPED, self._loss(table.name))
+            default = self._defaults.get((table.name.lower(), column.lower()), "NULL")
+            values = f"sum({name} IS NOT +{default} COLLATE BINARY)"  # Without + TRUE would be no value.
+        counted = f"SELECT {values} AS n FROM {sql.quote_name(table.name)}"
         self._guards.opening.append(
             f"INSERT INTO {_FOUND} SELECT {number}, n, {self._refusal(number)}"
             f" FROM ({counted}{where}) WHERE n"
@@ -174,10 +195,10 @@ class _Writer:
             pairs = (
                 "(SELECT group_concat(DISTINCT \"table\" || ' to ' || parent) FROM pragma_foreign_key_check)"
             )
-            guards.closing.append(_fail_when(f"{violations} > {was}", _KEYS, pairs))
+            guards.closing.append(fail_when(f"{violations} > {was}", _KEYS, pairs))
         for kind in (_LOSS, _AMOUNT):
             listed = f"(SELECT group_concat(id || '=' || number) FROM {_FOUND} WHERE refused = '{kind}')"
-            guards.closing.append(_fail_when(f"{listed} IS NOT NULL", kind, listed))
+            guards.closing.append(fail_when(f"{listed} IS NOT NULL", kind, listed))
         guards.report = len(guards.closing)
         guards.closing.append(f"SELECT id, number FROM {_FOUND} ORDER BY id")
         guards.closing += [f"DROP TABLE {name}" for name in (*self._copies, _FOUND, _COUNTS)]
@@ -208,6 +229,8 @@ class _Writer:
         own = self._own.get(table.name.lower())
         if own is None:
             return ""
+        if own.rows:
+            return f" WHERE NOT {own.rows}"
         if own.count is not None:
             return f" WHERE (SELECT count(*) FROM {sql.quote_name(table.name)}) <> {own.count}"
         if own.low is None:
@@ -410,6 +433,7 @@ def _compared(fate: Fate) -> set[str]:
     return (key | followed | fate.updated) & set(table.columns)
 
 
-def _fail_when(condition: str, kind: str, detail: str) -> str:
+def fail_when(condition: str, kind: str, detail: str) -> str:
+    """Write the statement that fails with a guard's message where a condition holds."""
     # Plain SQL has no RAISE outside triggers; an invalid JSON path is an error that carries any text.
     return f"SELECT CASE WHEN {condition} THEN json_extract('{{}}', 'hoox guard {kind}: ' || {detail}) END"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.migrations.consent import read_consent
-from hoox_tasks.migrations.files import Migration, find, order, precedes
+from hoox_tasks.migrations.files import EMPTY, Migration, find, order, precedes, same_name
 
 CHECKSUMS = "hoox_checksums"
 """The table beside the history that remembers what each applied file said."""
+
+NOTHING_APPLIED = ""
+"""A name among the checksums that says: of what the ledger has, no migration has made anything."""
 
 _READINGS = 5
 """How often the history is read anew, where other runs make its tables meanwhile."""
@@ -47,12 +51,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All migrations of a ledger, in the order in which they apply; what the ledger consists of."""
+    """All migrations of a ledger, in the order in which they apply; what the ledger consists of.
+
+    `history` are the recorded names, each with its time; `checksums` what is known of their files, None where
+    there is no table for it. `is_foreign` says that the ledger has tables and no history: somebody else has
+    made it, and did not say yet what is there (see `adopt`).
+    """
 
     entries: tuple[Entry, ...]
     schema: tuple[SchemaObject, ...]
     history: tuple[tuple[str, str], ...]
-    has_checksums: bool
+    checksums: Mapping[str, str] | None
+    is_foreign: bool = False
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the table of checksums is there."""
+        return self.checksums is not None
 
     def named(self, *states: State) -> list[Entry]:
         """Give the entries that are in one of `states`."""
@@ -60,7 +75,13 @@ class Status:
 
     def with_applied(self, name: str, schema: Sequence[SchemaObject]) -> Status:
         """Give what the status should be once a migration is applied that leads to `schema`."""
-        return Status(self.entries, tuple(schema), (*self.history, (name, "")), True)
+        return replace(
+            self,
+            schema=tuple(schema),
+            history=(*self.history, (name, "")),
+            checksums=self.checksums or {},
+            is_foreign=False,
+        )
 
     @property
     def version(self) -> str:
@@ -76,49 +97,82 @@ def own_tables(table: str) -> frozenset[str]:
 def status(database: Database, migrations: Sequence[Migration], table: str) -> Status:
     """Compare migrations with the ledger's history; writes nothing, not even the history table."""
     schema, history, checksums = _read_history(database, table)
-    files = {migration.name: migration for migration in migrations}
-    recorded = dict(history)
-    known = checksums or {}
-    last = max(recorded, key=order, default="")
-    lost = {known[name]: name for name in recorded if name not in files and name in known}
+    known = {same_name(name): checksum for name, checksum in (checksums or {}).items()}
+    files = {same_name(migration.name): migration for migration in migrations}
+    recorded = {same_name(name): (name, applied_at) for name, applied_at in history}
+    last = max((name for name, _ in history), key=order, default="")
+    lost = [(name, known[key]) for key, (name, _) in recorded.items() if key not in files and key in known]
     entries = []
-    for name, applied_at in history:
-        if name not in files:
-            continue
-        if name in known and known[name] != files[name].checksum:
-            advice = (
-                f"Restore {name}, and write the change as a new migration; or accept the file as it is "
-                f"with `inv db.migrate.mark {name}`."
-            )
-            entries.append(Entry(name, State.EDITED, applied_at, advice))
-        else:
-            entries.append(Entry(name, State.APPLIED, applied_at))
-    renamed = {}
+    for key, (_, applied_at) in recorded.items():
+        if key in files:
+            entries.append(_compared(files[key], known.get(key), applied_at))
+    renamed = set()
     for migration in migrations:
-        if migration.name in recorded:
+        if same_name(migration.name) in recorded:
             continue
-        former = lost.get(migration.checksum)
+        former = next((each for each in lost if migration.matches(each[1])), None)
         if former is not None:
-            renamed[former] = migration.name
-            advice = (
-                f"It was applied as {former}: name it so again, or record the new name "
-                f"with `inv db.migrate.mark {migration.name}`."
-            )
-            entries.append(Entry(migration.name, State.RENAMED, recorded[former], advice, former))
+            lost.remove(former)
+            renamed.add(former[0])
+            applied_at = recorded[same_name(former[0])][1]
+            entries.append(as_renamed(migration.name, former[0], applied_at))
+        elif migration.refusal is not None:
+            advice = f"{migration.refusal.problem} {migration.refusal.remedy}"
+            entries.append(Entry(migration.name, State.PENDING, "", advice))
         elif last and precedes(migration.name, last):
-            advice = "Give it the next free number, or insist with --allow-out-of-order."
+            advice = "Give it the next free number, or insist with `inv db.migrate --allow-out-of-order`."
             entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
         else:
-            entries.append(Entry(migration.name, State.PENDING))
-    for name, applied_at in history:
-        if name not in files and name not in renamed:
+            entries.append(Entry(migration.name, State.PENDING, "", "Apply it with `inv db.migrate`."))
+    for key, (name, applied_at) in recorded.items():
+        if key not in files and name not in renamed:
             advice = (
                 f"Bring {name} back from version control; if it is gone for good, forget it "
-                f"with `inv db.migrate.mark {name} --forget`."
+                f"with `{mark_command(name)} --forget`."
             )
             entries.append(Entry(name, State.MISSING, applied_at, advice))
     entries.sort(key=lambda entry: order(entry.name))
-    return Status(tuple(entries), tuple(schema), tuple(history), checksums is not None)
+    own = own_tables(table)
+    foreign = (
+        not history
+        and NOTHING_APPLIED not in known
+        and any(item.type == "table" and item.name not in own for item in schema)
+    )
+    return Status(tuple(entries), tuple(schema), tuple(history), checksums, foreign)
+
+
+def as_renamed(name: str, former: str, applied_at: str) -> Entry:
+    """Give the entry of a migration that was applied under another name."""
+    advice = (
+        f"It was applied as {former}: name it so again, or record the new name with `{mark_command(name)}`."
+    )
+    return Entry(name, State.RENAMED, applied_at, advice, former)
+
+
+def _compared(migration: Migration, checksum: str | None, applied_at: str) -> Entry:
+    """Give the entry of a recorded migration; `checksum` is that of its file then, where it is known."""
+    name = migration.name
+    if migration.refusal is not None:
+        advice = f"{migration.refusal.problem} {migration.refusal.remedy}"
+    elif checksum is None or migration.matches(checksum):
+        return Entry(name, State.APPLIED, applied_at)
+    elif checksum == EMPTY:
+        advice = (
+            "It held no statement when it was applied, so what it says now never ran: forget it with"
+            f" `{mark_command(name)} --forget`, then apply it with `inv db.migrate`; or write it as a new"
+            " migration."
+        )
+    else:
+        advice = (
+            f"Restore {name}, and write the change as a new migration; or accept the file as it is "
+            f"with `{mark_command(name)}`."
+        )
+    return Entry(name, State.EDITED, applied_at, advice)
+
+
+def mark_command(name: str) -> str:
+    """Give the command that records a migration by hand."""
+    return f"inv db.migrate.mark {shlex.quote(name)}"
 
 
 def _read_history(
@@ -199,7 +253,8 @@ def refuse_transactions(migrations: Sequence[Migration]) -> None:
             if sql.is_transaction_control(piece.sql):
                 raise Refused(
                     f"Migration {migration.name} says {sql.first_word(piece.sql)} in line {piece.line}.",
-                    "Remove it: each migration runs in a transaction of its own, together with its history.",
+                    "Remove it: each migration runs in a transaction of its own, together with its history."
+                    " Only one `BEGIN TRANSACTION;` with one `COMMIT;` is passed over.",
                 )
 
 

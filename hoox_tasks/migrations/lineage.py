@@ -255,6 +255,17 @@ class Lineage:
         """The tables that were there, are still, and got rows; each with its present name."""
         return [(table, last) for table, last in self.survivors if last in self._filled and not table.virtual]
 
+    @property
+    def filled_names(self) -> set[str]:
+        """The present names of tables that got rows, whoever made them."""
+        return self._filled & self._there
+
+    @property
+    def touched_names(self) -> set[str]:
+        """The present names of tables whose rows were written."""
+        updated = {name for name, _ in self._updated}
+        return (self._filled | self._deleted | updated | self._replaced) & self._there
+
     def holds_rows(self, name: str) -> bool:
         """Whether rows were put into a table that the migration made."""
         return name in self._filled

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.errors import Refused
-from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.history import CHECKSUMS, State, Status, history_tables, remember
+from hoox_tasks.migrations.files import EMPTY, Migration, leading_number
+from hoox_tasks.migrations.guards import history_guard
+from hoox_tasks.migrations.history import (
+    CHECKSUMS,
+    NOTHING_APPLIED,
+    Entry,
+    State,
+    Status,
+    history_tables,
+    mark_command,
+    record,
+    remember,
+)
+from hoox_tasks.migrations.model import Fact, Made, missing_statements, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +33,27 @@ class Correction:
     done: str
 
 
-def record_by_hand(current: Status, migration: Migration, table: str) -> Correction:
+def record_by_hand(
+    current: Status, migration: Migration, table: str, lacking: Collection[Fact] = ()
+) -> Correction:
     """Record a migration as applied without running it.
 
     A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded under
-    its new name.
+    its new name. `lacking` is what the migration makes and the ledger does not have: raises `Refused` where
+    it is a reason to believe that the migration did not run.
     """
     (entry,) = (entry for entry in current.entries if entry.name == migration.name)
     history, name = sql.quote_name(table), sql.quote_text(migration.name)
+    if migration.refusal is not None:
+        raise Refused(migration.refusal.problem, migration.refusal.remedy)
+    never_ran = was_empty(current, entry)
+    if lacking and (entry.state in {State.PENDING, State.OUT_OF_ORDER} or never_ran):
+        raise Refused(
+            f"{migration.name} makes {told(lacking)}, which the ledger does not have: it did not run.",
+            f"Forget it with `{mark_command(entry.name)} --forget`, then apply it with `inv db.migrate`."
+            if never_ran
+            else "Apply it with `inv db.migrate`.",
+        )
     rows: list[str] = []
     if entry.state is State.RENAMED:
         former = sql.quote_text(entry.former)
@@ -37,21 +64,83 @@ def record_by_hand(current: Status, migration: Migration, table: str) -> Correct
         rows.append(f"INSERT INTO {history} (name) VALUES ({name})")
         done = f"Recorded {migration.name} as applied, without running it."
     elif entry.state is State.EDITED:
-        done = f"Accepted {migration.name} as its file is now."
+        lost = f" The ledger does not have {told(lacking)}: see `inv db.check`." if lacking else ""
+        done = f"Accepted {migration.name} as its file is now.{lost}"
     else:
         done = f"{migration.name} was recorded as applied already."
     return Correction([*history_tables(table), *map(Statement, rows), remember(migration)], done)
 
 
-def forget(current: Status, name: str, table: str) -> Correction:
-    """Take a recorded migration whose file is gone out of the history; raises `Refused` for any other."""
-    gone = [entry.name for entry in current.named(State.MISSING)]
-    if name not in gone:
+def remedy(made: Made, lacking: Collection[Fact]) -> str:
+    """What to do with a migration that cannot run, as all that it makes, but for `lacking`, is there already.
+
+    Empty where nothing of it is there.
+    """
+    mark = f"`{mark_command(made.migration.name)}`"
+    if not made.made:
+        return ""
+    if not lacking:
+        return f"All that it makes is there already: if its rows are as well, record it with {mark}."
+    if set(lacking) == set(made.made):
+        return ""
+    repair = ";".join(missing_statements(made, lacking))
+    how = f" with `inv db.query --write {shlex.quote(repair)}`" if repair else ""
+    return f"It is there in part: make {told(lacking)}{how}, then record it with {mark}; or correct the file."
+
+
+def was_empty(current: Status, entry: Entry) -> bool:
+    """Whether a migration held no statement when it was applied, and does now."""
+    return entry.state is State.EDITED and (current.checksums or {}).get(entry.name) == EMPTY
+
+
+def find_forgettable(current: Status, wanted: str) -> str:
+    """Give the recorded name, or that of a number, that may be forgotten; raises `Refused` for any other.
+
+    That is one whose file is gone, or one that held no statement when it was applied.
+    """
+    names = [
+        entry.name for entry in current.entries if entry.state is State.MISSING or was_empty(current, entry)
+    ]
+    chosen = [name for name in names if wanted in {name, name.removesuffix(".sql")}]
+    if not chosen and wanted.isdigit():
+        chosen = [name for name in names if leading_number(name.split("/")[0]) == int(wanted)]
+    if len(chosen) != 1:
         raise Refused(
-            f"{name} is not a recorded migration whose file is gone.",
-            f"Those are: {', '.join(gone) or 'none'}.",
+            f"{wanted} is not a recorded migration whose file is gone."
+            if not chosen
+            else f"Several recorded migrations have the number {wanted}.",
+            f"Those are: {', '.join(names) or 'none'}.",
         )
+    return chosen[0]
+
+
+def forget(current: Status, name: str, table: str) -> Correction:
+    """Take a recorded migration out of the history, one that `find_forgettable` gives."""
     statements = [f"DELETE FROM {sql.quote_name(table)} WHERE name = {sql.quote_text(name)}"]
     if current.has_checksums:
         statements.append(f"DELETE FROM {CHECKSUMS} WHERE name = {sql.quote_text(name)}")
+        if len(current.history) == 1:
+            # The ledger is still none of somebody else's.
+            statements.append(_nothing_applied().sql)
     return Correction([Statement(text) for text in statements], f"Forgot {name}.")
+
+
+def take_over(current: Status, chosen: Sequence[Migration], table: str) -> Correction:
+    """Record that some migrations are what a ledger without history has; none: that nothing of them is."""
+    statements = [
+        *history_tables(table),
+        Statement(history_guard(table, [])),
+    ]
+    if not chosen:
+        statements.append(_nothing_applied())
+    for migration in chosen:
+        statements += record(migration, table)
+    names = ", ".join(migration.name for migration in chosen)
+    done = (
+        f"Recorded {names}, without running any." if chosen else "Recorded that none of the migrations ran."
+    )
+    return Correction(statements, done)
+
+
+def _nothing_applied() -> Statement:
+    return Statement(f"INSERT OR REPLACE INTO {CHECKSUMS} VALUES ('{NOTHING_APPLIED}', '{EMPTY}')")

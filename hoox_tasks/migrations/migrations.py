@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from hoox_tasks import sql
 from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE, Settings
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
-from hoox_tasks.errors import HooxError, RemoteError
-from hoox_tasks.migrations import history, marking
+from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from hoox_tasks.migrations import adopt, history, marking, model, renames
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, begin, try_on
 from hoox_tasks.migrations.consent import Consent
-from hoox_tasks.migrations.drift import Difference, compare_schemas
+from hoox_tasks.migrations.drift import Difference, Drift, compare_schemas
 from hoox_tasks.migrations.files import Migration, discover, find, shared_numbers
+from hoox_tasks.migrations.guards import failed_guard
 from hoox_tasks.migrations.history import Entry, State, Status
+from hoox_tasks.migrations.model import Model
 
 _ATTEMPTS = 5
 """How often a run begins anew where others are ahead of it, beside once for each migration."""
@@ -31,12 +34,13 @@ class Check:
     """What is wrong with a ledger, compared with its migrations: nothing of both where it agrees.
 
     `wrong` are the migrations that are not applied as their files are, `differences` the objects that are
-    missing, extra or different.
+    missing, extra or different. `reservations` say what could not be compared.
     """
 
     status: Status
     wrong: list[Entry]
     differences: list[Difference]
+    reservations: list[str] = field(default_factory=list)
 
     @property
     def agrees(self) -> bool:
@@ -96,7 +100,30 @@ class Migrations:
 
     def status(self, database: Database) -> Status:
         """Compare the files with the ledger's history; writes nothing, and costs one request on D1."""
-        return history.status(database, self.files, self.table)
+        current = history.status(database, self.files, self.table)
+        return renames.recognised(current, self.files, self.table, strict=self.strict)
+
+    def adoption(
+        self, database: Database, current: Status, *, to: str | None = None
+    ) -> adopt.Adoption | None:
+        """Compare a ledger that has tables and no history with what each migration makes.
+
+        None where it has a history, or no tables; that costs nothing, the rest a request on D1. `to` names
+        the last migration that is asked for.
+        """
+        if not current.is_foreign:
+            return None
+
+        def holding(tables: Collection[str]) -> set[str]:
+            asked = sorted(tables)
+            queries = [f"SELECT EXISTS (SELECT 1 FROM {sql.quote_name(name)})" for name in asked]
+            answers = database.batch([Statement(query) for query in queries], write=False) if asked else []
+            return {name for name, rows in zip(asked, answers, strict=True) if next(iter(rows))[0]}
+
+        plan = adopt.compare(
+            self.files, current.schema, holding, database.label, table=self.table, strict=self.strict
+        )
+        return plan.until(None if to is None else self.find(to))
 
     def plan(
         self, current: Status, *, to: str | None = None, allow_out_of_order: bool = False
@@ -108,18 +135,25 @@ class Migrations:
         """
         return history.plan(current, self.files, to=to, allow_out_of_order=allow_out_of_order)
 
-    def drift(self, current: Status) -> list[Difference]:
+    def drift(self, current: Status) -> Drift:
         """Compare a ledger with what its applied migrations make (all, where it has no history)."""
-        recorded = dict(current.history)
-        applied = [migration for migration in self.files if migration.name in recorded]
-        expected = self._schema(applied or self.files)
-        return compare_schemas(expected, current.schema, self.own_tables)
+        done = {entry.name for entry in current.named(State.APPLIED, State.EDITED, State.RENAMED)}
+        files = [migration for migration in self.files if migration.name in done] or self.files
+        with closing(Model(self.table, strict=self.strict, base=current.schema)) as made:
+            unknown = [migration.name for migration in files if made.run(migration).unknown]
+            differences = compare_schemas(made.ledger.schema(), current.schema, self.own_tables)
+            missing = made.taken
+        if missing or unknown:
+            # Of what no migration makes nobody knows how it should be.
+            differences = [difference for difference in differences if difference.what != "extra"]
+        return Drift(differences, tuple(missing), tuple(unknown))
 
     def check(self, database: Database) -> Check:
         """Compare a ledger with its migrations: history, files, checksums and schema."""
         current = self.status(database)
         wrong = [entry for entry in current.entries if entry.state is not State.APPLIED]
-        return Check(current, wrong, self.drift(current))
+        found = self.drift(current)
+        return Check(current, wrong, found.differences, found.reservations)
 
     def setup(self) -> list[Statement]:
         """Write the statements that apply all of them to an empty ledger, with their history.
@@ -137,6 +171,15 @@ class Migrations:
     def run_on(self, ledger: EmptyLedger) -> None:
         """Run all of them, with their history, on an empty ledger; raises `MigrationFailed`."""
         self._run_on(ledger, self.files)
+
+    def tables(self, base: Sequence[SchemaObject] = ()) -> set[str]:
+        """The tables that they make or change, but for their own; none where one of them cannot be tried.
+
+        `base` is the schema of a ledger, from which tables are taken that none makes.
+        """
+        with closing(Model(self.table, strict=False, base=base)) as made:
+            unknown = [migration for migration in self.files if made.run(migration).unknown]
+            return set() if unknown else set(made.ledger.tables()) - self.own_tables
 
     def _schema(self, files: Sequence[Migration]) -> list[SchemaObject]:
         with closing(EmptyLedger(strict=self.strict)) as ledger:
@@ -158,14 +201,17 @@ class Migrations:
         allow_out_of_order: bool = False,
         consent: Consent = NO_CONSENT,
         report: Callable[[Applied], None] = lambda applied: None,
+        planned: Callable[[adopt.Adoption], None] = lambda plan: None,
     ) -> tuple[list[Applied], Status]:
         """Apply what is pending, a transaction for each; returns what was applied, and the status after.
 
         `consent` is what may be lost or changed, beside what the files themselves consent to. `report` is
         called with each migration as soon as it is in the ledger, also where the next one fails or somebody
-        interrupts.
+        interrupts. In a ledger that has tables and no history, what is there already is recorded and not run;
+        `planned` is called with that plan before anything is changed.
 
-        Raises `Refused` where `plan` does, and `MigrationFailed` where a migration fails: it has left nothing
+        Raises `Refused` where `plan` does, or where it cannot be told whether a migration is there, and
+        `MigrationFailed` where a migration fails: it has left nothing
         behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
         """
         applied: list[Applied] = []
@@ -175,7 +221,7 @@ class Migrations:
             report(migration)
 
         try:
-            status = self._apply_all(database, to, allow_out_of_order, consent, note)
+            status = self._apply_all(database, to, allow_out_of_order, consent, note, planned)
         except MigrationFailed as error:
             error.applied = applied
             raise
@@ -196,22 +242,50 @@ class Migrations:
         allow_out_of_order: bool,
         consent: Consent,
         note: Callable[[Applied], None],
+        planned: Callable[[adopt.Adoption], None],
     ) -> Status:
         attempts = len(self.files) + _ATTEMPTS
         for _ in range(attempts):  # Each time that another run is ahead, less is left to do.
             current = self.status(database)
             pending = self.plan(current, to=to, allow_out_of_order=allow_out_of_order)
-            run = begin(current, pending, table=self.table, strict=self.strict)
+            adoption = self.adoption(database, current, to=to) if pending else None
+            if pending and adoption is None:
+                renames.refuse_done(current, self.files, pending, self.table, strict=self.strict)
             try:
-                for migration in pending:
-                    note(self._apply_one(database, migration, run, consent, note))
+                if adoption is not None:
+                    adoption.refuse_doubts()
+                    planned(adoption)
+                    done = adoption.named(adopt.Verdict.RECORD)
+                    pending = adoption.named(adopt.Verdict.APPLY)
+                    if done:
+                        current = self._take_over(database, current, done)
+                        for migration in done:
+                            note(Applied(migration.name, 0.0, recorded=True))
+                expected = self._run(database, current, pending, consent, note, adopting=adoption is not None)
             except Overtaken:
                 continue
-            return self._verified(database, run.status) if pending else current
+            return self._verified(database, expected) if pending else current
         raise HooxError(
             f"The history of {database.name} changed {attempts} times while migrations were applied.",
             "Let the other runs end, then look with `inv db.migrate.status`.",
         )
+
+    def _run(
+        self,
+        database: Database,
+        current: Status,
+        pending: Sequence[Migration],
+        consent: Consent,
+        note: Callable[[Applied], None],
+        *,
+        adopting: bool,
+    ) -> Status:
+        """Apply some migrations to a ledger that is as `current` says; gives what it should be then."""
+        run = begin(current, pending, table=self.table, strict=self.strict, adopting=adopting)
+        with closing(run):
+            for migration in pending:
+                note(self._apply_one(database, migration, run, consent, note))
+            return run.status
 
     def _apply_one(
         self,
@@ -230,10 +304,11 @@ class Migrations:
                 migration,
                 run,
                 table=self.table,
-                strict=self.strict,
                 consent=consent,
                 recorded=recorded,
             )
+        except MigrationFailed as error:
+            raise self._advised(error, migration, run.status) from error
         except KeyboardInterrupt:
             # It may have come behind the end of the transaction.
             with suppress(HooxError):
@@ -264,23 +339,100 @@ class Migrations:
             )
         return actual
 
+    def _advised(self, error: MigrationFailed, migration: Migration, current: Status) -> MigrationFailed:
+        """Name the way on, where a statement fails because what the migration makes is there already."""
+        if error.line:
+            made = self._made(current, migration)
+            error.remedy = (
+                marking.remedy(made, model.lacking(made, current.schema, self.table)) or error.remedy
+            )
+        return error
+
+    def _made(self, current: Status, migration: Migration) -> model.Made:
+        found = model.what_is_made(
+            self.files, current, [migration.name], table=self.table, strict=self.strict
+        )
+        return found[migration.name]
+
     def mark(self, database: Database, name: str, *, forget: bool = False) -> str:
         """Record a migration as applied without running it; returns what was done, as a sentence.
 
         A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
         under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
+
+        Raises `Refused` where what the migration makes is not there, so that it cannot have run.
         """
         current = self.status(database)
         if forget:
+            name = marking.find_forgettable(current, name)
             correction = marking.forget(current, name, self.table)
             what = f"{name} was forgotten"
         else:
             migration = self.find(name)
             name = migration.name
-            correction = marking.record_by_hand(current, migration, self.table)
+            lacking = model.lacking(self._made(current, migration), current.schema, self.table)
+            correction = marking.record_by_hand(current, migration, self.table, lacking)
             what = f"{name} was recorded"
         self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
         return correction.done
+
+    def adopt(
+        self,
+        database: Database,
+        *,
+        to: str | None = None,
+        planned: Callable[[adopt.Adoption], None] = lambda plan: None,
+    ) -> str:
+        """Record what a ledger without history has of the migrations; returns what was done, as a sentence.
+
+        Without `to`, those are the first migrations whose objects are there. `to` names the last one that
+        the caller knows to be there, rows and all; 0 stands for none. `planned` is called with what is there
+        before anything is recorded. Raises `Refused` where the ledger has
+        a history, or what one of them makes is not there.
+        """
+        current = self.status(database)
+        last = None if to is None or to.strip("0") == "" else self.find(to)
+        plan = self.adoption(database, current)
+        if plan is None:
+            raise Refused(
+                f"{database.label} has a history already."
+                if current.history or current.has_checksums
+                else f"{database.label} has no tables that could be taken over.",
+                "Apply what is pending with `inv db.migrate`; record one with `inv db.migrate.mark`.",
+            )
+        chosen = [] if to is not None and last is None else plan.taken_over(last)
+        if not chosen and to is None:
+            raise Refused(
+                f"{database.label} has nothing of what the migrations make.",
+                "Apply them with `inv db.migrate`.",
+                detail="\n".join(plan.lines),
+            )
+        planned(plan)
+        try:
+            self._take_over(database, current, chosen)
+        except Overtaken:
+            raise HooxError(
+                f"Somebody else has migrated {database.label} meanwhile, so nothing was done.",
+                "Look with `inv db.migrate.status`.",
+            ) from None
+        return marking.take_over(current, chosen, self.table).done
+
+    def _take_over(self, database: Database, current: Status, chosen: Sequence[Migration]) -> Status:
+        """Record migrations of a ledger without history; raises `Overtaken` where it has one meanwhile."""
+        names = [migration.name for migration in chosen]
+        correction = marking.take_over(current, chosen, self.table)
+
+        def done() -> bool:
+            found = self.status(database)
+            return [name for name, _ in found.history] == names and not found.is_foreign
+
+        try:
+            self._correct(database, correction, "the ledger was taken over", done)
+        except StatementError as error:
+            if failed_guard(error.message) is None:
+                raise
+            raise Overtaken from error
+        return self.status(database)
 
     def _correct(
         self, database: Database, correction: marking.Correction, what: str, done: Callable[[], bool]

@@ -13,11 +13,11 @@ listed before the others, and can be gone back to.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hoox_tasks import files, records
 from hoox_tasks.database.interface import Database, Moment
@@ -29,10 +29,8 @@ Note = Callable[[str], None]
 """Tells the user something, in a sentence."""
 
 FORMAT = 2
-KEEP = 10
-"""How many of a ledger's last points stay, however old they are."""
 YOUNG = timedelta(days=1)
-"""How long all other points stay as well."""
+"""How long points stay beside the last ones that are kept."""
 YOUNG_BYTES = 1024**3
 """How much room those may take."""
 _ID = re.compile(r"[1-9][0-9]{0,17}")
@@ -75,78 +73,7 @@ class RecoveryPoint:
 # --------------------------------------------------------------------------------------------- taking
 
 
-class Recorder:
-    """Takes the recovery point of one task, before its first change; to be called with the moment of it.
-
-    `point` is the point, None where there is none: nothing was changed, or the ledger was empty. A point
-    before a change that did not happen is dropped again, since it would only push out others.
-    """
-
-    def __init__(self, database: Database, folder: Path, cause: str) -> None:
-        self.point: RecoveryPoint | None = None
-        self.cause = cause
-        self._database = database
-        self._folder = folder
-        self._number: Number | None = None
-
-    def __call__(self, moment: Moment) -> None:
-        """Take the point; raises `HooxError` where that is not possible, which prevents the change."""
-        if self.point is None and moment.tables:
-            self._number = _reserve(self._folder)
-            try:
-                self.point = _save(self._database, self._folder, self._number.value, self.cause, moment)
-            except BaseException:
-                self.close()
-                raise
-            moment.when_ended(self._ended)
-
-    def close(self) -> None:
-        """Say that the task has ended: from now on its point is one among others."""
-        if self._number is not None:
-            self._number.close()
-            self._number = None
-
-    def _ended(self, changed: bool) -> None:
-        if not changed and self.point is not None:
-            with suppress(OSError):  # Then it stays listed, which does no harm.
-                forget(self._folder, self.point)
-            self.point = None
-            self.close()
-
-
-@contextmanager
-def recording(
-    database: Database, folder: Path, cause: str, *, keep: int = KEEP, note: Note | None = None
-) -> Iterator[Recorder]:
-    """Take a recovery point of `database` before it is first changed in a block; none with a `keep` of 0.
-
-    When the block has ended well, points that are too many are removed, which `note` is told of.
-    """
-    recorder = Recorder(database, folder, cause)
-    if keep > 0:
-        database.before_first_change = recorder
-    try:
-        yield recorder
-        if recorder.point is not None:
-            prune(database, folder, keep, spare=recorder.point.id, note=note)
-    finally:
-        database.before_first_change = None
-        recorder.close()
-
-
-def take(database: Database, folder: Path, cause: str) -> RecoveryPoint | None:
-    """Take a recovery point of this moment, whatever follows; None where the ledger is empty."""
-    with database.holding() as moment:
-        if not moment.tables:
-            return None
-        number = _reserve(folder)
-        try:
-            return _save(database, folder, number.value, cause, moment)
-        finally:
-            number.close()
-
-
-def _reserve(folder: Path) -> Number:
+def reserve(folder: Path) -> Number:
     """Reserve the number of a point; raises `Refused` where the folder cannot be written."""
     try:
         files.make_ignored_folder(folder)
@@ -158,20 +85,20 @@ def _reserve(folder: Path) -> Number:
         ) from error
 
 
-def _save(database: Database, folder: Path, number: int, cause: str, moment: Moment) -> RecoveryPoint:
+def save(database: Database, folder: Path, number: int, cause: str, moment: Moment) -> RecoveryPoint:
     """Save a moment as the point of this number, or leave nothing."""
     name = str(number)
     try:
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        mark = moment.save(folder, name)
+        saved = moment.save(folder, name)
         point = RecoveryPoint(
             id=name,
             created_at=created_at,
             cause=cause,
             ledger=database.address,
-            mark=mark,
+            mark=saved.mark,
             tables=dict(moment.tables),
-            sha256=files.digest(folder / mark) if mark == f"{name}{_COPY}" else "",
+            sha256=saved.sha256,
             identity=database.identity,
         )
         with files.written_whole(folder / f"{name}.json") as output:
@@ -366,10 +293,28 @@ def _is_of(point: RecoveryPoint, database: Database) -> bool:
     renamed = database.identity.startswith("d1:") and point.ledger.endswith(
         f" ({database_id}) of account {account}"
     )
-    return renamed or point.ledger == database.address
+    return renamed or point.ledger == database.address or _has_moved(point, database)
+
+
+def _has_moved(point: RecoveryPoint, database: Database) -> bool:
+    """Whether a point without an identity is of this file, as it was called before its workspace was moved.
+
+    Of the old path, the longest end that is a file of the workspace now tells which file it was.
+    """
+    path, here = PurePath(database.identity.removeprefix("file:")), Path(database.address)
+    if path.is_absolute() or not here.is_absolute() or here.parts[-len(path.parts) :] != path.parts:
+        return False
+    workspace = here.parents[len(path.parts) - 1]
+    with suppress(OSError, ValueError):
+        former = PurePath(point.ledger)
+        if former.is_absolute() and not Path(former).exists():
+            ends = (workspace.joinpath(*former.parts[start:]) for start in range(1, len(former.parts)))
+            return next((end for end in ends if end.is_file()), None) == here
+    return False
 
 
 def _last_id(folder: Path) -> int:
     """Return the highest number of a point in the folder; 0 where there is none."""
     names = [path.name.split(".")[0] for path in folder.glob("[1-9]*.*")]
-    return max((int(name) for name in names if _ID.fullmatch(name)), default=0)
+    numbers = (int(name) for name in names if _ID.fullmatch(name))
+    return max((number for number in numbers if number < files.HIGHEST_NUMBER), default=0)

@@ -29,8 +29,8 @@ def find_changes(database: Database, point: RecoveryPoint) -> list[Change]:
 def undo_to(database: Database, folder: Path, point: RecoveryPoint) -> None:
     """Bring the ledger back to a recovery point; whatever happens, it is as it was or as it was then, whole.
 
-    The point by which this is undone is taken by the ledger's recorder (see `points.recording`). Raises
-    `Refused` where the point's file is gone or was changed.
+    The point by which this is undone is taken by the ledger's recorder (see `recording`). Raises `Refused`
+    where the point's file is gone or was changed.
     """
     check(folder, point)
     try:

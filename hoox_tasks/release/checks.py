@@ -39,18 +39,23 @@ def check(database: Database, migrations: Migrations, what: str) -> tuple[str, .
     return tuple(f"{difference.type} {difference.name}" for difference in found.differences)
 
 
-def smoke(database: Database, queries: Sequence[str]) -> tuple[Smoke, ...]:
-    """Run the runbook's queries on a ledger, and then `queries`; none of them may write."""
+def smoke(database: Database, queries: Sequence[str], *, timeout: float | None = None) -> tuple[Smoke, ...]:
+    """Run the runbook's queries on a ledger, and then `queries`; none of them may write.
+
+    Raises `HooxError` where one fails, or takes longer than `timeout` seconds.
+    """
     tables = {item.name for item in database.schema() if item.type == "table"}
     chosen = [query for table, own in RUNBOOK.items() if table in tables for query in own]
     results = []
     for query in [*chosen, *queries]:
         try:
-            rows = list(database.query(query))
+            rows = iter(database.query(query, timeout=timeout))
+            first = next(rows, None)
+            count = sum(1 for _ in rows) + (first is not None)
         except HooxError as error:
             raise HooxError(f"The query {query} does not run: {error.problem}", error.remedy) from error
-        single = len(rows) == 1 and len(rows[0]) == 1
-        results.append(Smoke(query, len(rows), _shown(rows[0][0]) if single else None))
+        value = first[0] if first and count == 1 and len(first) == 1 else None
+        results.append(Smoke(query, count, _shown(value)))
     return tuple(results)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from hoox_tasks import backups, sql
 from hoox_tasks.backups import verification
 from hoox_tasks.database.interface import Database, SchemaObject
+from hoox_tasks.database.load_program import violations
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import HooxError
 from hoox_tasks.files import scratch_folder
-from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Effect, Migrations
+from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Effect, Migrations, Status
 from hoox_tasks.values import Progress
 
 
@@ -29,6 +31,16 @@ class TableEffect:
     after: int | None
     schema: tuple[str, ...]
 
+    @property
+    def cells(self) -> tuple[str | int, ...]:
+        """The cells of a table under `HEADER`, a dash where there is nothing."""
+        before, after = ("-" if rows is None else rows for rows in (self.before, self.after))
+        return (self.table, before, after, "; ".join(self.schema) or "-")
+
+
+HEADER = ("table", "rows before", "rows after", "schema")
+"""What stands above the effects on tables."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
@@ -41,6 +53,10 @@ class Rehearsal:
     def changes(self) -> list[Effect]:
         """What became of rows and values that were there, in the order of the migrations."""
         return [effect for migration in self.applied for effect in migration.effects or ()]
+
+
+Change: TypeAlias = Callable[[LocalDatabase], tuple[list[Applied], Status]]
+"""Changes a copy by migrations; gives what was done, and the status after it."""
 
 
 def rehearse(
@@ -57,20 +73,28 @@ def rehearse(
     The ledger itself is only read. Raises `MigrationFailed` where a migration fails on the copy, and
     `HooxError` where the copy is not sound afterwards.
     """
+
+    def change(copy: LocalDatabase) -> tuple[list[Applied], Status]:
+        return migrations.apply(copy, to=to, allow_out_of_order=allow_out_of_order, consent=consent)
+
+    return rehearse_change(database, migrations, change, progress=progress)
+
+
+def rehearse_change(
+    database: Database, migrations: Migrations, change: Change, *, progress: Progress | None = None
+) -> Rehearsal:
+    """Copy a ledger, make a change by migrations of the copy under D1's rules, and check the copy.
+
+    Raises what `change` does, and `HooxError` where the copy is not sound afterwards.
+    """
     with scratch_folder() as folder:
         export = folder / "live.sql"
         backups.export(database, export, migrations_table=migrations.table, progress=progress)
         with (
-            verification.loaded(export, progress=progress) as loaded,
+            verification.loaded(export, own=True, progress=progress) as loaded,
             closing(LocalDatabase(loaded.path, strict=True)) as copy,
         ):
-            return rehearse_on(
-                copy,
-                migrations,
-                to=to,
-                allow_out_of_order=allow_out_of_order,
-                consent=consent,
-            )
+            return _rehearse_on(copy, migrations, change)
 
 
 def rehearse_on(
@@ -85,12 +109,20 @@ def rehearse_on(
 
     Raises as `rehearse` does.
     """
-    before, schema, violations = _counts(copy), copy.schema(), verification.violations(copy.connection)
-    applied, status = migrations.apply(copy, to=to, allow_out_of_order=allow_out_of_order, consent=consent)
+
+    def change(ledger: LocalDatabase) -> tuple[list[Applied], Status]:
+        return migrations.apply(ledger, to=to, allow_out_of_order=allow_out_of_order, consent=consent)
+
+    return _rehearse_on(copy, migrations, change)
+
+
+def _rehearse_on(copy: LocalDatabase, migrations: Migrations, change: Change) -> Rehearsal:
+    before, schema, loose = _counts(copy), copy.schema(), violations(copy.connection)
+    applied, status = change(copy)
     after, changed = _counts(copy), _changes(schema, status.schema)
     (complaint,) = copy.connection.execute("PRAGMA integrity_check(1)").fetchone()
-    dangling = verification.violations(copy.connection)
-    if complaint != "ok" or dangling > violations:
+    dangling = violations(copy.connection)
+    if complaint != "ok" or dangling > loose:
         problem = complaint if complaint != "ok" else f"{dangling} rows refer to nothing"
         raise HooxError(f"The copy is not sound after the migrations: {problem}.", "Correct them.")
     views = {item.name for item in (*schema, *status.schema) if item.type == "view"}

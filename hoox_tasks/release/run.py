@@ -38,6 +38,7 @@ class Policy:
     `dry` it ends with the rehearsal and saves nothing; it then reads the ledger by queries only, for which D1
     stops nobody and a token that may only read is enough. With `prepare` it ends with the rehearsal as well,
     and its receipt is what a later release goes on from, as `prepared`.
+    `timeout` is how many seconds one of the queries may take.
     """
 
     folder: Path | None
@@ -48,6 +49,7 @@ class Policy:
     recipients: Sequence[str] = ()
     prepare: bool = False
     prepared: Receipt | None = None
+    timeout: float | None = None
 
 
 class Reporter(Protocol):
@@ -58,6 +60,9 @@ class Reporter(Protocol):
 
     def save(self, receipt: Receipt) -> None:
         """Save what is to be said of the release if it is killed in the step that begins."""
+
+    def did(self, deed: str) -> None:
+        """Take note of what has been done to the ledger, in a few words, as soon as it has been."""
 
     def restore_commands(self, backup: Path) -> Sequence[str]:
         """Give the commands that restore the backup at a path."""
@@ -109,6 +114,12 @@ class Release:
             self._note(pending=tuple(checksums), checksums=checksums)
             if self._policy.prepared:
                 self._go_on(self._policy.prepared, current)
+            adoption = self._migrations.adoption(self._database, current) if self._pending else None
+            if adoption is not None:
+                adoption.refuse_doubts()
+                self._reporter.say(f"{self._database.label} has no history; what it has of the migrations:")
+                for line in adoption.lines:
+                    self._reporter.say(line)
         if not self._pending:
             self._reporter.say(f"Nothing is pending on {self._database.label}.")
             self._look(self._database)
@@ -204,7 +215,7 @@ class Release:
         elif not exported.one_moment:
             self._reporter.say(f"{self._database.label} was written to while it was read.")
         with (
-            verification.loaded(path) as loaded,
+            verification.loaded(path, own=True) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
         ):
             yield copy
@@ -219,7 +230,7 @@ class Release:
         )
         self._note(rehearsal=tuple(found.effects), changes=tuple(found.changes))
         check(copy, self._migrations, "The migrated copy")
-        smoke(copy, self._policy.smoke)
+        smoke(copy, self._policy.smoke, timeout=self._policy.timeout)
         took = sum(applied.seconds for applied in found.applied)
         self._reporter.say(
             f"Rehearsed on a copy: {len(found.applied)} applied in {took:.2f} s, checked and queried."
@@ -232,12 +243,17 @@ class Release:
 
         Where nothing was applied for certain, there is no way back: it would only lose what others wrote.
         """
+
+        def report(applied: Applied) -> None:
+            self._applied.append(applied)
+            self._reporter.did(f"applied {applied.name}")
+
         try:
             _, status = self._migrations.apply(
                 self._database,
                 allow_out_of_order=self._policy.allow_out_of_order,
                 consent=self._policy.consent,
-                report=self._applied.append,
+                report=report,
             )
             self._compare(status)
         except HooxError as error:
@@ -280,6 +296,7 @@ class Release:
                 continue
             if lost and asked in dict(status.history):
                 self._applied.append(Applied(asked, 0.0, None))
+                self._reporter.did(f"applied {asked}")
                 self._note(uncertain=False)
             self._compare(status)
             if not lost or not self._receipt.uncertain or not self._database.settles_late:
@@ -297,7 +314,8 @@ class Release:
             tables = {
                 table.name: table.rows for table in ledger.list_tables(database, self._migrations.table)
             }
-            self._note(tables=tables, smoke=smoke(database, self._policy.smoke))
+            queries = smoke(database, self._policy.smoke, timeout=self._policy.timeout)
+            self._note(tables=tables, smoke=queries)
             self._reporter.say(f"Queried: {len(self._receipt.smoke)} queries ran.")
 
     def _ended(self, outcome: str) -> Receipt:

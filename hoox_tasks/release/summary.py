@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.release.receipt import Receipt
 
 _TITLES = {
@@ -82,7 +82,7 @@ def markdown(receipt: Receipt) -> str:
             "",
         ]
     lines.append(" · ".join(f"{step.name} {step.seconds:.1f} s" for step in receipt.steps))
-    return "\n".join(lines).rstrip() + "\n"
+    return gate.shown("\n".join(lines).rstrip() + "\n")
 
 
 def _fate(receipt: Receipt, name: str) -> str:
@@ -114,10 +114,7 @@ def _text(text: str) -> str:
     """Let nothing in a sentence be markup but its own code spans."""
     parts = " ".join(text.split()).split("`")
     spans = len(parts) % 2  # A mark too many would turn them inside out.
-    escaped = [
-        part if spans and place % 2 else re.sub(r"([\\*\[\]<>|])", r"\\\1", part)
-        for place, part in enumerate(parts)
-    ]
+    escaped = [part if spans and place % 2 else gate.unmarked(part) for place, part in enumerate(parts)]
     return "`".join(escaped)
 
 

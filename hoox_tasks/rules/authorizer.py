@@ -218,7 +218,7 @@ def _only_reads(action: int, first: str | None, second: str | None) -> bool:
     if action in _READING:
         return True
     if action == sqlite3.SQLITE_FUNCTION:
-        return second != "load_extension"
+        return (second or "").lower() != "load_extension"
     if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
         # Asked when a table-valued pragma function is met for the first time. Nobody can really update it:
         # SQLite refuses that without the pragma writable_schema, which is not let through here.
@@ -256,7 +256,8 @@ def _refused(action: int, first: str | None, second: str | None, database: str |
     elif action in _TWICE_NAMED:
         allowed = not _reserved(first) and not _reserved(second)
     elif action == sqlite3.SQLITE_FUNCTION:
-        allowed = second in FUNCTIONS
+        # Since 3.54 SQLite names CURRENT_TIMESTAMP and its like in capitals.
+        allowed = (second or "").lower() in FUNCTIONS
     elif action == sqlite3.SQLITE_PRAGMA:
         allowed = _pragma_allowed((first or "").lower(), second)
     elif action in (sqlite3.SQLITE_CREATE_VTABLE, sqlite3.SQLITE_DROP_VTABLE):
@@ -275,7 +276,7 @@ def _refused(action: int, first: str | None, second: str | None, database: str |
 
 
 def _function_refused(name: str) -> str:
-    return f"{'not authorized to use' if name in WITHHELD else 'no such'} function: {name}"
+    return f"{'not authorized to use' if name.lower() in WITHHELD else 'no such'} function: {name}"
 
 
 def _reserved(name: str | None) -> bool:

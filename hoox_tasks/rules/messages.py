@@ -13,6 +13,7 @@ from hoox_tasks.rules.authorizer import (
     _function_refused,
 )
 from hoox_tasks.rules.functions import FUNCTIONS, SINCE
+from hoox_tasks.rules.versions import SOURCES, needs_newer
 
 _NOTHING: Final = r"(?s)(?:[\s;]++|--[^\n]*+|/\*.*?(?:\*/|\Z))*+\Z"
 
@@ -102,13 +103,18 @@ def _code(error: sqlite3.Error) -> str:
     return f": {primary}" if number < 256 else f": {primary} (extended: {name})"
 
 
-def find_remedy(error: sqlite3.Error) -> str:
+_NOT_UNDERSTOOD: Final = r"syntax error|unrecognized token|incomplete input|wrong number of arguments"
+
+
+def find_remedy(error: sqlite3.Error, statement: str = "") -> str:
     """What to do where a statement fails here only because this machine's SQLite is old; else ''."""
+    if re.search(_NOT_UNDERSTOOD, str(error)):
+        return needs_newer(statement)
     match = re.fullmatch(r"no such function: (\w+)", str(error))
     if match is None or match[1].lower() not in FUNCTIONS:
         return ""
     since = ".".join(map(str, SINCE[match[1].lower()])) if match[1].lower() in SINCE else "a fuller build"
     return (
         f"D1 has {match[1]}, this Python's SQLite {sqlite3.sqlite_version} has not: "
-        f"use a Python whose SQLite is {since} or newer, or write the statement without it."
+        f"use a Python whose SQLite is {since} or newer ({SOURCES}), or write the statement without it."
     )

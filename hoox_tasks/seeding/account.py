@@ -50,11 +50,11 @@ class Contract:
     __slots__ = ("lot", "quantities", "symbol", "tick", "value")
 
     def __init__(self, market: Market, lot: Decimal) -> None:
-        self.symbol = market.symbol
-        self.tick = market.tick.as_integer_ratio()
-        self.lot = lot.as_integer_ratio()
-        self.value = int(market.tick * lot * UNITS)
-        self.quantities = _Quantities(self.lot)
+        self.symbol: str = market.symbol
+        self.tick: tuple[int, int] = market.tick.as_integer_ratio()
+        self.lot: tuple[int, int] = lot.as_integer_ratio()
+        self.value: int = int(market.tick * lot * UNITS)
+        self.quantities: _Quantities = _Quantities(self.lot)
 
     def price(self, ticks: int) -> float:
         """The double nearest to a price on the grid: dividing whole numbers rounds only once."""
@@ -73,13 +73,13 @@ class Position:
     __slots__ = ("cost", "id", "liquidation", "lots", "margin", "parts", "side")
 
     def __init__(self, side: int) -> None:
-        self.side = side
-        self.lots = 0
-        self.cost = 0
-        self.parts = 1
-        self.margin = 0
-        self.liquidation = 0
-        self.id = ""
+        self.side: int = side
+        self.lots: int = 0
+        self.cost: int = 0
+        self.parts: int = 1
+        self.margin: int = 0
+        self.liquidation: int = 0
+        self.id: str = ""
 
     def unrealized(self, worth: int) -> int:
         """Profit in units if all of it were closed for `worth` units; negative for a loss."""
@@ -118,13 +118,13 @@ class Account:
 
     def __init__(self, exchange: Exchange, scenario: Scenario, order_id: OrderIds, wallet: int) -> None:
         terms = scenario.account
-        self.name = exchange.name
-        self.wallet = wallet
-        self.used = 0
-        self.refused = 0
-        self.order_id = order_id
+        self.name: str = exchange.name
+        self.wallet: int = wallet
+        self.used: int = 0
+        self.refused: int = 0
+        self.order_id: OrderIds = order_id
         self.positions: list[Position | None] = [None] * len(scenario.markets)
-        self.contracts = [
+        self.contracts: list[Contract] = [
             Contract(market, exchange.lots.get(market.symbol, market.lot)) for market in scenario.markets
         ]
         self._leverage = terms.leverage

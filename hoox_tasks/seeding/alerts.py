@@ -38,7 +38,7 @@ class Template:
     __slots__ = ("mail", "name", "web")
 
     def __init__(self, strategy: Strategy, symbol: str, exchange: str) -> None:
-        self.name = strategy.name
+        self.name: str = strategy.name
         known = json.dumps(
             {
                 "strategy": strategy.name,
@@ -48,8 +48,8 @@ class Template:
             },
             ensure_ascii=False,
         )
-        self.web = f'{known[:-1]}, "action": "'
-        self.mail = (
+        self.web: str = f'{known[:-1]}, "action": "'
+        self.mail: str = (
             "From: TradingView <noreply@tradingview.com>\n"
             f"Subject: Alert: {strategy.name} on {symbol}.P\n\n"
             f"Strategy: {strategy.name}\nExchange: {exchange.upper()}\nTicker: {symbol}.P\n"

@@ -52,7 +52,7 @@ class Arrivals:
     __slots__ = ("_credit", "_draw", "_end", "_excited", "_weight", "left")
 
     def __init__(self, count: int, first: int, end: int, random: Random) -> None:
-        self.left = count
+        self.left: int = count
         self._end = end
         self._draw = random.random
         self._credit = EXPONENTIAL[int(self._draw() * DRAWS)]

@@ -6,6 +6,8 @@ snapshot on, and in the `details` of a line in `system_logs` (see `worker_logs`)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from itertools import product
 from random import Random
@@ -40,6 +42,19 @@ ACTIONS = {
 class Books:
     """The accounts of one run, their slots, and the rows that they have left behind."""
 
+    key: int
+    begin: int
+    taken_at: int
+    balance_kind: str
+    clock: int
+    due: int
+    end: int
+    event_kind: str
+    ids: RowIds
+    log_kind: str
+    position_kind: str
+    trade_kind: str
+
     __slots__ = (
         "accounts", "asset", "balance_kind", "balance_rows", "begin", "bigger", "by_market", "capital",
         "clock", "draw", "due", "end", "event_kind", "events", "finish", "first", "fund_draw",
@@ -49,22 +64,22 @@ class Books:
     )  # fmt: skip
 
     def __init__(self, scenario: Scenario, seed: int, first: int, snapshots: int, scale: float) -> None:
-        self.scenario = scenario
-        self.first = first
-        self.length = int(scenario.days * 86_400)
-        self.finish = first + self.length
-        self.leverage = scenario.account.leverage
-        self.asset = scenario.account.asset
+        self.scenario: Scenario = scenario
+        self.first: int = first
+        self.length: int = int(scenario.days * 86_400)
+        self.finish: int = first + self.length
+        self.leverage: int = scenario.account.leverage
+        self.asset: str = scenario.account.asset
 
         self.key = key = key_of(scenario.name, seed)
-        self.draw = Random(key_of(key, "signals")).random
+        self.draw: Callable[[], float] = Random(key_of(key, "signals")).random
         ids = self.ids = RowIds(key)
         self.trade_kind, self.position_kind, self.log_kind, self.balance_kind, self.event_kind = map(
             ids.kind, range(5)
         )
-        self.bigger = max(1.0, scale)
-        self.capital = Fraction(self.bigger)
-        self.accounts = [
+        self.bigger: float = max(1.0, scale)
+        self.capital: Fraction = Fraction(self.bigger)
+        self.accounts: list[Account] = [
             Account(
                 exchange,
                 scenario,
@@ -73,24 +88,24 @@ class Books:
             )
             for exchange in scenario.exchanges
         ]
-        self.slots = [
+        self.slots: list[Slot] = [
             Slot(number, account, market)
             for number, (account, market) in enumerate(product(self.accounts, range(len(scenario.markets))))
         ]
-        self.by_market = [
+        self.by_market: list[list[Slot]] = [
             [slot for slot in self.slots if slot.market == market] for market in range(len(scenario.markets))
         ]
-        self.ticks = tuple(int(market.price / market.tick) for market in scenario.markets)
+        self.ticks: tuple[int, ...] = tuple(int(market.price / market.tick) for market in scenario.markets)
         self.begin = self.end = self.clock = first
 
-        self.snapshots = snapshots
-        self.taken = 0
+        self.snapshots: int = snapshots
+        self.taken: int = 0
         self.taken_at = self.due = first
-        self.events = 0
-        self.transfers = sorted(scenario.transfers, key=lambda transfer: transfer.at)
-        self.funding = scenario.account.funding * UNITS
-        self.funds_at = first - first % _FUNDING + _FUNDING
-        self.fund_draw = Random(key_of(key, "funding")).random
+        self.events: int = 0
+        self.transfers: list[Transfer] = sorted(scenario.transfers, key=lambda transfer: transfer.at)
+        self.funding: Decimal = scenario.account.funding * UNITS
+        self.funds_at: int = first - first % _FUNDING + _FUNDING
+        self.fund_draw: Callable[[], float] = Random(key_of(key, "funding")).random
 
         self.signal_rows: list[Row] = []
         self.trade_rows: list[Row] = []

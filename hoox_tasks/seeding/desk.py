@@ -8,7 +8,7 @@ from hoox_tasks.seeding.account import LONG, SHORT
 from hoox_tasks.seeding.alerts import EMAIL, LATE, MINUTES, OLD, OVERTAKEN, PAUSED, REFUSED, Clock, Template
 from hoox_tasks.seeding.execution import HOOKS, MAILS
 from hoox_tasks.seeding.orders import Orders
-from hoox_tasks.seeding.pools import CHATTER, draw_pools
+from hoox_tasks.seeding.pools import CHATTER, Pools, draw_pools
 from hoox_tasks.seeding.prices import Hour
 from hoox_tasks.seeding.scenario import Scenario
 from hoox_tasks.seeding.strategies import STYLES, Planner, Slot, strategies_of
@@ -30,6 +30,11 @@ _HELD = {LONG: "long", SHORT: "short"}
 class Desk(Orders):
     """Deals with alerts, one after another."""
 
+    slot_count: int
+    style_count: int
+    variance: float
+    spread_out: float
+
     __slots__ = (
         "chatter", "chatter_lines", "clocks", "extra_kinds", "line_kinds", "mask", "messages",
         "number", "planner", "pools", "rejected", "signal_kind", "signals", "slot_count",
@@ -40,16 +45,20 @@ class Desk(Orders):
         self, scenario: Scenario, seed: int, first: int, signals: int, snapshots: int, scale: float
     ) -> None:
         super().__init__(scenario, seed, first, signals, snapshots, scale)
-        self.mask = self.ids.mask
-        self.signal_kind = self.ids.kind(7)
-        self.extra_kinds = [self.ids.kind(8 + line) for line in range(int(scenario.logs.per_signal) + 2)]
-        self.pools = draw_pools(self.key, scenario.logs.messages)
-        self.line_kinds = self.extra_kinds[1:]
+        self.mask: int = self.ids.mask
+        self.signal_kind: str = self.ids.kind(7)
+        self.extra_kinds: list[str] = [
+            self.ids.kind(8 + line) for line in range(int(scenario.logs.per_signal) + 2)
+        ]
+        self.pools: Pools = draw_pools(self.key, scenario.logs.messages)
+        self.line_kinds: list[str] = self.extra_kinds[1:]
         lines = self.pools.chatter
-        self.chatter_lines = lines + lines[: len(self.extra_kinds)]
-        self.clocks = Clock()
-        self.signals = signals
-        self.number = 0
+        self.chatter_lines: tuple[tuple[str, str, str, str | None], ...] = (
+            lines + lines[: len(self.extra_kinds)]
+        )
+        self.clocks: Clock = Clock()
+        self.signals: int = signals
+        self.number: int = 0
         self.templates: list[Template] = []
         for slot in self.slots:
             for name in scenario.desk.styles:
@@ -59,14 +68,16 @@ class Desk(Orders):
                 self.templates += [Template(each, symbol, slot.account.name) for each in found]
                 slot.strategies.append((STYLES[name], places))
         self.slot_count, self.style_count = len(self.slots), len(scenario.desk.styles)
-        self.source_count = len(scenario.signals.sources)
-        self.messages = bool(scenario.logs.messages)
+        self.source_count: int = len(scenario.signals.sources)
+        self.messages: bool = bool(scenario.logs.messages)
 
-        self.planner = Planner(scenario, signals * 3_600 / self.length / max(1, len(self.slots)))
-        self.usual = [float(ticks) for ticks in self.ticks]
-        self.rejected = float(scenario.signals.rejected)
-        self.chatter = float(scenario.logs.per_signal)
-        self.sources = [(source, source == EMAIL) for source in scenario.signals.sources]
+        self.planner: Planner = Planner(scenario, signals * 3_600 / self.length / max(1, len(self.slots)))
+        self.usual: list[float] = [float(ticks) for ticks in self.ticks]
+        self.rejected: float = float(scenario.signals.rejected)
+        self.chatter: float = float(scenario.logs.per_signal)
+        self.sources: list[tuple[str, bool]] = [
+            (source, source == EMAIL) for source in scenario.signals.sources
+        ]
 
     def enter(self, hour: Hour) -> None:
         """Begin an hour: its volatility holds for what the desk does, and averages move on."""

@@ -40,6 +40,15 @@ it was sent."""
 class Orders(Books):
     """Fills orders at the market's prices, now or later, and books them."""
 
+    forced: int
+    variance: float
+    failures: int
+    forced_kind: str
+    forced_log_kind: str
+    place: int
+    spread_out: float
+    stepped: int
+
     __slots__ = (
         "ahead", "failed", "failures", "forced", "forced_kind", "forced_log_kind", "highs", "hour",
         "lows", "maker", "own_errors", "partial", "patience", "pending", "place", "reaches",
@@ -53,22 +62,22 @@ class Orders(Books):
         super().__init__(scenario, seed, first, snapshots, scale)
         self.forced_kind, self.forced_log_kind = map(self.ids.kind, range(5, 7))
         self.forced = self.stepped = self.place = self.failures = 0
-        self.own_errors = bool(scenario.orders.errors)
+        self.own_errors: bool = bool(scenario.orders.errors)
         # The nearest prices, from below and from above, at which something happens in a market: looked at
         # in every step, where looking at all slots would take long.
-        self.lows = [0] * len(scenario.markets)
-        self.highs = [NEVER] * len(scenario.markets)
-        self.step = step_of(-(-signals // scenario.signals.burst), self.length)
-        self.patience = max(1, PATIENCE // self.step)
+        self.lows: list[int] = [0] * len(scenario.markets)
+        self.highs: list[int] = [NEVER] * len(scenario.markets)
+        self.step: int = step_of(-(-signals // scenario.signals.burst), self.length)
+        self.patience: int = max(1, PATIENCE // self.step)
         self.ahead: deque[Hour] = deque()
-        self.hour = Hour(first, [], [], 1.0, 0.0)
+        self.hour: Hour = Hour(first, [], [], 1.0, 0.0)
         terms = scenario.account
-        self.slippage = Slippage(
+        self.slippage: Slippage = Slippage(
             [float(market.spread) for market in scenario.markets],
             [float(market.volatility) for market in scenario.markets],
             min(0.003, 0.3 * (1 / terms.leverage - float(terms.maintenance))),
         )
-        self.reaches = [
+        self.reaches: list[float] = [
             REACH * CALM * float(market.volatility) * sqrt(self.step / 86_400) for market in scenario.markets
         ]
         self.variance = self.spread_out = 1.0
@@ -76,13 +85,13 @@ class Orders(Books):
 
         # One draw decides what becomes of an order: these are the upper ends of the parts.
         orders = scenario.orders
-        self.failed = float(orders.failed)
-        self.tested = self.failed + float(orders.test)
-        self.pending = self.tested + float(orders.pending)
-        self.unfilled = self.pending + float(orders.unfilled)
-        self.partial = float(orders.partial)
-        self.maker = float(orders.maker)
-        self.refusals = {
+        self.failed: float = float(orders.failed)
+        self.tested: float = self.failed + float(orders.test)
+        self.pending: float = self.tested + float(orders.pending)
+        self.unfilled: float = self.pending + float(orders.unfilled)
+        self.partial: float = float(orders.partial)
+        self.maker: float = float(orders.maker)
+        self.refusals: dict[tuple[str, bool], tuple[str, ...]] = {
             (account.name, opens): orders.errors or refusals(account.name, opens)
             for account in self.accounts
             for opens in (True, False)

@@ -91,11 +91,11 @@ class Hour:
     def __init__(
         self, begin: int, moments: list[int], ticks: list[tuple[int, ...]], variance: float, move: float
     ) -> None:
-        self.begin = begin
-        self.moments = moments
-        self.ticks = ticks
-        self.variance = variance
-        self.move = move
+        self.begin: int = begin
+        self.moments: list[int] = moments
+        self.ticks: list[tuple[int, ...]] = ticks
+        self.variance: float = variance
+        self.move: float = move
 
 
 def walk(scenario: Scenario, seed: int, first: int, step: int) -> Iterator[Hour]:

@@ -11,7 +11,7 @@ class RowIds:
     """
 
     def __init__(self, key: int) -> None:
-        self.mask = key & 0xFFFFFFFFFFFF
+        self.mask: int = key & 0xFFFFFFFFFFFF
         self._mark = f"{key >> 48 & 0xFFFF:04x}"
         self._kind = key >> 64
 

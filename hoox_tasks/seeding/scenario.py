@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.seeding.toml_table import Table
+from hoox_tasks.toml import read_toml
 
 ORDER_ID_FORMS = {
     "uuid": r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
@@ -217,14 +218,12 @@ def load_scenario(name: str, folders: Sequence[Path]) -> Scenario:
 
 
 def _read(file: Path) -> Scenario:
-    import tomllib
-
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{file} is not TOML: {error}.", "Correct that line.") from error
+        data = read_toml(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{file} cannot be read: {error}.", "A scenario is a TOML file in UTF-8.") from error
+    except ValueError as error:
+        raise Refused(f"{file} is not TOML: {error}.", "Correct that line.") from error
     return _scenario(file.stem, Table(file, "", data))
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from math import sqrt
 from typing import NamedTuple
 
-from hoox_tasks.seeding.account import LONG, SHORT, Account, Position
+from hoox_tasks.seeding.account import LONG, SHORT, Account, Contract, Position
 from hoox_tasks.seeding.prices import Hour
 from hoox_tasks.seeding.scenario import Scenario
 
@@ -103,6 +103,18 @@ class Slot:
     `held` the positions that are no more.
     """
 
+    stop: int
+    entries: int
+    deadline: int
+    exits: int
+    held: int
+    high: int
+    lots: int
+    low: int
+    reached: int
+    target: int
+    waiting: int
+
     __slots__ = (
         "account", "contract", "deadline", "distances", "entries", "exits", "held", "high", "last",
         "lots", "low", "market", "number", "places", "reached", "side", "signal_id", "stop", "strategies",
@@ -110,19 +122,19 @@ class Slot:
     )  # fmt: skip
 
     def __init__(self, number: int, account: Account, market: int) -> None:
-        self.number = number
-        self.account = account
-        self.market = market
-        self.contract = account.contracts[market]
-        self.style = STYLES["trend"]
+        self.number: int = number
+        self.account: Account = account
+        self.market: int = market
+        self.contract: Contract = account.contracts[market]
+        self.style: Style = STYLES["trend"]
         self.strategies: list[tuple[Style, list[int]]] = []
         self.places: list[int] = []
-        self.side = 0
+        self.side: int = 0
         self.stop = self.target = 0
-        self.distances = (0.0, 0.0, 0.0)
+        self.distances: tuple[float, float, float] = (0.0, 0.0, 0.0)
         self.low, self.high = 0, NEVER
         self.entries = self.exits = self.lots = self.deadline = self.reached = self.waiting = self.held = 0
-        self.signal_id = ""
+        self.signal_id: str = ""
         self.last: tuple[int, str, str, str] | None = None
 
     def watch(self, position: Position, mark: int, reach: int) -> None:

@@ -6,6 +6,8 @@ import hmac
 import json
 import re
 import secrets
+import select
+import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
@@ -59,6 +61,17 @@ class _Call:
             raise D1Error(400, 7400, "The request is malformed: Expected a JSON object")
         return data
 
+    def abandoned(self) -> bool:
+        """Whether the client has closed its connection."""
+        connection = self.request.environ.get("werkzeug.socket")
+        if connection is None:
+            return False
+        try:
+            readable, _, _ = select.select([connection], [], [], 0)
+            return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):  # It was closed here.
+            return True
+
 
 class Api:
     """The WSGI application, with its databases and a temporary folder; close it after use."""
@@ -92,6 +105,8 @@ class Api:
         request.max_content_length = MAX_REQUEST_BYTES
         try:
             response = self._answer(request)
+        except ClientDisconnected:
+            response = answers.refuse(400, 7400, "The request was cut off.")
         except D1Error as error:
             response = answers.refuse(error.status, error.code, error.message)
         except RequestEntityTooLarge:
@@ -230,7 +245,7 @@ class Api:
             if not isinstance(text, str) or not isinstance(params, list):
                 raise D1Error(400, 7400, "The request is malformed: Expected string for sql")
             statements.append((as_text(text), params))
-        results = ledger.run(statements, read_only=call.read_only)
+        results = ledger.run(statements, read_only=call.read_only, abandoned=call.abandoned)
         return answers.succeed(
             [{"results": write(result), "success": True, "meta": result.meta} for result in results]
         )
@@ -347,4 +362,7 @@ def _moment(timestamp: str | None) -> float | None:
 
 
 def _whole(text: str) -> int:
-    return int(float(text))
+    try:
+        return int(float(text))
+    except OverflowError:  # Infinity, which the caller takes for what is no number.
+        raise ValueError(text) from None

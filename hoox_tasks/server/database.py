@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from hoox_tasks.values import Value
 BUSY_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
 """After which D1 ends a request."""
+RESULT_BYTES = 128 << 20
+"""Memory that the rows of one request may take, about; D1's engine has 128 MB in all."""
 KEPT_BOOKMARKS = 50
 """Moments that are kept because the ledger changed then."""
 KEPT_PROMISES = 500
@@ -60,8 +62,9 @@ class _Moment:
 
 
 class Ledger:
-    """One database: its file, its name, its Time Travel. Requests to it happen one after the other.
+    """One database: its file, its name, its Time Travel.
 
+    Requests that may change something happen one after the other, and wait for nobody who only reads.
     `snapshots` is a folder for Time Travel, which lives as long as the server does.
     """
 
@@ -83,6 +86,7 @@ class Ledger:
         self._strict_splitter = strict_splitter
         self._on_statement = on_statement
         self._lock = threading.Lock()
+        self._running: set[sqlite3.Connection] = set()
         self._moments: list[_Moment] = []
         self._epoch = int(time.time())
         self._changes = 0
@@ -101,11 +105,16 @@ class Ledger:
     # -- statements -------------------------------------------------------------------------------
 
     def run(
-        self, requested: Sequence[tuple[str, Sequence[Any]]], *, read_only: bool = False
+        self,
+        requested: Sequence[tuple[str, Sequence[Any]]],
+        *,
+        read_only: bool = False,
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> list[StatementResult]:
         """Run the texts of one request in one transaction, each with its JSON parameters.
 
-        A text may hold several statements, but then no parameters. Raises `D1Error`.
+        A text may hold several statements, but then no parameters. It is ended after a while, and as soon as
+        `abandoned` tells that nobody waits for it any more. Raises `D1Error`.
         """
         statements: list[tuple[str, Sequence[Value]]] = []
         for text, params in requested:
@@ -128,8 +137,22 @@ class Ledger:
                 if self._strict_splitter and breaks_the_splitter(piece.sql):
                     raise D1Error(400, 7500, "incomplete input: SQLITE_ERROR")
                 statements.append((piece.sql, values))
-        with self._lock:
-            return self._run(statements, read_only)
+        if all(_only_reads(text) for text, _ in statements):
+            results = self._run(statements, read_only, abandoned, begin="BEGIN")
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._note_change()
+                finally:
+                    self._lock.release()
+            return results
+        if not self._lock.acquire(timeout=REQUEST_SECONDS):
+            raise D1Error(429, 7500, "D1 DB is overloaded. Requests queued for too long.")
+        try:
+            results = self._run(statements, read_only, abandoned)
+            self._note_change()
+        finally:
+            self._lock.release()
+        return results
 
     def ingest(self, script: str) -> dict[str, Any]:
         """Run the statements of an imported file, all or none; gives the import's `result`.
@@ -141,7 +164,7 @@ class Ledger:
         except Refused as error:
             raise D1Error(400, 7500, f"{error.problem}: SQLITE_ERROR") from None
         with self._lock:
-            results = self._run(statements, False) if statements else []
+            results = self._run(statements, False, lambda: False) if statements else []
             self._notice()
             bookmark = self._remember(promised=True)
         totals = {
@@ -152,16 +175,23 @@ class Ledger:
         return {"num_queries": len(results), "final_bookmark": bookmark, "meta": meta}
 
     def _run(
-        self, statements: Sequence[tuple[str, Sequence[Value]]], read_only: bool
+        self,
+        statements: Sequence[tuple[str, Sequence[Value]]],
+        read_only: bool,
+        abandoned: Callable[[], bool],
+        *,
+        begin: str = "BEGIN IMMEDIATE",
     ) -> list[StatementResult]:
         results = []
+        room = RESULT_BYTES
         with closing(self._open()) as connection:
             authorizer = enforce(connection, read_only=read_only, strict=True)
             until = time.monotonic() + REQUEST_SECONDS
-            connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+            connection.set_progress_handler(lambda: time.monotonic() > until or abandoned(), 100_000)
+            self._running.add(connection)
             try:
                 with authorizer.trusted():
-                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute(begin)
                 for text, values in statements:
                     refusal = shape_refusal(text)
                     if refusal is not None:
@@ -171,7 +201,8 @@ class Ledger:
                     started = time.perf_counter()
                     before = connection.total_changes
                     cursor = connection.execute(text, tuple(values))
-                    rows = [[to_wire(cell) for cell in row] for row in cursor.fetchall()]
+                    rows, size = _fetch(cursor, room)
+                    room -= size
                     changes = connection.total_changes - before
                     meta = self._meta(
                         duration=(time.perf_counter() - started) * 1000,
@@ -187,9 +218,14 @@ class Ledger:
                     connection.execute("COMMIT")
             except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
                 raise _explained(error, authorizer) from None
+            finally:
+                self._running.discard(connection)
+        return results
+
+    def _note_change(self) -> None:
+        """Keep a copy of a small ledger that was changed."""
         if self._notice() and self.size() <= SNAPSHOT_BYTES:
             self._remember()
-        return results
 
     def _meta(
         self, *, duration: float, changes: int, rows_read: int, rows_written: int, last_row_id: int
@@ -210,7 +246,10 @@ class Ledger:
         }
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS)
+        # Another request may interrupt it.
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+        )
         connection.execute("PRAGMA foreign_keys = ON")
         connection.text_factory = _text
         return connection
@@ -227,8 +266,8 @@ class Ledger:
             "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
             r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\'"
         )
-        with self._lock:
-            return int(self._watcher.execute(counted).fetchone()[0])
+        with closing(self._open()) as connection:
+            return int(connection.execute(counted).fetchone()[0])
 
     def export(self, target: Path, *, schema: bool, data: bool, tables: Sequence[str]) -> str:
         """Write D1's dump to a file; returns the bookmark of its moment, as nothing else runs meanwhile."""
@@ -264,7 +303,7 @@ class Ledger:
             return kept[-1].bookmark
 
     def restore(self, bookmark: str) -> str:
-        """Take the file back to a kept bookmark; gives the bookmark of before."""
+        """Take the file back to a kept bookmark, and end what reads it; gives the bookmark of before."""
         with self._lock:
             self._notice()
             previous = self._remember(promised=True)
@@ -272,6 +311,9 @@ class Ledger:
             if moment is None:
                 raise D1Error(400, 7400, f"The bookmark {bookmark} is unknown or no longer kept.")
             if bookmark != previous:
+                for connection in list(self._running):
+                    with suppress(sqlite3.ProgrammingError):  # It was closed meanwhile.
+                        connection.interrupt()
                 with (
                     closing(sqlite3.connect(moment.file)) as past,
                     closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as present,
@@ -340,6 +382,32 @@ def breaks_the_splitter(statement: str) -> bool:
         or any(token.text.upper() == "CASE" for token in body)
         or any(token.text.upper() in ("BEGIN", "END") and not token.text.isupper() for token in body)
     )
+
+
+def _only_reads(statement: str) -> bool:
+    """Whether a statement is certain to change nothing, by its words; in doubt it is not."""
+    word = sql.first_word(statement)
+    if word != "WITH":
+        return word in {"SELECT", "VALUES", "EXPLAIN"}
+    words = {token.text.upper() for token in sql.tokens(statement)}
+    return words.isdisjoint({"INSERT", "UPDATE", "DELETE", "REPLACE"})
+
+
+def _fetch(cursor: sqlite3.Cursor, room: int) -> tuple[list[list[Any]], int]:
+    """Take all rows as JSON has them, and tell what memory they need; raises `MemoryError` beyond `room`."""
+    rows: list[list[Any]] = []
+    size = 0
+    while block := cursor.fetchmany(1000):
+        for row in block:
+            rows.append([to_wire(cell) for cell in row])
+            # A cell is an object of Python's; a blob becomes a list with a pointer for each byte.
+            size += 64 + sum(
+                8 * len(cell) if isinstance(cell, bytes) else len(cell) if isinstance(cell, str) else 32
+                for cell in row
+            )
+        if size > room:
+            raise MemoryError
+    return rows, size
 
 
 def _explained(error: BaseException, authorizer: Authorizer) -> D1Error:

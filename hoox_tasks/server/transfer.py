@@ -35,6 +35,8 @@ class Transfer:
         if asked:
             return self._poll_export(request, asked)
         options = body.get("dump_options") or {}
+        if not isinstance(options, dict):
+            raise D1Error(400, 7400, "Invalid property: dump_options => Expected object")
         tables = options.get("tables") or []
         if not isinstance(tables, list):
             raise D1Error(400, 7400, "Invalid property: dump_options.tables => Expected array")

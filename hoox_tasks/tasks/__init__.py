@@ -5,12 +5,19 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
-from hoox_tasks.tasks import backups, ledger, recovery, seed, serve, views
+from hoox_tasks.tasks import adopt as adopting
+from hoox_tasks.tasks import backups, ledger, recovery, rollback, seed, serve, views
 from hoox_tasks.tasks import migrate as migrate_tasks
 from hoox_tasks.tasks import release as release_tasks
 
 migrate: Collection = Collection(
-    "migrate", migrate_tasks.apply, migrate_tasks.status, migrate_tasks.new, migrate_tasks.mark
+    "migrate",
+    migrate_tasks.apply,
+    migrate_tasks.status,
+    migrate_tasks.new,
+    migrate_tasks.mark,
+    adopting.adopt,
+    rollback.rollback,
 )
 
 db: Collection = Collection(

@@ -157,7 +157,7 @@ def verify(
     path = Path(file).expanduser().absolute()
     settings = command.settings
     with terminal.progress("Verifying") as progress:
-        checked = backups.checked(path, command.migrations, identity=_key(identity), progress=progress)
+        checked = backups.checked(path, command.known_migrations, identity=_key(identity), progress=progress)
         with checked as backup:
             equal, similar = [], ""
             if backup.manifest:
@@ -292,7 +292,7 @@ def restore(
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
     with terminal.progress("Loading") as progress:
-        checked = backups.checked(path, command.migrations, identity=_key(identity), progress=progress)
+        checked = backups.checked(path, command.known_migrations, identity=_key(identity), progress=progress)
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
                 terminal.note(
@@ -371,7 +371,7 @@ def _refuse_fragment(command: Command, database: Database, backup: backups.Check
         return
     held = {item.name for item in backup.scratch.schema if item.type == "table"}
     there = {item.name for item in database.schema() if item.type == "table"}
-    lost = sorted(there - held - command.migrations.own_tables)
+    lost = sorted(there - held - command.known_migrations.own_tables)
     if lost:
         raise Refused(
             f"The file has no table {', '.join(lost)}, which {database.label} would lose.",

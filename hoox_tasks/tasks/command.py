@@ -13,29 +13,27 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 
 from hoox_tasks.config.settings import PATHS, Settings, Target, load_settings
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.recovery.recording import Recorder, recording
 
 with lazy_imports():
     from hoox_tasks import migrations
     from hoox_tasks.config import section
-    from hoox_tasks.recovery import points
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database, Moment
+    from hoox_tasks.recovery import points
 
 
 class Command:
-    """One task being run: its flags, its settings, what it has done, and how it speaks.
-
-    `cause` is what recovery points and their history call it.
-    """
+    """One task being run: its flags, its settings, what it has done, and how it speaks."""
 
     def __init__(self, context: Context, target: Target, cause: str, *, json: bool = False) -> None:
-        self.cause = cause
+        self._cause = cause
         self.json = json
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
@@ -43,7 +41,7 @@ class Command:
         self._config = context.config
         self._settings: Settings | None = None
         self._migrations: migrations.Migrations | None = None
-        self._recorder: points.Recorder | None = None
+        self._recorder: Recorder | None = None
         self._changing: list[Database] = []
         self._deeds: list[str] = []
         self._unwritten: OSError | None = None
@@ -52,11 +50,34 @@ class Command:
     # --------------------------------------------------------------------------------- what it is given
 
     @property
+    def cause(self) -> str:
+        """What recovery points and their history call it."""
+        return self._cause
+
+    @cause.setter
+    def cause(self, cause: str) -> None:
+        self._cause = cause
+        if self._recorder is not None:
+            self._recorder.cause = cause
+
+    @property
     def settings(self) -> Settings:
         """The settings, from flags, environment and config files; raises `Refused` where they do not fit."""
         if self._settings is None:
             self._settings = self.settings_of()
         return self._settings
+
+    @property
+    def known_migrations(self) -> migrations.Migrations:
+        """The migrations of the workspace, none where there is no folder of them: backups need none."""
+        return self.known_migrations_of(self.settings)
+
+    def known_migrations_of(self, settings: Settings) -> migrations.Migrations:
+        """The migrations of other settings; none where there is no folder of them."""
+        try:
+            return migrations.Migrations.of(settings)
+        except Refused:
+            return migrations.Migrations((), settings.migrations_table, settings.strict)
 
     @property
     def migrations(self) -> migrations.Migrations:
@@ -93,45 +114,29 @@ class Command:
 
         With `create` a local one is made where there is none.
         """
-        with closing(open_database(self.settings, create=create)) as database:
+        with closing(self.open(self.settings, create=create)) as database:
             if self.settings.remote:
                 terminal.note(f"On {database.address}:")
             with self.guarded(database):
                 yield database
 
+    def open(self, settings: Settings, *, create: bool = False) -> Database:
+        """Open a ledger; tells before anything is sent where the token goes, if not to Cloudflare."""
+        if settings.remote and (host := settings.foreign_host):
+            terminal.note(f"CLOUDFLARE_API_BASE_URL sends this, and the API token, to {host}.")
+        return open_database(settings, create=create)
+
     @contextmanager
     def guarded(self, database: Database) -> Iterator[None]:
         """Let the first change in a block go through a recovery point; with --dry let none pass at all."""
-        database.before_first_change = self._refuse_change if self.dry else self._record_with(database)
         self._changing.append(database)
-        try:
+        if self.dry:
+            database.before_first_change = _refuse_change
             yield
-            self._prune(database)
-        finally:
-            database.before_first_change = None
-            if self._recorder is not None:
-                self._recorder.close()
-
-    def _refuse_change(self, moment: Moment) -> None:
-        raise Refused("With --dry nothing is changed.", "Leave --dry out.")
-
-    def _record_with(self, database: Database) -> Callable[[Moment], None] | None:
-        if not self.settings.keep_snapshots:
-            return None
-
-        def record(moment: Moment) -> None:
-            # Most tasks only read, and never import what takes points.
-            if self._recorder is None:
-                self._recorder = points.Recorder(database, self.settings.snapshots_dir, self.cause)
-            self._recorder(moment)
-
-        return record
-
-    def _prune(self, database: Database) -> None:
-        """Let go of the oldest recovery points, now that the change has gone well."""
-        if self.point is not None:
-            keep = self.settings.keep_snapshots
-            points.prune(database, self.settings.snapshots_dir, keep, spare=self.point.id, note=terminal.note)
+            return
+        folder, keep = self.settings.snapshots_dir, self.settings.keep_snapshots
+        with recording(database, folder, self.cause, keep=keep, note=terminal.note) as self._recorder:
+            yield
 
     @property
     def point(self) -> points.RecoveryPoint | None:
@@ -159,7 +164,7 @@ class Command:
         A full disk or a closed pipe does not stop the work: it is told when that has ended.
         """
         if not self.json:
-            self._write(lambda: sys.stdout.write(f"{terminal.logged(terminal.worded(text))}\n"))
+            self._write(lambda: gate.write(f"{terminal.worded(text)}\n"))
 
     def print(self, document: Any) -> None:
         """Print the JSON document of this task, as `say` prints a line."""
@@ -214,3 +219,7 @@ class Command:
         if self._unwritten is not None:
             raise self._unwritten
         sys.stdout.flush()
+
+
+def _refuse_change(moment: Moment) -> None:
+    raise Refused("With --dry nothing is changed.", "Leave --dry out.")

@@ -12,6 +12,7 @@ from invoke.tasks import Task
 
 from hoox_tasks.config.settings import Target
 from hoox_tasks.errors import Refused
+from hoox_tasks.rules.versions import refuse_old
 from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
 
@@ -88,6 +89,7 @@ def ledger_task(
             target = Target(**{flag: value for flag, value in chosen.items() if flag != "json"})
             command = Command(context, target, cause, json=chosen.get("json", False))
             with exits.explained(command):
+                refuse_old()
                 _refuse_empty({flag: given[flag] for flag in given if defaults.get(flag, "") is None})
                 body(command, **flags)
 

@@ -14,12 +14,13 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from invoke.exceptions import Exit
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.tasks.command import Command
 
@@ -56,7 +57,7 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED, _interrupted(command)
     if isinstance(error, HooxError):
-        code, message = error.exit_code, str(error)
+        code, message = error.exit_code, terminal.addressed(str(error), command.flags)
     elif isinstance(error, OSError) and error.filename is None:
         return _unwritten(error, command)  # All else that we write names its file.
     elif isinstance(error, OSError):
@@ -107,7 +108,8 @@ def _joined(message: str, account: str) -> str:
 
 def _exit(code: int, message: str, error: BaseException) -> Exit:
     if isinstance(error, Exception):
-        logging.getLogger("invoke").debug("failed", exc_info=error)
+        trace = "".join(traceback.format_exception(error))
+        logging.getLogger("invoke").debug("failed: %s", _shown(trace))
     with suppress(OSError):
         sys.stdout.flush()
     return Exit(_shown(message) if message else None, code)
@@ -118,7 +120,7 @@ def _shown(message: str) -> str:
         token = os.environ.get(name, "")
         if len(token) >= _SECRET:
             message = message.replace(token, "…")
-    return terminal.logged(terminal.printable(terminal.worded(message), lines=True))
+    return gate.shown(terminal.worded(message))
 
 
 # ------------------------------------------------------------------------------------------- interruptions

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hoox_tasks import sql
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.console.formats import FORMATS, print_document, print_table, render
 from hoox_tasks.database.interface import Database, Moment, Rows, Statement
-from hoox_tasks.errors import HooxError, Refused, StatementError
+from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import migrate
 from hoox_tasks.tasks.command import Command
@@ -23,7 +23,8 @@ from hoox_tasks.values import Value
 
 with lazy_imports():
     from hoox_tasks import backups, ledger, migrations, seeding
-    from hoox_tasks.database import empty_ledger
+    from hoox_tasks.console import separated
+    from hoox_tasks.database import attempts, empty_ledger
 
 
 @ledger_task(
@@ -153,6 +154,8 @@ def list_(command: Command, all: bool = False) -> None:
         "format": f"How to show the result: {', '.join(FORMATS)}.",
         "param": "The value of the next ? in the SQL (repeatable): 42, 1.5, NULL, 'text' or plain text.",
         "write": "Let the SQL change the ledger, in one transaction.",
+        "safe-csv": "CSV for a spreadsheet: a text that could be a formula gets a ' before it.",
+        "timeout": "End SQL that takes longer than this many seconds; 0 never. On D1 it is always 30.",
     },
     positional=("sql",),
     iterable=("param",),
@@ -163,6 +166,8 @@ def query(
     format: str = "table",
     param: list[str] | None = None,
     write: bool = False,
+    safe_csv: bool = False,
+    timeout: str | None = None,
 ) -> None:
     """Run SQL and show its result; only reading is let through without --write.
 
@@ -172,8 +177,12 @@ def query(
     JSON: an array of rows, each an object of its columns (a column whose name
     was taken gets _2); with several statements, an array of such arrays.
     A blob is {"$base64": true, "encoded": "..."}, infinity is 1e999.
-    In csv and tsv NULL is empty and a blob is X'...'.
+    In csv and tsv NULL is empty and a blob is X'...'; what is text in the
+    ledger may be a formula to a spreadsheet, but for --safe-csv.
     """
+    if safe_csv and (command.json or format not in {"table", "csv", "tsv"}):
+        raise Refused("--safe-csv goes with csv and tsv only.", "Leave it out, or the other format.")
+    format = "csv" if safe_csv and format == "table" else format
     format = "json" if command.json else format
     if format not in FORMATS:
         raise Refused(f"There is no format {format}.", f"Choose one of: {', '.join(FORMATS)}.")
@@ -181,33 +190,44 @@ def query(
     params = [read_param(text) for text in param or []]
     if params and len(statements) > 1:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
+    seconds = read_seconds(command, timeout)
     with command.ledger() as database:
         if command.dry and write:
             terminal.note(f"Would run {terminal.count(len(statements), 'statement')} on {database.label}.")
             return
         command.cause = "db.query --write"
-        run(database, statements, params, format, write=write)
+        run(database, statements, params, format, write=write, timeout=seconds, safe_csv=safe_csv)
         if command.point:
             terminal.note(command.advice)
 
 
-def run(database: Database, statements: list[str], params: list[Value], format: str, *, write: bool) -> None:
+def run(
+    database: Database,
+    statements: list[str],
+    params: list[Value],
+    format: str,
+    *,
+    write: bool,
+    timeout: float | None,
+    safe_csv: bool = False,
+) -> None:
     """Run statements, show their results and tell rows, time and what D1 bills."""
     started = time.perf_counter()
     seen: list[Rows] = []
 
     def results() -> Iterator[Rows]:
         if write and len(statements) > 1:
-            seen.extend(database.batch(Statement(statement) for statement in statements))
+            seen.extend(database.batch((Statement(statement) for statement in statements), timeout=timeout))
             yield from seen
             return
         for statement in statements:
-            result = database.query(statement, params, write=write)
+            result = database.query(statement, params, write=write, timeout=timeout)
             seen.append(result)
             yield result
 
     try:
-        rows = render(results(), format, sys.stdout)
+        rendered = map(separated.disarm, results()) if safe_csv else results()
+        rows = render(rendered, format, sys.stdout)
     except StatementError as error:
         # What was sent to be written is no misuse any more: it was tried, and undone.
         kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
@@ -233,6 +253,21 @@ def run(database: Database, statements: list[str], params: list[Value], format: 
             " Select CAST(column AS TEXT) to see every digit."
         )
     terminal.note(f"{', '.join(footer)} in {terminal.duration(time.perf_counter() - started)}")
+
+
+def read_seconds(command: Command, text: str | None) -> float | None:
+    """Give how long SQL may take, by --timeout or the settings; None for any time."""
+    if text is None:
+        return command.settings.query_timeout or None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise Refused(f"--timeout is {text!r}.", "Give it a number of seconds, 0 for no limit.")
+    if command.remote:
+        raise Refused("--timeout is for a local ledger: D1 ends SQL after 30 seconds.", "Leave it out.")
+    return seconds or None
 
 
 def sql_pieces(text: str) -> list[sql.Piece]:
@@ -300,7 +335,7 @@ def schema(command: Command) -> None:
         if command.json:
             print_document({"database": database.label, "sql": text})
         else:
-            sys.stdout.write(terminal.printable(text, lines=True) if sys.stdout.isatty() else text)
+            gate.write(text)
 
 
 @ledger_task(
@@ -323,10 +358,13 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
             command.done(f"Would wipe {database.label}", database=database.label)
             return
         terminal.confirm(database.name, f"This wipes every row of {database.label}.", confirmed=confirm)
-        # The backup is of the very moment that the recovery point is of.
-        with database.holding() as moment:
-            written = _back_up(command, database, moment) if backup else None
-            status = ledger.reset(database, command.migrations)
+
+        def wipe(moment: Moment) -> tuple[backups.Export | None, migrations.Status]:
+            return _wipe(command, database, moment, backup=backup)
+
+        written, status = attempts.change_as_of(database, wipe)
+        if written:
+            command.say(_exported(command, written))
         command.done(
             f"Wiped {database.label} and applied {terminal.count(len(files), 'migration')}",
             database=database.label,
@@ -335,16 +373,32 @@ def reset(command: Command, confirm: bool = False, backup: bool = True) -> None:
         )
 
 
-def _back_up(command: Command, database: Database, moment: Moment) -> backups.Export:
-    written = backups.export(
-        database,
-        backups.default_path(command.settings.backups_dir),
-        reserve=True,
-        moment=moment,
-        migrations_table=command.settings.migrations_table,
-    )
+def _wipe(
+    command: Command, database: Database, moment: Moment, *, backup: bool
+) -> tuple[backups.Export | None, migrations.Status]:
+    """Wipe a ledger as of a moment; the backup is of the very moment that the recovery point is of."""
+    written = None
+    if backup:
+        written = backups.export(
+            database,
+            backups.default_path(command.settings.backups_dir),
+            reserve=True,
+            moment=moment,
+            migrations_table=command.settings.migrations_table,
+        )
+    try:
+        return written, ledger.reset(database, command.migrations)
+    except ChangedMeanwhile:
+        if written:  # It is of a moment that is gone, and the next attempt makes another.
+            backups.discard(written)
+            written = None
+        raise
+    finally:
+        if written:
+            said = _exported(command, written)
+            command.did(said[0].lower() + said[1:])
+
+
+def _exported(command: Command, written: backups.Export) -> str:
     assert written.path
-    saved = command.shown(written.path)
-    command.say(f"Exported {terminal.count(written.total, 'row')} to {saved}")
-    command.did(f"exported {terminal.count(written.total, 'row')} to {saved}")
-    return written
+    return f"Exported {terminal.count(written.total, 'row')} to {command.shown(written.path)}"

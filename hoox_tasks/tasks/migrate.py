@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hoox_tasks.config.settings import bundled
@@ -12,11 +12,13 @@ from hoox_tasks.console.formats import print_document, print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.tasks.adopt import show_adoption
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
     from hoox_tasks import migrations
+    from hoox_tasks.migrations import rollback
     from hoox_tasks.release import rehearsal
     from hoox_tasks.views import dictionary
 
@@ -37,8 +39,12 @@ def apply_pending(
     """Apply what is pending, and tell each one as soon as it was committed."""
 
     def report(migration: migrations.Applied) -> None:
-        command.did(f"applied {migration.name}")
+        command.did(f"{'recorded' if migration.recorded else 'applied'} {migration.name}")
         _tell(command, migration)
+        _warn(command.migrations.find(migration.name))
+
+    def planned(plan: migrations.Adoption) -> None:
+        show_adoption(command, database, plan)
 
     return command.migrations.apply(
         database,
@@ -46,7 +52,14 @@ def apply_pending(
         allow_out_of_order=allow_out_of_order,
         consent=consent or read_consent(command),
         report=report,
+        planned=planned,
     )
+
+
+def _warn(migration: migrations.Migration) -> None:
+    """Say what wrangler would make of a file, and that it holds nothing."""
+    for warning in migration.warnings:
+        terminal.note(warning)
 
 
 def read_consent(
@@ -62,6 +75,9 @@ def read_consent(
 
 
 def _tell(command: Command, migration: migrations.Applied, where: str = "Applied") -> None:
+    if migration.recorded:
+        command.say(f"Recorded {migration.name}, which is there already")
+        return
     command.say(f"{where} {migration.name} ({terminal.duration(migration.seconds)})")
     for effect in migration.effects or ():
         command.say(f"  {effect}")
@@ -95,7 +111,9 @@ def apply(
 ) -> None:
     """Apply all pending migrations, in order.
 
-    Each one commits together with its row in the history, or leaves nothing
+    Of a ledger that has tables and no history it shows first what is there of
+    each migration, and records that instead of running it again. Each
+    migration commits together with its row in the history, or leaves nothing
     behind. One that would lose rows, or change amounts of money, is undone,
     unless it is named with a flag or in the file itself:
     `-- hoox: allow-data-loss trades`, `-- hoox: allow-value-changes trades.price`.
@@ -103,7 +121,7 @@ def apply(
     nothing is touched.
 
     JSON: database, applied [{name, seconds, effects [{table, column, what,
-    rows}]}], version (the last migration's
+    rows}], recorded (not run, as it is there)}], version (the last migration's
     name), recovery_point (where anything was applied), seconds. With --dry:
     pending [name].
     """
@@ -131,11 +149,13 @@ def apply(
             allow_out_of_order=allow_out_of_order,
             consent=consent,
         )
-        did = (
-            f"Applied {terminal.count(len(applied), 'migration')} to"
-            if applied
-            else "Nothing to do: nothing is pending on"
-        )
+        ran = sum(not migration.recorded for migration in applied)
+        if ran == len(applied):
+            did = f"Applied {terminal.count(ran, 'migration')} to"
+        else:
+            did = f"Recorded {len(applied) - ran} and applied {terminal.count(ran, 'migration')} to"
+        if not applied:
+            did = "Nothing to do: nothing is pending on"
         command.done(
             f"{did} {database.label}",
             database=database.label,
@@ -171,16 +191,7 @@ def _rehearsed(
     for migration in found.applied:
         _tell(command, migration, "On a copy: applied")
     if not command.json and found.applied:
-        rows = [
-            (
-                effect.table,
-                "-" if effect.before is None else effect.before,
-                "-" if effect.after is None else effect.after,
-                "; ".join(effect.schema) or "-",
-            )
-            for effect in found.effects
-        ]
-        print_table(("table", "rows before", "rows after", "schema"), rows, sys.stdout)
+        print_table(rehearsal.HEADER, [effect.cells for effect in found.effects], sys.stdout)
     if check or not found.applied:
         done = terminal.count(len(found.applied), "migration")
         command.done(
@@ -200,7 +211,13 @@ def plan(command: Command, database: Database, *, to: str | None, allow_out_of_o
     """Print what applying would do."""
     status = command.migrations.status(database)
     pending = command.migrations.plan(status, to=to, allow_out_of_order=allow_out_of_order)
+    adoption = command.migrations.adoption(database, status, to=to) if pending else None
+    if adoption is not None:
+        adoption.refuse_doubts()
+        show_adoption(command, database, adoption)
+        pending = adoption.named(migrations.Verdict.APPLY)
     for migration in pending:
+        _warn(migration)
         command.say(f"Would apply {migration.name} ({terminal.count(len(migration.pieces), 'statement')})")
     did = (
         f"Would apply {terminal.count(len(pending), 'migration')} to" if pending else "Nothing is pending on"
@@ -242,11 +259,7 @@ def status(command: Command, check: bool = False) -> None:
                 for entry in current.entries
             ]
             print_table(("migration", "state", "applied"), rows, sys.stdout)
-            for entry in current.entries:
-                if entry.advice:
-                    terminal.note(f"{entry.name} is {entry.state.value}. {entry.advice}")
-            for names in command.migrations.shared_numbers:
-                terminal.note(f"{' and '.join(names)} have one number: they apply in this order.")
+            _advise(command, database, current)
         if check and not good:
             wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
             pending = all(entry.state is migrations.State.PENDING for entry in wrong)
@@ -257,24 +270,57 @@ def status(command: Command, check: bool = False) -> None:
             )
 
 
+def _advise(command: Command, database: Database, current: migrations.Status) -> None:
+    """Name for every state the command that leads on, and say what is odd about the files."""
+
+    def note(text: str) -> None:
+        terminal.note(terminal.addressed(text, command.flags))
+
+    plain = migrations.State.PENDING
+    for entry in current.entries:
+        if entry.advice and (entry.state is not plain or not entry.advice.startswith("Apply it")):
+            note(f"{entry.name} is {entry.state.value}. {entry.advice}")
+    waiting = {entry.name for entry in current.named(plain, migrations.State.OUT_OF_ORDER)}
+    for migration in command.migrations.files:
+        if migration.name in waiting or migration.is_empty:
+            _warn(migration)
+    for names in command.migrations.shared_numbers:
+        note(f"{' and '.join(names)} have one number: they apply in this order.")
+    for name in migrations.passed_over(command.settings.migrations_dir):
+        note(f"{name} is passed over, as by wrangler: it is a symbolic link, or does not end in .sql.")
+    if current.is_foreign and current.entries:
+        note(
+            f"{database.label} has tables and no history: `inv --dry db.migrate` compares it with the"
+            " migrations, `inv db.migrate` takes over what is there and applies the rest."
+        )
+    elif current.named(plain):
+        note("Apply what is pending with `inv db.migrate`.")
+
+
 @ledger_task(
     {
         "message": "What the migration does; becomes the file's name.",
+        "down": "Write the draft of a down file as well; or only that, for a migration that is there.",
     },
     positional=("message",),
     called="db.migrate.new",
     without=("remote", "preview", "path"),
 )
-def new(command: Command, message: str) -> None:
+def new(command: Command, message: str, down: bool = False) -> None:
     """Write an empty migration with the next number.
 
+    With --down and the name or number of a migration that is there, write
+    what takes that one back (`inv db.migrate.rollback`), as far as it can be
+    derived.
+
     JSON: path, copied [path] (the migrations that came with hoox_tasks, where
-    the workspace had no folder of its own), seconds. With --dry: path of the
-    folder.
+    the workspace had no folder of its own), down (with --down, the down file's
+    path), seconds. With --dry: path of the folder.
     """
     settings = command.settings
     folder = settings.migrations_dir
     copied: list[Path] = []
+    migrations.file_name(message)
     if folder == bundled("migrations").resolve() and not folder.is_relative_to(settings.root):
         # A folder of the workspace's own replaces ours, so it begins with all that the ledger rests on.
         folder = settings.root / "migrations"
@@ -290,9 +336,19 @@ def new(command: Command, message: str) -> None:
         copied = migrations.copy(command.migrations.files, folder)
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
-    path = migrations.create(folder, message)
-    command.did(f"wrote {command.shown(path)}")
-    command.done(f"Wrote {command.shown(path)}", path=str(path), copied=[str(path) for path in copied])
+    existing = rollback.named(command.migrations, message) if down else None
+    path = folder / existing.name if existing else migrations.create(folder, message)
+    fields = {"path": str(path), "copied": [str(path) for path in copied]}
+    wrote = command.shown(path)
+    if not existing:
+        command.did(f"wrote {wrote}")
+    if down:
+        known = replace(command.migrations, files=tuple(migrations.discover(folder)))
+        file = rollback.write_draft(known, migrations.find(known.files, path.name), folder / migrations.DOWN)
+        fields["down"] = str(file)
+        wrote = command.shown(file) if existing else f"{wrote} and {command.shown(file)}"
+        command.did(f"wrote {command.shown(file)}")
+    command.done(f"Wrote {wrote}", **fields)
 
 
 @ledger_task(
@@ -307,7 +363,8 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
     """Record a migration as applied without running it.
 
     For a ledger that was changed by hand. An edited migration is accepted as
-    its file is now; a renamed one gets its new name.
+    its file is now; a renamed one gets its new name. A pending one whose tables,
+    columns or indexes are not there is refused: it did not run.
 
     JSON: database, done (what was done, as a sentence), recovery_point (where
     anything was recorded), seconds.
@@ -330,7 +387,7 @@ def check(command: Command) -> None:
     Exits with 1 where anything is missing, extra or different.
 
     JSON: database, version, agrees, migrations [{name, state, applied_at, advice}], differences
-    [{type, name, what, expected, actual}].
+    [{type, name, what, expected, actual}], reservations [what could not be compared].
     """
     with command.ledger() as database:
         found = command.migrations.check(database)
@@ -342,6 +399,7 @@ def check(command: Command) -> None:
                     "agrees": found.agrees,
                     "migrations": [entry_document(entry) for entry in found.status.entries],
                     "differences": [asdict(difference) for difference in found.differences],
+                    "reservations": found.reservations,
                 }
             )
         else:
@@ -349,6 +407,8 @@ def check(command: Command) -> None:
                 command.say(f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip())
             for difference in found.differences:
                 command.say(str(difference))
+            for reservation in found.reservations:
+                terminal.note(reservation)
         if not found.agrees:
             number = len(found.wrong) + len(found.differences)
             things = terminal.count(number, "difference")

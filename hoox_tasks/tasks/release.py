@@ -8,9 +8,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.database.interface import Database
-from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks import exits
@@ -20,7 +19,7 @@ from hoox_tasks.tasks.migrate import read_consent
 
 with lazy_imports():
     from hoox_tasks import backups as backing_up
-    from hoox_tasks import files, migrations, records
+    from hoox_tasks import files, records
     from hoox_tasks.release import github
     from hoox_tasks.release import receipt as receipts
     from hoox_tasks.release import run as releasing
@@ -94,9 +93,10 @@ def release(
                 read_consent(command, allow_data_loss, allow_value_changes),
                 allow_out_of_order,
                 command.dry,
-                tuple(encrypt_to or ()),
-                prepare,
-                begun,
+                recipients=tuple(encrypt_to or ()),
+                prepare=prepare,
+                prepared=begun,
+                timeout=settings.query_timeout or None,
             )
             reporter = _Reporter(command, database, places)
             course = releasing.Release(database, command.migrations, policy, reporter)
@@ -158,6 +158,9 @@ class _Reporter:
     def save(self, receipt: receipts.Receipt) -> None:
         self._places.save(receipt, self._command.seconds)
 
+    def did(self, deed: str) -> None:
+        self._command.did(deed)
+
     def restore_commands(self, backup: Path) -> list[str]:
         # The folder of a runner is gone with it; who restores has the artifact's file at hand.
         file = backup.name if self._artifact else self._command.shown(backup)
@@ -185,7 +188,7 @@ def _tell(command: Command, receipt: receipts.Receipt, error: BaseException | No
     if os.environ.get("GITHUB_ACTIONS") == "true":
         if isinstance(error, HooxError):
             workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
-            terminal.tell_github(terminal.worded(github.annotation(error, workspace)))
+            gate.command(terminal.worded(github.annotation(error, workspace)))
         _append("outputs", os.environ.get("GITHUB_OUTPUT"), github.outputs(receipt))
     for path in (places.summary, os.environ.get("GITHUB_STEP_SUMMARY")):
         _append("summary", path, summaries.markdown(receipt))
@@ -241,14 +244,14 @@ def pull(command: Command, confirm: bool = False) -> None:
     """
     there = command.settings_of(remote=True, path=None)
     here = command.settings_of(preview=False)
-    with files.scratch_folder() as folder, closing(open_database(there)) as source:
+    with files.scratch_folder() as folder, closing(command.open(there)) as source:
         terminal.note(f"From {source.address}:")
         if command.dry:
             label = command.shown(here.path)
             command.done(f"Would fill {label} from {source.label}", database=label, source=source.label)
             return
         path = folder / "pulled.sql"
-        ours = migrations.Migrations.of(here)
+        ours = command.known_migrations_of(here)
         if not {item.name for item in source.schema()} - ours.own_tables:
             raise Refused(
                 f"{source.label} is empty: it has no tables to pull.",
@@ -259,7 +262,7 @@ def pull(command: Command, confirm: bool = False) -> None:
         checked = backing_up.checked(path, ours, label=source.label)
         with (
             checked as backup,
-            closing(open_database(here, create=True)) as database,
+            closing(command.open(here, create=True)) as database,
             command.guarded(database),
         ):
             if not here.keep_snapshots and database.schema():

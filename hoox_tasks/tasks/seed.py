@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import print_document, print_table
-from hoox_tasks.database.interface import Database
+from hoox_tasks.database.interface import Database, Moment
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
@@ -16,6 +16,7 @@ from hoox_tasks.tasks.decorator import ledger_task
 with lazy_imports():
     from hoox_tasks import ledger, seeding
     from hoox_tasks.config import moments
+    from hoox_tasks.database import attempts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,10 +49,14 @@ def fill(
     scale: float = 1,
 ) -> dict[str, int] | None:
     """Fill a ledger; returns the rows of each table, None where it holds trades already."""
-    with terminal.progress("Seeding") as progress, database.holding():
-        if ledger.holds_trades(database):
-            return None
-        return ledger.seed(database, scenario, seed=seed, start=start, scale=scale, progress=progress)
+    with terminal.progress("Seeding") as progress:
+
+        def insert(_: Moment) -> dict[str, int] | None:
+            if ledger.holds_trades(database):
+                return None
+            return ledger.seed(database, scenario, seed=seed, start=start, scale=scale, progress=progress)
+
+        return attempts.change_as_of(database, insert)
 
 
 @ledger_task(

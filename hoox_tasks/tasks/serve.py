@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing
+from pathlib import Path
 
 from hoox_tasks.console import terminal
 from hoox_tasks.errors import HooxError, Refused
@@ -14,12 +16,14 @@ from hoox_tasks.tasks.decorator import ledger_task
 with lazy_imports():
     from hoox_tasks import server
 
+_TOKEN = "HOOX_SERVE_TOKEN"
+
 
 @ledger_task(
     {
         "port": "Listen on this port; 0 takes a free one.",
         "host": "Listen on this address; others than loopback need a --token.",
-        "token": "Let in only this bearer token; any will do otherwise.",
+        "token": "Let in only this bearer token, or that in @FILE; any will do otherwise.",
         "strict-splitter": "Refuse the triggers on which D1's own splitter breaks.",
     },
     without=("remote", "preview", "json"),
@@ -33,11 +37,14 @@ def serve(
 ) -> None:
     """Serve the local ledger as Cloudflare's D1 API, for development and tests.
 
-    Point a client at it with CLOUDFLARE_API_BASE_URL. Ctrl-C ends it.
+    Point a client at it with CLOUDFLARE_API_BASE_URL. Ctrl-C ends it. Others
+    on this machine can see a token on a command line: @FILE and the variable
+    HOOX_SERVE_TOKEN hide it.
     """
     import uuid
 
     settings = command.settings
+    token = _read_token(token)
     if not settings.path.exists():
         raise Refused(f"There is no ledger at {settings.path}.", "Make one with `inv db.apply`.")
     # Each ledger has an id of its own, so that a client of one cannot reach another by mistake.
@@ -64,4 +71,25 @@ def serve(
         command.say(f"  export CLOUDFLARE_API_TOKEN={'...' if token else 'any'}")
         command.say(f"  export INVOKE_HOOX_DATABASE_ID={database_id}")
         sys.stdout.flush()
-        listening.serve_forever()
+        try:
+            listening.serve_forever()
+        finally:
+            listening.server_close()
+
+
+def _read_token(given: str | None) -> str | None:
+    """Give the token that clients need, from the flag, the file it names or the environment; None for any."""
+    token, source = (given, "--token") if given else (os.environ.get(_TOKEN), _TOKEN)
+    if given and given.startswith("@"):
+        path = Path(given[1:]).expanduser()
+        try:
+            token, source = path.read_text("utf-8").strip(), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise Refused(f"{path} cannot be read: {reason}.", "Name a file with a token.") from error
+    if token is not None and not (token.isascii() and token.isprintable() and token.split() == [token]):
+        raise Refused(
+            f"The token of {source} is empty, or holds a space or a character outside ASCII.",
+            "Give it letters and digits.",
+        )
+    return token

@@ -30,6 +30,7 @@ def shell(command: Command, write: bool = False) -> None:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
+    seconds = ledger_tasks.read_seconds(command, None)
     with command.ledger() as database:
         command.cause = "db.shell --write"
         told = False
@@ -37,7 +38,7 @@ def shell(command: Command, write: bool = False) -> None:
         def execute(text: str) -> None:
             nonlocal told
             statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
-            ledger_tasks.run(database, statements, [], "table", write=write)
+            ledger_tasks.run(database, statements, [], "table", write=write, timeout=seconds)
             if command.point and not told:
                 terminal.note(f"Before this it became recovery point {command.point.id}. {command.advice}")
                 told = True

@@ -188,15 +188,26 @@ def _times_plugin(dictionary: dict[str, Table]) -> ModuleType:
 
 
 def _only_local(app: Any) -> Any:
-    """Let nobody in by another name than loopback's: a page elsewhere could point its own name here."""
+    """Let nobody in by another name than loopback's, or from a page of another site.
+
+    Such a page could point its own name here, or learn from the time that its SQL takes what is in the
+    ledger. Browsers say where a request comes from (https://www.w3.org/TR/fetch-metadata/); a link on
+    such a page is refused as well.
+    """
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
-        if scope["type"] == "http" and any(
-            host.rpartition(":")[0] not in {HOST, "localhost"} for host in hosts
-        ):
-            await send({"type": "http.response.start", "status": 421, "headers": []})
-            await send({"type": "http.response.body", "body": b"This is only served on loopback.\n"})
+        headers = [(name, value.decode("latin-1")) for name, value in scope.get("headers", ())]
+        hosts = [value for name, value in headers if name == b"host"]
+        sites = {value for name, value in headers if name == b"sec-fetch-site"}
+        origins = {value for name, value in headers if name == b"origin"}
+        status = 0
+        if any(host.rpartition(":")[0] not in {HOST, "localhost"} for host in hosts):
+            status, text = 421, b"This is only served on loopback.\n"
+        elif sites - {"same-origin", "none"} or origins - {f"http://{host}" for host in hosts}:
+            status, text = 403, b"This is not answered to pages of other sites. Type the address yourself.\n"
+        if scope["type"] == "http" and status:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": text})
             return
         await app(scope, receive, send)
 

@@ -6,13 +6,13 @@ reference take them from there.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hoox_tasks.config.settings import bundled
 from hoox_tasks.errors import Refused
+from hoox_tasks.toml import read_toml
 
 TIME = "Unix seconds"
 """The unit of columns that hold a time."""
@@ -56,7 +56,7 @@ def read_dictionary(folder: Path | None = None) -> dict[str, Table]:
     if not path.is_file():
         path = bundled("migrations") / FILE
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = read_toml(path.read_text("utf-8"))
         return {name: _table(table) for name, table in content.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Refused(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoox_tasks import ledger, sql
-from hoox_tasks.console import terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.console.formats import print_table
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
@@ -84,7 +83,7 @@ class Shell:
         if name in {".quit", ".exit"}:
             return False
         if name == ".help":
-            sys.stdout.write(HELP)
+            gate.write(HELP)
         elif name == ".tables":
             tables = ledger.list_tables(self.database, self.migrations_table)
             print_table(("table", "rows"), [(table.name, table.rows) for table in tables])
@@ -107,7 +106,7 @@ class Shell:
         terminal.note(f"{self.database.label}{self.mode}. Type .help for help, .quit to leave.")
         while True:
             try:
-                text = session.prompt(f"{self.database.name}{self.mode}> ").strip()
+                text = session.prompt(f"{gate.printable(self.database.name)}{self.mode}> ").strip()
             except KeyboardInterrupt:
                 continue
             except EOFError:
@@ -129,7 +128,7 @@ class Shell:
             schema = [item for item in schema if wanted in {item.table.lower(), item.name.lower()}]
             if not schema:
                 raise Refused(f"There is no table {table}.", "`.tables` lists them.")
-        sys.stdout.write(ledger.describe(schema, self.migrations_table))
+        gate.write(ledger.describe(schema, self.migrations_table))
 
 
 def read_names(database: Database) -> dict[str, list[str]]:

@@ -235,3 +235,58 @@ def test_an_unverified_digest_is_not_a_proof_of_content(ledger: LocalDatabase, t
     (tmp_path / "b.sql").write_bytes(content)
     with pytest.raises(HooxError, match="was changed since it was written"):
         verification.check_file(tmp_path / "b.sql")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="needs /proc to look into another process"
+)
+def test_the_process_that_loads_a_dump_knows_no_secret_and_trusts_no_folder(
+    ledger: LocalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It imports nothing from the current folder, and has none of the variables that open a remote ledger."""
+    export(ledger, tmp_path / "b.sql")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("json", "sqlite3", "hoox_tasks", "gzip", "sitecustomize"):
+        (folder / f"{name}.py").write_text(f"open('imported-{name}', 'w').close()")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    for name in ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN", "HOOX_X", "PYTHONPATH", "PYTHONSTARTUP"):
+        monkeypatch.setenv(name, f"{folder}-secret")
+    seen: list[bytes] = []
+    steps = verification._Process.steps
+
+    def looked(process: verification._Process) -> Iterator[dict[str, object]]:
+        found = steps(process)
+        yield next(found)
+        seen.append(Path(f"/proc/{process._process.pid}/environ").read_bytes())
+        yield from found
+
+    monkeypatch.setattr(verification._Process, "steps", looked)
+    monkeypatch.setattr(verification, "_WORTH_A_PROCESS", 0)
+    with verification.loaded(tmp_path / "b.sql") as copy:
+        assert copy.tables["trades"].rows == 1
+    (environment,) = seen
+    assert b"PATH=" in environment
+    assert b"-secret" not in environment
+    assert sorted(path.name for path in folder.iterdir() if not path.name.endswith(".py")) == []
+
+
+@pytest.mark.parametrize(
+    "definition",
+    ["CREATE VIEW evil AS SELECT 1; DROP TABLE trades", "CREATE VIEW evil AS SELECT 1; DELETE FROM trades;"],
+)
+def test_a_definition_that_is_more_than_that_is_refused(
+    ledger: LocalDatabase, tmp_path: Path, definition: str
+) -> None:
+    """Where somebody hid a statement behind an object's definition, nothing calls the file sound or restores it."""
+    export(ledger, tmp_path / "b.sql")
+    text = (tmp_path / "b.sql").read_text()
+    row = f"INSERT INTO sqlite_schema VALUES('view', 'evil', 'evil', 0, '{definition}');"
+    evil = f"PRAGMA writable_schema=ON;\n{row}\nPRAGMA writable_schema=OFF;\nCOMMIT;\n"
+    (tmp_path / "evil.sql").write_text(text.replace("COMMIT;\n", evil))
+    with (
+        pytest.raises(Refused, match="The definition of the view evil is not one CREATE statement"),
+        backups.checked(tmp_path / "evil.sql", MIGRATIONS),
+    ):
+        pass

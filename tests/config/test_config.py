@@ -118,6 +118,8 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
         load(tmp_path, None, {"fixtures": "nowhere"})
     with pytest.raises(Refused, match=r"no setting hoox\.pth"):
         load(tmp_path, None, {"pth": "x"})
+    with pytest.raises(Refused, match="where the token goes, is not taken from a configuration"):
+        load(tmp_path, None, {"base_url": "https://evil.test/client/v4"})
     with pytest.raises(Refused, match=r"hoox\.busy_timeout is -1"):
         load(tmp_path, None, {"busy_timeout": -1})
     with pytest.raises(Refused, match="--preview needs --remote"):
@@ -238,3 +240,25 @@ def test_a_users_own_configuration_counts_from_its_own_folder(tmp_path: Path) ->
     workspace.ok("db.apply", "--no-seed")
     path = Path(workspace.ok("db.export", "--json").json["path"])
     assert path.parent == workspace.home / "dumps"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (None, ""),
+        ("https://api.cloudflare.com/client/v4/", ""),
+        ("https://api.fed.cloudflare.com/client/v4", ""),
+        ("http://api.cloudflare.com/client/v4", "api.cloudflare.com"),
+        ("https://api.cloudflare.com.evil.test/client/v4", "api.cloudflare.com.evil.test"),
+        ("https://evilcloudflare.com/", "evilcloudflare.com"),
+        ("https://api.cloudflare.com@evil.test/", "evil.test"),
+        ("https://evil.test/api.cloudflare.com", "evil.test"),
+        ("http://127.0.0.1:8799/client/v4", "127.0.0.1:8799"),
+    ],
+)
+def test_a_host_that_is_not_cloudflares_is_known_by_name(
+    tmp_path: Path, address: str | None, host: str
+) -> None:
+    """Only an encrypted address of Cloudflare's own domain needs no mention."""
+    environ = {"CLOUDFLARE_API_BASE_URL": address} if address else {}
+    assert load(tmp_path, Target(remote=True), None, environ).foreign_host == host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,24 @@ def test_a_config_that_makes_no_sense_is_refused(tmp_path: Path, text: str, says
     with pytest.raises(Refused, match=says) as caught:
         read_config(path, environ={"CLOUDFLARE_ENV": "x"})
     assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("wrangler.toml", "a" + ".a" * 50_000 + " = 1"),
+        ("wrangler.toml", "a = " + "[" * 100_000),
+        ("wrangler.toml", "#" * 1_100_000),
+        ("wrangler.jsonc", "[" * 100_000),
+        ("wrangler.jsonc", "{" * 100_000),
+        ("wrangler.jsonc", "//" * 600_000),
+    ],
+)
+def test_a_config_that_means_harm_is_refused_soon(tmp_path: Path, name: str, text: str) -> None:
+    """Deep, endless or oversized settings of a checkout cost less than a second, and get a sentence."""
+    path = tmp_path / name
+    path.write_text(text)
+    started = time.process_time()
+    with pytest.raises(Refused, match="does not parse"):
+        read_config(path)
+    assert time.process_time() - started < 1

@@ -15,7 +15,7 @@ import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -24,6 +24,10 @@ from hypothesis import strategies as st
 
 from hoox_tasks.d1 import D1Client, streaming
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from tests.support.d1_api import listening
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 DATABASE = "a682f084-594e-4bd8-be2d-40ea5f8cf42e"
@@ -269,6 +273,46 @@ def test_a_result_without_rows_is_no_empty_result(script: Script, item: Any) -> 
     """A read whose result is missing or garbled is an error, not a table without rows."""
     with pytest.raises(RemoteError, match="damaged"):
         script.client(ok([item])).raw("SELECT 1")
+
+
+@pytest.mark.parametrize("size", [1, 1_200_000])
+@pytest.mark.parametrize("write", [False, True])
+def test_an_answer_to_another_question_may_have_changed_something(
+    script: Script, size: int, write: bool
+) -> None:
+    """Two results to one statement mean that D1 took it for two: that is never a reason to try again."""
+    item = {"success": True, "results": {"columns": ["a"], "rows": [["x" * size]]}, "meta": {}}
+    with pytest.raises(RemoteError, match="results to 1 statement") as caught:
+        list(script.client(ok([item, item])).raw("SELECT 1", write=write).rows)
+    assert caught.value.ambiguous
+    assert "may have run something else" in str(caught.value)
+    assert "gain" not in str(caught.value)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"success": true, "result": ' + b"[" * 100_000,
+        b'{"success": true, "result": [{"results": {"columns": ["a"], "rows": [[' + b"[" * 2_000_000 + b"}",
+    ],
+)
+def test_json_that_is_nested_deeply_is_damaged(script: Script, body: bytes) -> None:
+    """It ends in a sentence, however large the answer, and a write with it may have happened."""
+    with pytest.raises(RemoteError, match="damaged") as caught:
+        list(script.client(httpx.Response(200, content=body)).raw("SELECT 1", write=True).rows)
+    assert caught.value.ambiguous
+
+
+def test_numbers_that_are_none_are_left_out(script: Script) -> None:
+    """What D1 says of its work is not needed: infinities in it end nothing."""
+    body = (
+        b'{"success": true, "result": [{"results": {"columns": ["a"], "rows": [[1]]},'
+        b' "meta": {"changes": 1e999, "rows_read": NaN}}]}'
+    )
+    result = script.client(httpx.Response(200, content=body)).raw("SELECT 1")
+    assert (list(result.rows), result.meta.changes, result.meta.rows_read) == ([(1,)], 0, None)
 
 
 def test_a_write_needs_no_rows(script: Script) -> None:
@@ -586,6 +630,26 @@ def test_the_token_is_never_shown(script: Script, caplog: pytest.LogCaptureFixtu
     assert caplog.text
 
 
+def test_a_token_in_a_header_of_the_answer_is_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a server sends back, header and reason included, stays out of the DEBUG log of the transport."""
+
+    def echo(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response(f"200 {TOKEN}", [("X-Echo", environ["HTTP_AUTHORIZATION"])])
+        return [rows([1]).content]
+
+    caplog.set_level(logging.DEBUG)
+    echo.hosts, echo.token = set(), TOKEN  # type: ignore[attr-defined]
+    with (
+        listening(echo) as base,  # type: ignore[arg-type]
+        D1Client(ACCOUNT, TOKEN, database_id=DATABASE, base_url=base) as client,
+    ):
+        client.raw("SELECT 1")
+    assert "/raw: HTTP 200" in caplog.text
+    assert TOKEN not in caplog.text
+
+
 def test_a_token_for_tests_does_not_garble_messages(script: Script) -> None:
     """A token of a few letters is left standing where a message has it in a word."""
     script.answers = [refusal(400, 7500, "no such table: company: SQLITE_ERROR")]
@@ -657,6 +721,48 @@ def test_a_download_goes_without_the_token(script: Script, caplog: pytest.LogCap
         script.client(httpx.Response(200, html="<p>")).download("https://r2.test/x.sql", target)
     with pytest.raises(RemoteError, match="HTTP 403"):
         script.client(httpx.Response(403)).download("https://r2.test/x.sql?X-Sig=key", target)
+
+
+PRIVATE = [
+    "http://r2.test/x.sql",
+    "ftp://r2.test/x.sql",
+    "https://user:word@r2.test/x.sql",
+    "https://169.254.169.254/latest",
+    "https://10.0.0.1/x",
+    "https://[::1]/x",
+    "https://[::ffff:127.0.0.1]/x",
+    "https://localhost/x",
+    "https://x.localhost./x",
+    "https://metadata/x",
+    "https://metadata.internal/x",
+    "https://127.1/x",
+    "https://2130706433/x",
+    "https://1.0x7f000001/x",
+    "https:///x",
+    "https://r2.test:99999/x",
+    "file:///etc/passwd",
+    "x",
+]
+
+
+@pytest.mark.parametrize("url", PRIVATE)
+def test_a_signed_address_is_encrypted_and_public(script: Script, url: str) -> None:
+    """Nothing is fetched from, or uploaded to, an address inside of the network or without encryption."""
+    init = ok({"upload_url": url, "filename": "f"})
+    with pytest.raises(RemoteError, match="not an encrypted one of a public host") as caught:
+        script.client(init).import_file(b"SELECT 1;")
+    assert not caught.value.ambiguous
+    with pytest.raises(RemoteError, match="not an encrypted one of a public host"):
+        script.client(init).download(url, io.BytesIO())
+    assert [request.url.host for request in script.requests] == ["d1.test"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://r2.test/x", "https://a.r2.cloudflarestorage.com/x?y=1", "https://1.1.1.1/x"]
+)
+def test_a_public_address_is_fetched(script: Script, url: str) -> None:
+    """The addresses that D1 gives are let through."""
+    assert script.client(httpx.Response(200, content=b"x")).download(url, io.BytesIO()) == 1
 
 
 class Importer:

@@ -15,10 +15,12 @@ from hoox_tasks.database import checksum
 from hoox_tasks.database.checksum import Checksum, checksums
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.local.database import LocalDatabase
+from hoox_tasks.database.outline import outline
 from hoox_tasks.database.remote.guard import ask_content, check_guards
 from hoox_tasks.database.schema import read_tables
 from hoox_tasks.errors import RemoteError, StatementError
 from hoox_tasks.rules.limits import STATEMENT_BYTES
+from hoox_tasks.values import Value
 from tests.support.alike import ALIKE, anything, exact
 from tests.support.strategies import Cell, examples, insert_rows
 
@@ -217,3 +219,65 @@ def test_the_question_fits_into_a_guard(ledger: LocalDatabase, columns: int) -> 
     ledger.insert([("wide", names, [(1,) * columns])])
     with pytest.raises(StatementError, match="hoox guard arrived: wide"):
         ledger.batch([answer.guard("arrived")])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO trades VALUES ('t99', 1.5, 'FILLED')",
+        "DELETE FROM trades WHERE id = 't7'",
+        "UPDATE trades SET price = price + 0.00001 WHERE id = 't7'",
+        "UPDATE trades SET price = NULL WHERE id = 't7'",
+        "UPDATE trades SET status = 'FAILED' WHERE id = 't7'",
+        "UPDATE trades SET id = 't0' || id WHERE id = 't7'",
+        "UPDATE trades SET price = CASE id WHEN 't7' THEN 8 ELSE 7 END WHERE id IN ('t7', 't8')",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "WITHOUT ROWID"])
+def test_a_guard_of_a_large_table_asks_for_its_outline(
+    ledger: LocalDatabase, monkeypatch: pytest.MonkeyPatch, change: str, end: str
+) -> None:
+    """More rows than one request can weigh are guarded by one short statement, which notices what others do."""
+    monkeypatch.setattr("hoox_tasks.database.checksum._ROWS", 10)
+    ledger.connection.executescript(
+        f"CREATE TABLE trades (id TEXT PRIMARY KEY, price REAL, status TEXT) {end};"
+        "INSERT INTO trades SELECT 't' || value, value, 'FILLED' FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12]');"
+        "CREATE TABLE few (a); INSERT INTO few VALUES (1);"
+    )
+    with ledger.snapshot() as snapshot:
+        content = ask_content(ledger, read_tables(snapshot))
+    assert content.counts == {"trades": 12, "few": 1}
+    guards = check_guards(answer.guard("changed") for answer in content.answers)
+    assert [answer.about for answer in content.answers] == ["few", "trades"]
+    assert len(guards[1].sql) < 10_000
+    ledger.batch(guards, write=False)
+    ledger.connection.executescript(change)
+    with pytest.raises(StatementError, match="hoox guard changed: trades"):
+        ledger.batch(guards, write=False)
+
+
+def test_an_outline_takes_any_table(ledger: LocalDatabase) -> None:
+    """Numbers without end, texts without characters, blobs, and 100 columns are outlined within D1's limits."""
+    names = [f"c{place}" for place in range(100)]
+    ledger.batch([Statement(f"CREATE TABLE wide ({', '.join(names)})")])
+    extremes: list[Value] = [
+        2**63 - 1,
+        -(2**63),
+        1e308,
+        float("-inf"),
+        5e-324,
+        "",
+        "😀" * 50,
+        "\0",
+        b"",
+        b"\xff" * 2000,
+        None,
+    ]
+    ledger.insert([("wide", names, [tuple(extremes * 10)[:100], tuple(reversed((extremes * 10)[:100]))])])
+    with ledger.snapshot() as snapshot:
+        (table,) = read_tables(snapshot)
+    query = outline(table, table.columns)
+    assert len(query) < 60_000
+    ((rows, total),) = ledger.batch([Statement(query)], write=False)[0]
+    assert rows == 2
+    assert abs(int(str(total))) < 2**33

@@ -292,6 +292,21 @@ def test_sqlite_utils_uses_our_connection(database: LocalDatabase, tmp_path: Pat
     assert ask(database.path, "SELECT * FROM t") == [(5, "old")]
 
 
+def test_a_change_that_never_ends_is_ended_and_undone(tmp_path: Path) -> None:
+    """The time is for all statements of a unit together, none of which has happened then."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+    with closing(LocalDatabase(tmp_path / "endless.sqlite", create=True)) as ledger:
+        ledger.batch([Statement("CREATE TABLE t (a)")])
+        unit = [Statement("INSERT INTO t VALUES (1)"), Statement(f"{endless} INSERT INTO t SELECT x FROM c")]
+        with pytest.raises(HooxError, match=r"did not end in 0\.2 seconds"):
+            ledger.batch(unit, timeout=0.2)
+        with pytest.raises(HooxError, match=r"did not end in 0\.2 seconds"):
+            ledger.query(unit[1].sql, write=True, timeout=0.2)
+        # A limit of one statement is none of the next.
+        ledger.batch([Statement("INSERT INTO t VALUES (2)")])
+        assert list(ledger.query("SELECT a FROM t")) == [(2,)]
+
+
 def test_a_query_that_never_ends_is_ended(tmp_path: Path) -> None:
     """After its time a query that reads is refused in a sentence; time between its rows does not count."""
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hoox_tasks import backups, ledger
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.database.load import load
@@ -136,7 +137,7 @@ def test_it_is_brought_back(tmp_path: Path, kind: str) -> None:
     before = contents(path), rowids(path), words(path, kind)
     with closing(LocalDatabase(path, strict=False)) as database:  # D1 has no FTS4 to drop.
         with database.holding() as held:
-            mark = held.save(tmp_path, "point")
+            mark = held.save(tmp_path, "point").mark
         names = [table.name for table in database.list_tables() if table.kind in {"table", "virtual"}]
         database.batch(
             [
@@ -197,7 +198,7 @@ def test_a_symbolic_link_is_the_ledger(tmp_path: Path) -> None:
     (tmp_path / "link.sqlite").symlink_to(path)
     with closing(LocalDatabase(tmp_path / "link.sqlite")) as database:
         with database.holding() as held:
-            mark = held.save(tmp_path, "point")
+            mark = held.save(tmp_path, "point").mark
         database.batch([Statement("DELETE FROM trades")])
         assert ask(path, "SELECT count(*) FROM trades") == [(0,)]
         database.recover(tmp_path, mark)
@@ -325,3 +326,25 @@ def test_many_rows_keep_their_values_quickly(tmp_path: Path) -> None:
     assert ask(ledger, "SELECT count(*) FROM t WHERE fee = id / 7.0 AND a = 'y'") == [(200000,)]
     assert ask(ledger, "SELECT count(*) FROM u WHERE id = 'k' || fee") == [(200000,)]
     assert steps < 200  # 500 of SQLite's steps a row; without an index it would be 200,000 of them
+
+
+def test_a_table_that_is_only_named_like_a_part_of_an_index_is_listed(tmp_path: Path) -> None:
+    """SQLite takes a user's table f_content for a part of the full-text table f; it is listed and counted."""
+    path = tmp_path / "ledger.sqlite"
+    execute(path, KINDS["fts5 of a table named as its own"])
+    with closing(LocalDatabase(path)) as database:
+        listed = ledger.list_tables(database, "d1_migrations")
+        assert [(table.name, table.rows) for table in listed] == [("f", 1), ("f_content", 1)]
+        assert "CREATE TABLE f_content" in ledger.describe(database.schema(), "d1_migrations")
+        with database.holding() as held:
+            assert held.tables == {"f": 1, "f_content": 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_counts_rows_as_a_restore_does(tmp_path: Path, kind: str) -> None:
+    """Both say one number of rows, whatever indexes other tables, and it is written into the manifest."""
+    path = make(tmp_path / "ledger.sqlite", kind)
+    with closing(LocalDatabase(path)) as database:
+        written = backups.export(database, tmp_path / "b.sql", migrations_table="d1_migrations")
+    with backups.verification.loaded(tmp_path / "b.sql") as copy:
+        assert copy.rows == written.total

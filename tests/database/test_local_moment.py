@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -83,8 +84,8 @@ def test_no_acknowledged_row_is_nowhere(
     """Each row that another process was told is committed is in the saved moment, or in the ledger."""
     path = database.path
     with database.holding() as held:
-        before = folder / held.save(folder, "before")
-    database.before_first_change = lambda held: saved.append(held.save(folder, "point"))
+        before = folder / held.save(folder, "before").mark
+    database.before_first_change = lambda held: saved.append(held.save(folder, "point").mark)
     saved: list[str] = []
     chance = random.Random(seed)
     with writing(path, INSERT) as worker:
@@ -105,7 +106,7 @@ def test_no_acknowledged_row_is_nowhere(
 def test_a_point_is_the_very_moment(database: LocalDatabase, folder: Path) -> None:
     """What is saved before the first change, and the counts stated, are those at which the change began."""
     seen: list[tuple[str, dict[str, int]]] = []
-    database.before_first_change = lambda held: seen.append((held.save(folder, "1"), dict(held.tables)))
+    database.before_first_change = lambda held: seen.append((held.save(folder, "1").mark, dict(held.tables)))
     execute(database.path, "INSERT INTO trades VALUES ('late', 0, '')")
     before = contents(database.path)
     database.query("DELETE FROM trades WHERE id LIKE 'old%'", write=True)
@@ -177,15 +178,16 @@ def test_a_copy_is_whole_and_private(
     copied: list[Path] = []
     original = copying.copy_file
 
-    def copy_file(source: Path, target: Path) -> None:
+    def copy_file(source: Path, target: Path) -> str:
         copied.append(target)
-        original(source, target)
+        return original(source, target)
 
     monkeypatch.setattr(copying, "copy_file", copy_file)
     execute(database.path, "UPDATE trades SET note = 'in the log' WHERE id = 'old7'")
     with database.holding() as held:
-        held.save(folder, "1")
+        saved = held.save(folder, "1")
     file = folder / "1.sqlite"
+    assert saved == ("1.sqlite", hashlib.sha256(file.read_bytes()).hexdigest())
     assert bool(copied) == large
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [found.name for found in folder.iterdir()] == ["1.sqlite"]

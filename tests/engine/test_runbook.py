@@ -108,7 +108,12 @@ def runbook(connect: Connect, folder: Path, *, capture: Callable[[], str]) -> li
             render([database.query(query)], format, output)
             shown.append(output.getvalue())
         run_query(
-            database, ["UPDATE trades SET fee = 1.5", "SELECT sum(fee) FROM trades"], [], "csv", write=True
+            database,
+            ["UPDATE trades SET fee = 1.5", "SELECT sum(fee) FROM trades"],
+            [],
+            "csv",
+            write=True,
+            timeout=None,
         )
         shown.append(capture())
         for refused in ("DELETE FROM trades", "SELECT * FROM nowhere", "SELECT sqlite_version()", "SELEC 1"):
@@ -206,11 +211,11 @@ class Overtaken(RemoteDatabase):
 
     other: Callable[[], object] | None = None
 
-    def batch(self, statements: Any, *, write: bool = True) -> Any:
+    def batch(self, statements: Any, *, write: bool = True, timeout: float | None = None) -> Any:
         if write and self.other:
             other, self.other = self.other, None
             other()
-        return super().batch(statements, write=write)
+        return super().batch(statements, write=write, timeout=timeout)
 
 
 def test_a_changed_history_stops_the_unit(
@@ -285,10 +290,10 @@ def test_the_footer_tells_what_d1_bills(real: Connect, local: Connect, capfd: An
         with closing(connect()) as database:
             database.query("CREATE TABLE t (a)", write=True)
             database.query("INSERT INTO t VALUES (9007199254740993)", write=True)
-            run_query(database, ["SELECT a FROM t"], [], "table", write=False)
+            run_query(database, ["SELECT a FROM t"], [], "table", write=False, timeout=None)
             out, err = capfd.readouterr()
             assert out.splitlines()[-1].strip() == "≈9007199254740992"
             assert "1 number beyond 2^53 may have been rounded" in err
             assert "D1 read 1 and wrote 0" in err
-            run_query(database, ["SELECT a FROM t"], [], "json", write=False)
+            run_query(database, ["SELECT a FROM t"], [], "json", write=False, timeout=None)
             assert json.loads(capfd.readouterr().out) == [{"a": 2**53}]

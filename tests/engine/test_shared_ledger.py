@@ -20,7 +20,7 @@ import pytest
 
 from hoox_tasks import backups
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 from tests.support import ROOT
 from tests.support.npm import quiet_environment
@@ -102,12 +102,14 @@ def test_a_running_worker_sees_what_was_restored(npm_packages: Path, tmp_path: P
             asking.start()
             for _ in range(5):
                 ask("INSERT INTO t (x) VALUES ('c')")
-                point = points.take(database, tmp_path / "points", "a test")
-                assert point is not None
-                with backups.verification.loaded(tmp_path / "b.sql") as copy:
+                with (
+                    backups.verification.loaded(tmp_path / "b.sql") as copy,
+                    recording(database, tmp_path / "points", "a test", keep=10) as recorder,
+                ):
                     database.replace(copy.path)
                 assert ask("SELECT x FROM t") == [["a"], ["b"]]
-                undo_to(database, tmp_path / "points", point)
+                assert recorder.point is not None
+                undo_to(database, tmp_path / "points", recorder.point)
                 assert ask("SELECT x FROM t") == [["a"], ["b"], ["c"]]
                 ask("DELETE FROM t WHERE x = 'c'")
             stop.set()

@@ -22,7 +22,7 @@ from hoox_tasks.database.remote import import_script, live_copy, replace
 from hoox_tasks.database.remote import snapshot as snapshot_module
 from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.database.remote.export_reader import load_export
-from hoox_tasks.errors import ChangedMeanwhile, HooxError, RemoteError, StatementError
+from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations import Migrations, discover
 from hoox_tasks.server import Api, create_app
 from tests.support.d1_api import DATABASE, listening
@@ -60,7 +60,7 @@ class Recorder:
 
     def __call__(self, moment: Moment) -> None:
         """Save a moment."""
-        point = (moment.save(Path(), "x"), dict(moment.tables))
+        point = (moment.save(Path(), "x").mark, dict(moment.tables))
         self.points.append(point)
 
         def end(changed: bool) -> None:
@@ -251,6 +251,21 @@ def test_what_the_import_cannot_prove_is_compared_after_it(
         assert error is None
 
 
+def test_a_tampered_definition_is_not_sent(app: Api, tmp_path: Path) -> None:
+    """A file with a statement hidden behind a definition is refused, and D1 is sent nothing of it."""
+    source = tmp_path / "source.sqlite"
+    with closing(sqlite3.connect(source)) as file:
+        file.executescript(
+            "CREATE TABLE trades (id TEXT); PRAGMA writable_schema = ON;"
+            "UPDATE sqlite_schema SET sql = sql || '; DROP TABLE positions' WHERE name = 'trades';"
+        )
+    before = ids(app)
+    with closing(opened(app)) as database, pytest.raises(Refused, match="has tampered"):
+        database.replace(source)
+    assert ids(app) == before
+    assert ids(app, "positions")
+
+
 # ------------------------------------------------------------------------------------- late imports
 
 
@@ -292,6 +307,7 @@ def test_an_import_never_begins_after_it_was_called_off(
 ) -> None:
     """After the time that an import carries in it, D1 does nothing any more, and that is told for certain."""
     monkeypatch.setattr(replace, "_PATIENCE", -10)
+    monkeypatch.setattr(replace, "_BYTES_A_SECOND", 10**12)  # However long the script is.
     backup = export_of(app, tmp_path / "b.sql")
     Worker(app).trade()
     late = LateImport(app, None)
@@ -491,6 +507,18 @@ def test_a_change_of_a_moment_that_is_gone_is_made_of_a_new_one(app: Api) -> Non
     assert ids(app) == []
 
 
+def test_a_moment_that_goes_while_it_is_read_is_a_reason_to_begin_again(app: Api) -> None:
+    """Where others write between all requests of a reading, whoever holds the moment is to take a new one."""
+    worker = Worker(app)
+    transport = Between(app, worker.trade, rate=0.0)
+    with closing(opened(app, transport)) as database, database.holding() as moment:
+        transport._rate = 1.0
+        said = pytest.raises(ChangedMeanwhile, match="was changed while it was read")
+        with said as failure, moment.snapshot():
+            pass
+    assert "--online" not in failure.value.remedy
+
+
 def test_a_change_of_nothing_is_told(app: Api) -> None:
     """A change that changed no row is not counted, and its moment is told so."""
     ended: list[bool] = []
@@ -585,7 +613,7 @@ def test_no_row_of_a_process_that_writes_is_lost(
     app: Api, tmp_path: Path, change: Callable[[Database, backups.Checked], None]
 ) -> None:
     """With a worker in a process of its own and faults on the way, each acknowledged trade is somewhere."""
-    backup, outcomes = export_of(app, tmp_path / "b.sql"), []
+    backup, outcomes, rows = export_of(app, tmp_path / "b.sql"), [], 0
     with listening(app) as base_url:
         for seed in range(max(2, RUNS // 10)):
             recorder = Recorder()
@@ -604,5 +632,6 @@ def test_no_row_of_a_process_that_writes_is_lost(
                 client(app).restore(mark)
                 there |= set(ids(app))
             assert set(acknowledged) <= there
+            rows += len(acknowledged)
             assert len(recorder.points) == (error is None or unsure(error) or "neither" in error.problem)
-    tell(f"{change.__name__} beside a process", outcomes)
+    tell(f"{change.__name__} beside a process of {rows} acknowledged trades", outcomes)

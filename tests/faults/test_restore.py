@@ -26,10 +26,13 @@ from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 from hoox_tasks.release import rehearsal
 from tests.support.faults import SEEDS, Place, State, connected, failure, tell, unsure
+from tests.support.others import Once
 from tests.support.proxy import Faults, FaultyTransport
+from tests.support.worker import INSERT
 
 TABLES = ["trades", "positions"]
 OURS = migrations.discover(bundled("migrations"))
@@ -166,11 +169,13 @@ def test_undo(make: Callable[..., Place], seeded: Path, tmp_path: Path, seeds: r
         with place.served() as app:
             inner = httpx.WSGITransport(app)
             with connected(inner) as clean, connected(FaultyTransport(inner, place.faults)) as database:
-                point = points.take(clean, folder, "a test")
+                with recording(clean, folder, "a test", keep=10) as recorder:
+                    clean.query("DELETE FROM trades", write=True)
+                point = recorder.point
                 assert point is not None
-                clean.query("DELETE FROM trades", write=True)
                 before = place.state()
-                error = failure(lambda: undo_to(database, folder, point))  # noqa: B023
+                with recording(database, folder, "undo", keep=10):
+                    error = failure(lambda: undo_to(database, folder, point))  # noqa: B023
                 left = points.history(clean, folder)
                 if error is None:
                     assert place.state() == then
@@ -433,3 +438,77 @@ def test_a_second_interruption_does_not_hide_the_state(
     assert NEITHER in str(failed.message)
     assert WAY_BACK.search(str(failed.message))
     assert "nothing was changed" not in str(failed.message)
+
+
+@pytest.mark.parametrize("place", range(4, 14, 3))
+def test_a_reset_begins_again_where_a_worker_is_ahead(
+    make: Callable[..., Place],
+    seeded: Path,
+    workspace: Callable[[Database], None],
+    monkeypatch: pytest.MonkeyPatch,
+    place: int,
+) -> None:
+    """Whenever a worker writes between two requests, the ledger is wiped, and its one backup has that row."""
+    monkeypatch.setattr("hoox_tasks.database.attempts.pause_before", lambda _: 0.0)
+    with make(place, seeded).served() as app, connected(httpx.WSGITransport(app)) as others:
+        acknowledged = []
+
+        def trade() -> None:
+            others.query(INSERT, ["late"], write=True)
+            acknowledged.append("late")
+
+        with connected(Once(app, trade, place)) as database:
+            workspace(database)
+            failed = run_task("reset", "remote", "confirm")
+        left = [row[0] for row in others.query("SELECT id FROM trades")]
+    assert failed is None
+    (backup,) = Path("backups").glob("*.sql")
+    assert len(list(Path("backups").glob("*.json"))) == 1
+    assert acknowledged
+    assert ("'late'" in backup.read_text()) != ("late" in left)
+
+
+@pytest.mark.parametrize("rows", [25_000, 20])
+def test_a_reset_of_a_ledger_with_gaps_is_done(
+    make: Callable[..., Place],
+    seeded: Path,
+    workspace: Callable[[Database], None],
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+) -> None:
+    """D1's export does not tell rowids: a ledger is the same where rows have others, as after a deletion."""
+    monkeypatch.setattr("hoox_tasks.database.attempts.ATTEMPTS", 1)
+    monkeypatch.setattr("hoox_tasks.database.checksum._ROWS", rows)
+    with make(0, seeded).served() as app, connected(httpx.WSGITransport(app)) as database:
+        for table in ("positions", "trades", "system_logs"):
+            database.query(f"DELETE FROM {table} WHERE rowid IN (1, 3)", write=True)
+        workspace(database)
+        assert run_task("reset", "remote", "confirm") is None
+    assert len(list(Path("backups").glob("*.sql"))) == 1
+
+
+def test_a_seed_begins_again_where_a_worker_is_ahead(
+    make: Callable[..., Place],
+    workspace: Callable[[Database], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows of others that are no trades make an attempt to fill the ledger begin again, and not fail."""
+    monkeypatch.setattr("hoox_tasks.database.attempts.pause_before", lambda _: 0.0)
+    outcomes = []
+    for place in range(3, 7):
+        with make(place).served() as app, connected(httpx.WSGITransport(app)) as others:
+            Migrations(OURS).apply(others)
+
+            def log(others: Database = others) -> None:
+                others.query(
+                    "INSERT INTO system_logs (id, level, service, message) VALUES ('x', 'INFO', 'a', 'b')",
+                    write=True,
+                )
+
+            transport = Once(app, log, place)
+            with connected(transport) as database:
+                workspace(database)
+                failed = run_task("seed", "scenario=quiet", "remote", "confirm")
+            assert list(others.query("SELECT count(*) FROM system_logs WHERE id = 'x'")) == [(1,)]
+        outcomes.append(str(failed.message) if failed else "seeded")
+    assert outcomes == ["seeded"] * len(outcomes)

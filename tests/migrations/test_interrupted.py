@@ -82,11 +82,13 @@ def test_an_interruption_looks_at_the_history(path: Path, committed: bool) -> No
 
         written = 0
 
-        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+        def batch(
+            self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+        ) -> list[Rows]:
             self.written += write
             if self.written == 2 and write and not committed:
                 raise KeyboardInterrupt
-            results = super().batch(statements, write=write)
+            results = super().batch(statements, write=write, timeout=timeout)
             if self.written == 2 and write:
                 raise KeyboardInterrupt
             return results

@@ -12,7 +12,6 @@ from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import Consent, MigrationFailed, Migrations, consent
-from hoox_tasks.sql import split
 from tests.support.losses import AMOUNTS, HARMLESS, REFUSED, START, Case, files
 
 ASKED = consent(amounts=AMOUNTS)
@@ -169,8 +168,10 @@ def test_a_row_that_came_between_is_not_the_runs_own(tmp_path: Path) -> None:
     class Worked(LocalDatabase):
         """Somebody writes a row whenever a migration is through."""
 
-        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
-            results = super().batch(statements, write=write)
+        def batch(
+            self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+        ) -> list[Rows]:
+            results = super().batch(statements, write=write, timeout=timeout)
             if write:
                 self.connection.execute("INSERT INTO plans (name) VALUES ('of the worker')")
             return results
@@ -190,8 +191,10 @@ def test_a_row_between_two_of_the_runs_own_is_kept(tmp_path: Path) -> None:
 
         working = False
 
-        def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
-            results = super().batch(statements, write=write)
+        def batch(
+            self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+        ) -> list[Rows]:
+            results = super().batch(statements, write=write, timeout=timeout)
             if write and self.working:
                 self.connection.execute("INSERT INTO plans (name) VALUES ('of the worker')")
             return results
@@ -206,42 +209,3 @@ def test_a_row_between_two_of_the_runs_own_is_kept(tmp_path: Path) -> None:
         with pytest.raises(MigrationFailed, match="plans: 2 rows gone"):
             files(plans, more, more, "DELETE FROM plans WHERE name <> 'first' AND id < 5;").apply(ledger)
         assert len(list(ledger.query("SELECT id FROM plans"))) == 5
-
-
-# ------------------------------------------------------------------------------------------- adoption
-
-
-def test_a_ledger_made_by_hand_gets_no_row_twice(ledger: Database) -> None:
-    """Where tables were made without a history, a migration that would put its rows in again is refused."""
-    text = "CREATE TABLE IF NOT EXISTS deposits (id INTEGER PRIMARY KEY, x); INSERT INTO deposits (x) VALUES (1);"
-    ledger.batch([Statement(piece.sql) for piece in split(text)])
-    more = "CREATE TABLE notes (x); INSERT INTO notes VALUES (1);"
-    with pytest.raises(Refused, match=r"0002_step\.sql puts rows into deposits, which holds some"):
-        files(more, text).apply(ledger)
-    assert "notes" not in {item.name for item in ledger.schema()}
-    with pytest.raises(Refused, match=r"0001_step\.sql puts rows into deposits, which holds some") as failure:
-        files(text, more).apply(ledger)
-    assert "`inv db.migrate.mark 0001_step.sql`" in failure.value.remedy
-    assert list(ledger.query("SELECT count(*) FROM deposits")) == [(1,)]
-    files(text, more).mark(ledger, "1")
-    applied, _ = files(text, more).apply(ledger)
-    assert [migration.name for migration in applied] == ["0002_step.sql"]
-    assert list(ledger.query("SELECT count(*) FROM deposits")) == [(1,)]
-
-
-def test_a_ledger_made_by_hand_is_adopted_without_harm(ledger: Database) -> None:
-    """Migrations that make only what is not there, and put rows only into what they make, adopt a ledger."""
-    ledger.batch([Statement("CREATE TABLE deposits (x)"), Statement("INSERT INTO deposits VALUES (1)")])
-    harmless = (
-        "CREATE TABLE IF NOT EXISTS deposits (x); CREATE TABLE plans (x); INSERT INTO plans VALUES (1);"
-    )
-    applied, _ = files(harmless, "INSERT INTO plans VALUES (2);").apply(ledger)
-    assert len(applied) == 2
-
-
-def test_what_exists_already_names_the_way_to_adopt_it(ledger: Database) -> None:
-    """Where a migration makes what somebody made by hand, the message says how it is recorded."""
-    ledger.batch([Statement("CREATE TABLE deposits (x)")])
-    with pytest.raises(MigrationFailed, match="already exists") as failure:
-        files("CREATE TABLE deposits (x);").apply(ledger)
-    assert "`inv db.migrate.mark 0001_step.sql`" in failure.value.remedy

@@ -20,6 +20,7 @@ from hoox_tasks import files, records
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 from tests.support.processes import full_disk, killed_after, run_at_once
 from tests.support.programs import program
@@ -76,8 +77,9 @@ def change(
     database: LocalDatabase, folder: Path, sql: str = "INSERT INTO t (x) VALUES (4)", **how: Any
 ) -> points.RecoveryPoint | None:
     """Do what a task does that runs one statement; gives the point that its receipt names."""
+    how = {"keep": 10, **how}
     with closing(LocalDatabase(database.path, root=folder.parents[1])) as again:
-        with points.recording(again, folder, "db.query --write", **how) as recorder:
+        with recording(again, folder, "db.query --write", **how) as recorder:
             again.query(sql, write=True)
         return recorder.point
 
@@ -91,7 +93,7 @@ def ids(database: LocalDatabase, folder: Path) -> list[str]:
 
 def test_a_point_is_taken_before_the_first_change(ledger: LocalDatabase, folder: Path) -> None:
     """One point for a task, however many changes it makes, of the ledger as it was before the first."""
-    with points.recording(ledger, folder, "db.migrate") as recorder:
+    with recording(ledger, folder, "db.migrate", keep=10) as recorder:
         assert list(ledger.query("SELECT count(*) FROM t")) == [(3,)]
         assert not folder.exists()
         for _ in range(3):
@@ -122,8 +124,7 @@ def test_what_changes_nothing_leaves_no_point(ledger: LocalDatabase, folder: Pat
 def test_nothing_is_taken_of_an_empty_ledger(workspace: Path, folder: Path) -> None:
     """An empty ledger has nothing to lose."""
     with closing(LocalDatabase(workspace / "empty.sqlite", create=True)) as empty:
-        assert points.take(empty, folder, "a test") is None
-        with points.recording(empty, folder, "a test") as recorder:
+        with recording(empty, folder, "a test", keep=10) as recorder:
             empty.query("CREATE TABLE t (x)", write=True)
         assert recorder.point is None
     assert not folder.exists()
@@ -268,7 +269,7 @@ def test_a_number_is_never_given_again(ledger: LocalDatabase, folder: Path) -> N
 def test_points_of_running_tasks_stay(ledger: LocalDatabase, folder: Path, set_clock: SetClock) -> None:
     """A task does not remove the point of another that has not ended, nor a copy that is not yet listed."""
     set_clock(NOW)
-    with points.recording(ledger, folder, "the slow one", keep=1) as recorder:
+    with recording(ledger, folder, "the slow one", keep=1) as recorder:
         ledger.query("DELETE FROM t WHERE id = 1", write=True)
         set_clock(NOW + timedelta(days=9))
         for _ in range(3):
@@ -285,9 +286,10 @@ def test_what_a_killed_task_left_goes(ledger: LocalDatabase, folder: Path) -> No
         assert (folder / "1.sqlite").exists()
         with (
             closing(LocalDatabase(ledger.path, busy_timeout=0)) as impatient,
+            recording(impatient, folder, "x", keep=10),
             pytest.raises(Refused, match="is locked"),
         ):
-            points.take(impatient, folder, "x")
+            impatient.query("DELETE FROM t", write=True)
         points.prune(ledger, folder, 1)
         assert (folder / "1.sqlite").exists()
         assert list(folder.glob(".1.json.*.part"))
@@ -348,7 +350,10 @@ def test_a_renamed_d1_database_has_its_points(wire: Counting, folder: Path) -> N
     """A D1 database is known by its id: under another name it has the points of before, old ones as well."""
     with closing(connect(wire)) as remote:
         remote.query("CREATE TABLE t (x)", write=True)
-        point = points.take(remote, folder, "a test")
+    with closing(connect(wire)) as remote:
+        with recording(remote, folder, "a test", keep=10) as recorder:
+            remote.query("INSERT INTO t VALUES (1)", write=True)
+        point = recorder.point
         assert point is not None
         former = json.loads((folder / f"{point.id}.json").read_text())
         for field in ("format", "identity"):
@@ -394,6 +399,28 @@ def test_points_of_older_versions_can_be_gone_back_to(ledger: LocalDatabase, fol
     assert change(ledger, folder, keep=2)
     assert ids(ledger, folder) == ["2", "1"]
     assert len(list(folder.glob("*.sqlite"))) == 2
+
+
+def test_old_points_of_a_workspace_that_was_moved_are_found(workspace: Path, tmp_path: Path) -> None:
+    """A point that knows its ledger by a path is of the file at that place in the workspace, and of no other."""
+    for name in ("l.sqlite", "data/l.sqlite"):
+        (workspace / name).parent.mkdir(exist_ok=True)
+        with closing(make(workspace, name)) as database:
+            old_point(workspace / ".hoox" / "snapshots", database, f"20260101-00000{len(name) % 10}")
+    moved = workspace.rename(tmp_path / "elsewhere")
+    folder = moved / ".hoox" / "snapshots"
+    for name in ("l.sqlite", "data/l.sqlite"):
+        with closing(LocalDatabase(moved / name, root=moved)) as database:
+            (point,) = points.history(database, folder)
+            assert point.ledger == str(workspace / name)
+            database.query("DELETE FROM t", write=True)
+            undo_to(database, folder, point)
+            assert ask(database.path, "SELECT count(*) FROM t") == [(3,)]
+    # Where the former file is there, the points are its own.
+    workspace.mkdir()
+    shutil.copy(moved / "l.sqlite", workspace / "l.sqlite")
+    with closing(LocalDatabase(moved / "l.sqlite", root=moved)) as database:
+        assert points.history(database, folder) == []
 
 
 # ------------------------------------------------------------------------------------- hostile JSON
@@ -466,6 +493,19 @@ def test_a_point_that_is_none_is_left_out(ledger: LocalDatabase, folder: Path, c
     assert after.id == "8"
 
 
+@pytest.mark.parametrize("name", ["999999999999999999.json", ".999999999999999999.number", ".0.number"])
+def test_a_number_that_nobody_drew_does_not_end_the_sequence(
+    ledger: LocalDatabase, folder: Path, name: str
+) -> None:
+    """Whatever number somebody gave a file there, the points that are promised are listed, in their order."""
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    for number in (1, 2):
+        point = change(ledger, folder)
+        assert point is not None
+        assert (point.id, points.find(ledger, folder)) == (str(number), point)
+
+
 @pytest.mark.parametrize("damage", ["removed", "emptied", "flipped", "linked"])
 def test_a_point_whose_file_is_not_what_it_was_is_refused(
     ledger: LocalDatabase, folder: Path, workspace: Path, damage: str
@@ -493,7 +533,7 @@ def test_undo_is_undone(ledger: LocalDatabase, folder: Path) -> None:
     """The ledger before an undo is a point itself, with the rows of that very moment."""
     point = change(ledger, folder, "DELETE FROM t WHERE id = 1")
     assert point is not None
-    with points.recording(ledger, folder, f"undo to {point.id}") as recorder:
+    with recording(ledger, folder, f"undo to {point.id}", keep=10) as recorder:
         undo_to(ledger, folder, point)
     assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]
     assert recorder.point is not None

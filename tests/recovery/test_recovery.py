@@ -24,6 +24,7 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import Change, find_changes, undo_to
 from hoox_tasks.release import rehearsal
 from tests.support.programs import program
@@ -51,10 +52,12 @@ def ledger(tmp_path: Path) -> Iterator[LocalDatabase]:
         yield database
 
 
-def take(database: LocalDatabase, folder: Path, cause: str = "a test") -> points.RecoveryPoint:
-    point = points.take(database, folder, cause)
-    assert point is not None
-    return point
+def change(database: LocalDatabase, folder: Path, sql: str, cause: str = "a test") -> points.RecoveryPoint:
+    """Run a statement as a task does; gives the point that was taken before it."""
+    with recording(database, folder, cause, keep=10) as recorder:
+        database.query(sql, write=True)
+    assert recorder.point is not None
+    return recorder.point
 
 
 @examples(40)
@@ -67,16 +70,19 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
             before.build(connection)
         first = state(path)
         with closing(LocalDatabase(path)) as database:
-            point = points.take(database, folder, "a test")
+            with (
+                recording(database, folder, "a test", keep=10) as recorder,
+                closing(LocalDatabase(Path(name, "empty.sqlite"), create=True)) as empty,
+            ):
+                database.replace(empty.path)
+            point = recorder.point
             if point is None:
                 assert not first["objects"]
                 return
-            with closing(LocalDatabase(Path(name, "empty.sqlite"), create=True)) as empty:
-                database.replace(empty.path)
             with opened(path) as connection:
                 after.build(connection)
             second = state(path)
-            with points.recording(database, folder, "undo") as recorder:
+            with recording(database, folder, "undo", keep=10) as recorder:
                 undo_to(database, folder, point)
             assert state(path) == first
             if recorder.point is not None:
@@ -86,12 +92,12 @@ def test_any_ledger_is_brought_back(before: MadeLedger, after: MadeLedger) -> No
 
 def test_a_point_remembers_its_cause_and_rows(ledger: LocalDatabase, folder: Path) -> None:
     """The history names what each point was taken before, the newest first, with the rows of then."""
-    take(ledger, folder, "db.reset")
-    execute(ledger.path, "DELETE FROM t WHERE id = 1")
-    point = take(ledger, folder, "db.restore")
+    change(ledger, folder, "DELETE FROM t WHERE id = 1", "db.reset")
+    with closing(LocalDatabase(ledger.path)) as later:
+        point = change(later, folder, "DELETE FROM t", "db.restore")
     found = points.history(ledger, folder)
     assert [(one.cause, one.tables) for one in found] == [("db.restore", {"t": 2}), ("db.reset", {"t": 3})]
-    execute(ledger.path, "DELETE FROM t; CREATE TABLE u (x)")
+    execute(ledger.path, "CREATE TABLE u (x)")
     assert find_changes(ledger, point) == [Change("t", 0, 2), Change("u", 0, None)]
 
 
@@ -99,8 +105,7 @@ def test_others_go_on_using_the_file(ledger: LocalDatabase, folder: Path) -> Non
     """Another connection that was open all the time sees the ledger as it was brought back."""
     with opened(ledger.path) as other:
         assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
-        point = take(ledger, folder)
-        other.execute("DELETE FROM t")
+        point = change(ledger, folder, "DELETE FROM t")
         undo_to(ledger, folder, point)
         assert other.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
         other.execute("INSERT INTO t (x) VALUES (4)")
@@ -112,15 +117,18 @@ def test_a_remote_ledger_goes_back_by_bookmark(wire: Counting, folder: Path) -> 
     with closing(connect(wire)) as remote:
         remote.query("CREATE TABLE t (x)", write=True)
         remote.query("INSERT INTO t VALUES (1)", write=True)
-        point = points.take(remote, folder, "a test")
+    with closing(connect(wire)) as remote:
+        with recording(remote, folder, "a test", keep=10) as recorder:
+            remote.query("DELETE FROM t", write=True)
+        point = recorder.point
         assert point is not None
         assert json.loads((folder / f"{point.id}.json").read_text())["mark"] == point.mark
-        remote.query("DELETE FROM t", write=True)
-        back = points.take(remote, folder, "undo")
-        undo_to(remote, folder, point)
+    with closing(connect(wire)) as remote:
+        with recording(remote, folder, "undo", keep=10) as recorder:
+            undo_to(remote, folder, point)
         assert list(remote.query("SELECT x FROM t")) == [(1,)]
-        assert back is not None
-        undo_to(remote, folder, back)
+        assert recorder.point is not None
+        undo_to(remote, folder, recorder.point)
         assert list(remote.query("SELECT x FROM t")) == []
 
 
@@ -178,8 +186,8 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if what == "undo":
             with closing(LocalDatabase(path)) as database:
-                assert points.take(database, folder / "points", "a test")
-                execute(path, f"DELETE FROM t; INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
+                change(database, folder / "points", "DELETE FROM t")
+                execute(path, f"INSERT INTO t {_ROWS} SELECT i, '-' || i, -i / 3.0 FROM n")
         process = subprocess.Popen(
             [*program("at_work"), path, folder, what],
             stdin=subprocess.PIPE,
@@ -276,13 +284,13 @@ def test_drift_is_named_object_by_object(tmp_path: Path) -> None:
     """What somebody added, dropped or changed by hand is found, and nothing else is."""
     path = tmp_path / "l.sqlite"
     with closing(migrated(path)) as database:
-        assert Migrations(files()).drift(Migrations(files()).status(database)) == []
+        assert Migrations(files()).drift(Migrations(files()).status(database)).differences == []
         execute(
             path,
             "CREATE TABLE more (x); DROP INDEX idx_trades_symbol; ALTER TABLE balances ADD COLUMN note TEXT",
         )
-        found = Migrations(files()).drift(Migrations(files()).status(database))
-    assert [(one.type, one.name, one.what) for one in found] == [
+        found = Migrations(files()).drift(Migrations(files()).status(database)).differences
+    assert [(item.type, item.name, item.what) for item in found] == [
         ("index", "idx_trades_symbol", "missing"),
         ("table", "balances", "different"),
         ("table", "more", "extra"),
@@ -329,11 +337,11 @@ def test_a_migration_that_fails_on_the_rows_fails_in_rehearsal(tmp_path: Path) -
 
 def test_a_point_that_cannot_be_read_is_refused(ledger: LocalDatabase, folder: Path) -> None:
     """Where a point's copy is gone or damaged, undo is refused and the ledger stays."""
-    point = take(ledger, folder)
+    point = change(ledger, folder, "DELETE FROM t WHERE id = 1")
     (folder / point.mark).write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     with pytest.raises((Refused, HooxError, sqlite3.Error)):
         ledger.recover(folder, point.mark)
     (folder / point.mark).unlink()
     with pytest.raises(Refused, match="is gone"):
         ledger.recover(folder, point.mark)
-    assert ask(ledger.path, "SELECT count(*) FROM t") == [(3,)]
+    assert ask(ledger.path, "SELECT count(*) FROM t") == [(2,)]

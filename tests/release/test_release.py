@@ -44,9 +44,13 @@ class Reporter:
 
     def save(self, receipt: Receipt) -> None:
         self.saved.append(receipt)
+        self.deeds: list[str] = []
 
     def say(self, text: str) -> None:
         self.told.append(text)
+
+    def did(self, deed: str) -> None:
+        self.deeds.append(deed)
 
     def restore_commands(self, backup: Path) -> list[str]:
         return [f"restore {backup.name}"]
@@ -318,6 +322,27 @@ def test_what_came_between_stops_it_half_way_and_is_told(workspace: Workspace) -
     status = Migrations(workspace.files).status(workspace.ledger)
     assert status.version == "0003_note.sql"
     assert ("t9",) in list(workspace.ledger.query("SELECT id FROM trades"))
+
+
+def test_what_is_applied_is_told_at_once(workspace: Workspace) -> None:
+    """Who interrupts between two migrations is told that the first is applied, and the receipt has it."""
+    workspace.write("0003_note.sql", GOOD)
+    workspace.write("0004_more.sql", "CREATE TABLE more (a);\n")
+
+    class Interrupting(Reporter):
+        def did(self, deed: str) -> None:
+            super().did(deed)
+            raise KeyboardInterrupt
+
+    reporter = Interrupting()
+    release = workspace.release(reporter)
+    with pytest.raises(KeyboardInterrupt):
+        release.run()
+    assert reporter.deeds == ["applied 0003_note.sql"]
+    receipt = release.receipt
+    assert [applied.name for applied in receipt.applied] == ["0003_note.sql"]
+    assert receipt.not_applied == ("0004_more.sql",)
+    assert receipt.version == "0003_note.sql"
 
 
 def test_a_history_that_does_not_fit_is_refused(workspace: Workspace) -> None:

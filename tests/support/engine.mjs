@@ -20,7 +20,11 @@ const databases = Array.from({ length: Number(count) }, (_, i) => [
 
 async function split(request) {
   const { unstable_splitSqlQuery } = require("wrangler");
-  return Response.json(unstable_splitSqlQuery(await request.text()));
+  try {
+    return Response.json(unstable_splitSqlQuery(await request.text()));
+  } catch (error) {
+    return Response.json({ refused: error.message });
+  }
 }
 
 // Runs in workerd. The binding's own methods lose either the columns' names or `meta`, so the adapter
@@ -43,6 +47,7 @@ const adapter = (ids) => {
     const parts = await (
       await env.SPLIT.fetch("http://split/", { method: "POST", body: body.sql })
     ).json();
+    if (parts.refused) return parts;
     if (parts.length < 2) return [body];
     return body.params?.length ? null : parts.map((sql) => ({ sql }));
   }
@@ -57,6 +62,7 @@ const adapter = (ids) => {
   async function run(env, database, format, request) {
     const queries = await statements(env, await request.json());
     if (queries === null) return refuse(400, 7400, "The request is malformed.");
+    if (queries.refused) return refuse(400, 7500, queries.refused);
     const text = await (await post(env, database, format, queries)).text();
     let body;
     try {

@@ -20,6 +20,8 @@ from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
+from tests.support import forked
+
 INV = [sys.executable, "-m", "invoke"]
 SECONDS = 60
 
@@ -86,15 +88,20 @@ class Workspace:
     ) -> Run:
         """Run `inv` to its end; with `code`, fail if it ends with another."""
         raw = stdin.encode() if isinstance(stdin, str) else stdin
-        if raw is not None:
-            how["stdin"] = subprocess.PIPE
-        with self.start(*arguments, cwd=cwd, env=env, **how) as process:
-            try:
-                out, err = process.communicate(raw, timeout=SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        run = Run(process.returncode, (out or b"").decode(), (err or b"").decode())
+        variables = self.environment(env)
+        if not how and forked.can_run(arguments, variables):
+            ended, out, err = forked.run(arguments, raw, cwd or self.root, variables, SECONDS)
+        else:
+            if raw is not None:
+                how["stdin"] = subprocess.PIPE
+            with self.start(*arguments, cwd=cwd, env=env, **how) as process:
+                try:
+                    out, err = process.communicate(raw, timeout=SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+            ended = process.returncode
+        run = Run(ended, (out or b"").decode(), (err or b"").decode())
         assert "Traceback" not in run.err, run.err
         if code is not None:
             assert run.code == code, run

@@ -35,7 +35,7 @@ def test_apply_makes_a_migrated_and_seeded_ledger_and_says_so(workspace: Workspa
     ]
     rows = {table: workspace.sql(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
     assert all(rows.values()), rows
-    receipt = r"Applied 2 migrations, seeded ([\d,]+) rows on \.hoox/local\.sqlite \(\d+ ms\)\.|.* s\)\."
+    receipt = r"Applied 2 migrations, seeded ([\d,]+) rows on \.hoox/local\.sqlite \([\d.]+ m?s\)\."
     assert re.fullmatch(receipt, lines[2]), lines[2]
     assert f"seeded {sum(rows.values()):,} rows" in lines[2]
     assert run.err == ""
@@ -45,7 +45,7 @@ def test_a_second_apply_changes_nothing_and_says_so(seeded: Workspace) -> None:
     """The runbook's first command can be typed as often as one likes."""
     before = seeded.files()
     run = seeded.ok("db.apply")
-    assert re.fullmatch(r"Nothing to do: \.hoox/local\.sqlite is ready \(\d+ ms\)\.\n", run.out)
+    assert re.fullmatch(r"Nothing to do: \.hoox/local\.sqlite is ready \([\d.]+ m?s\)\.\n", run.out)
     assert seeded.files() == before
 
 
@@ -113,7 +113,7 @@ def test_the_runbooks_queries_run_as_they_stand(seeded: Workspace, query: str) -
     expected = seeded.sql(query)
     assert expected
     assert len(run.out.splitlines()) == 2 + len(expected)
-    assert re.fullmatch(rf"{len(expected)} rows? in \d+ ms\n", run.err)
+    assert re.fullmatch(rf"{len(expected)} rows? in [\d.]+ m?s\n", run.err)
     rows = seeded.ok("db.query", query, "--json").json
     assert [tuple(row.values()) for row in rows] == expected
 
@@ -148,7 +148,7 @@ def test_export_takes_tables_parts_and_places(seeded: Workspace) -> None:
     seeded.ok("db.export", "--output", "out/all.sql")
     run = seeded.ok("db.export", "--output", "-")
     assert run.out == (seeded.root / "out/all.sql").read_text()
-    assert re.fullmatch(r"Exported [\d,]+ rows of .* in \d+ ms\.\n|.*\(\d+ ms\)\.\n", run.err)
+    assert re.fullmatch(r"Exported [\d,]+ rows of .* in [\d.]+ m?s\.\n|.*\([\d.]+ m?s\)\.\n", run.err)
     some = seeded.ok(
         "db.export", "--output", "-", "--table", "trades", "--table", "balances", "--no-data"
     ).out

@@ -20,6 +20,7 @@ CHANGING = {
     "db.apply": ["--no-seed"],
     "db.migrate": [],
     "db.migrate.mark": ["0003_more.sql"],
+    "db.migrate.rollback": ["--confirm"],
     "db.query": ["DELETE FROM balances", "--write"],
     "db.shell": ["--write"],
     "db.seed": [],
@@ -91,8 +92,7 @@ def test_a_task_that_changes_a_ledger_leaves_a_recovery_point(
     ready: Workspace, remote: dict[str, str], task: str
 ) -> None:
     """Its first change comes after a point of the moment before, which is called after the task."""
-    if task == "db.seed":
-        ready.ok("db.reset", "--confirm")
+    prepare(ready, task)
     before = history(ready)
     tables = {name: ready.sql(f"SELECT count(*) FROM {name}")[0][0] for name in names(ready)}
     ready.ok(task, *CHANGING[task], stdin=TYPED.get(task), env=remote)
@@ -106,8 +106,7 @@ def test_a_task_that_changes_a_ledger_leaves_a_recovery_point(
 @pytest.mark.parametrize("task", [*CHANGING, *OTHERS])
 def test_dry_never_writes(ready: Workspace, remote: dict[str, str], task: str) -> None:
     """`inv --dry` leaves every file of the workspace and the home as it is, whatever the task."""
-    if task == "db.seed":
-        ready.ok("db.reset", "--confirm")
+    prepare(ready, task)
     before = ready.files(), home(ready)
     # The shell refuses what would change something, and a check finds the pending migration.
     code = {"db.shell": 2, "db.check": 1}.get(task, 0)
@@ -127,6 +126,14 @@ def test_what_changes_nothing_leaves_no_recovery_point(ready: Workspace) -> None
         ready.ok("db.query", statement, "--write")
     ready.ok("db.migrate", "--to", "0002")
     assert history(ready) == before
+
+
+def prepare(workspace: Workspace, task: str) -> None:
+    """Let a task have something to do."""
+    if task == "db.seed":
+        workspace.ok("db.reset", "--confirm")
+    if task == "db.migrate.rollback":
+        workspace.ok("db.migrate")
 
 
 def history(workspace: Workspace) -> list[dict[str, Any]]:

@@ -305,3 +305,15 @@ def test_completion_in_zsh(workspace: Path, env: dict[str, str]) -> None:
         child.expect("ip")
     finally:
         child.close(force=True)
+
+
+@pytest.mark.parametrize(
+    "content", ["hoox: [1]", "run: 5", "x: [", 'x: !!python/object/apply:os.system ["false"]']
+)
+def test_a_configuration_that_is_none_gets_a_sentence(
+    workspace: Path, env: dict[str, str], content: str
+) -> None:
+    """Whatever stands in invoke.yaml, it ends in no traceback."""
+    (workspace / "invoke.yaml").write_text(content)
+    said = run("hoox db list", workspace, env, code=2)
+    assert said.startswith("The configuration of Invoke cannot be used (")

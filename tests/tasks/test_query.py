@@ -332,3 +332,52 @@ def test_a_full_disk_behind_standard_output_is_told(seeded: Workspace) -> None:
             run = seeded.inv(*command, stdout=full)
             assert run.code == 2
             assert "No space left on device" in run.err
+
+
+@pytest.mark.parametrize("write", [(), ("--write",)], ids=["reading", "writing"])
+def test_sql_that_never_ends_is_ended(seeded: Workspace, write: tuple[str, ...]) -> None:
+    """After --timeout, or hoox.query_timeout, seconds SQL ends with a sentence, and nothing was changed."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+    work = (
+        f"{endless} DELETE FROM trades WHERE id IN (SELECT x FROM c)"
+        if write
+        else f"{endless} SELECT max(x) FROM c"
+    )
+    before = seeded.sql("SELECT count(*) FROM trades")
+    for how, env in ((["--timeout", "0.2"], {}), ([], {"INVOKE_HOOX_QUERY_TIMEOUT": "0.2"})):
+        run = seeded.inv("db.query", work, *write, *how, env=env, code=1)
+        assert run.err.startswith("The SQL did not end in 0.2 seconds. Let it do less")
+        assert "--timeout" in run.err
+    assert seeded.sql("SELECT count(*) FROM trades") == before
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "inf"])
+def test_a_timeout_is_a_number_of_seconds(seeded: Workspace, seconds: str) -> None:
+    """Anything else is refused."""
+    assert "--timeout is" in seeded.refused("db.query", "SELECT 1", f"--timeout={seconds}")
+
+
+def test_csv_is_exact_and_safe_csv_is_no_formula(seeded: Workspace) -> None:
+    """Only --safe-csv changes texts that a spreadsheet would run; numbers are numbers in both."""
+    cells = ["=1+1", "+1", "-1", "@a", "\t=1", " =1", "\uff1d1", "'=1", "a=1", ""]
+    values = ", ".join("('" + cell.replace("'", "''") + "')" for cell in cells)
+    query = f'WITH t(a) AS (VALUES {values}) SELECT a AS "=n", -1.5 AS b FROM t'
+    exact = list(csv.reader(io.StringIO(seeded.ok("db.query", query, "--format", "csv").out)))
+    assert exact == [["=n", "b"], *([cell, "-1.5"] for cell in cells)]
+    safe = list(csv.reader(io.StringIO(seeded.ok("db.query", query, "--safe-csv").out)))
+    assert safe == [
+        ["'=n", "b"],
+        *([f"'{cell}", "-1.5"] for cell in cells[:8]),
+        ["a=1", "-1.5"],
+        ["", "-1.5"],
+    ]
+    assert "goes with csv" in seeded.refused("db.query", query, "--safe-csv", "--json")
+
+
+def test_markdown_shows_html_and_links_as_they_stand(seeded: Workspace) -> None:
+    """A cell is no markup: no tag, no link, no image, no code, no entity."""
+    query = "SELECT '<img src=x> [a](b) ![c](d) `e` *f* &lt; https://x.test www.x.test' AS a, 'order_id' AS b"
+    line = seeded.ok("db.query", query, "--format", "markdown").out.splitlines()[2]
+    assert line == (
+        r"| \<img src=x\> \[a\](b) !\[c\](d) \`e\` \*f\* \&lt; https\://x.test www\.x.test | order_id |"
+    )

@@ -114,7 +114,11 @@ def test_the_runbook(workspace: Workspace, configured: Workspace, tmp_path: Path
 
         def remote_ok(*arguments: str) -> Any:
             run = workspace.ok(*arguments, "--remote", env=env)
-            assert run.err.startswith(f"On D1 database ledger ({found}) of account {ACCOUNT}:\n")
+            host = base_url.split("/")[2]
+            assert run.err.startswith(
+                f"CLOUDFLARE_API_BASE_URL sends this, and the API token, to {host}.\n"
+                f"On D1 database ledger ({found}) of account {ACCOUNT}:\n"
+            )
             return run
 
         assert workspace.inv("db.migrate.status", "--check", "--remote", env=env).code == 1

@@ -212,6 +212,23 @@ def test_a_copy_that_lacks_rows_is_refused(tmp_path: Path, monkeypatch: pytest.M
         browse.copy(database, tmp_path / "copy.sqlite")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+        {"Origin": "https://evil.test"},
+        {"Origin": "null"},
+    ],
+)
+def test_pages_of_other_sites_are_not_answered(local: httpx.Client, headers: dict[str, str]) -> None:
+    """A page elsewhere learns nothing, not even by the time that its SQL takes."""
+    page = "/ledger.json?sql=select+1"
+    assert local.get(page, headers=headers).status_code == 403
+    for own in ({}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
+        assert local.get(page, headers=own).status_code == 200
+
+
 def test_a_taken_port_is_told(local: httpx.Client, path: Path) -> None:
     """Where the port is taken, a sentence says so and names the flag."""
     result = subprocess.run(

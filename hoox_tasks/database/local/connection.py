@@ -13,6 +13,7 @@ from hoox_tasks import sql
 from hoox_tasks.database.local.errors import primary_code, translated, unopened
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.rules.versions import refuse_old
 
 with lazy_imports():
     from hoox_tasks import files
@@ -33,8 +34,9 @@ def open_connection(
 
     `timeout` is how many seconds it waits for locks. With `create` the file is made where there is none. A
     `shared` connection may be used by any thread, one at a time. Raises `Refused` where there is no such
-    file, or it is not a SQLite database.
+    file, it is not a SQLite database, or this Python's SQLite is too old.
     """
+    refuse_old()
     fresh = _is_fresh(path, create)
     try:
         connection = sqlite3.connect(
@@ -55,6 +57,20 @@ def open_connection(
             run_patiently(connection, "SELECT 1 FROM sqlite_schema LIMIT 1", timeout)
             if fresh and create:
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open the ledger at `path` to read it alone, its virtual tables as well, as `open_connection` does."""
+    # Rows that nobody takes to the end are closed by the garbage collector, in whatever thread that runs.
+    connection = open_connection(path, timeout, shared=True)
+    try:
+        with translated(path):
+            connection.execute("PRAGMA query_only = ON")
+            connect_modules(connection)
     except BaseException:
         connection.close()
         raise
@@ -84,11 +100,12 @@ class TimeLimit:
             if time.monotonic() <= self._until:
                 raise
             raise HooxError(
-                f"The query did not end in {self._seconds:g} seconds.",
-                "Let it read less, or give it longer.",
+                f"The SQL did not end in {self._seconds:g} seconds.",
+                "Let it do less, or give it longer with --timeout or hoox.query_timeout.",
             ) from None
         finally:
             self._left -= time.monotonic() - started
+            self._until = math.inf
 
 
 def run_patiently(connection: sqlite3.Connection, statement: str, timeout: float) -> None:
@@ -108,6 +125,12 @@ def run_patiently(connection: sqlite3.Connection, statement: str, timeout: float
                     raise
     finally:
         connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}").fetchall()
+
+
+def deny_transactions(action: int, *_: str | None) -> int:
+    """An authorizer: a statement of a unit that ended the transaction would break "all or nothing"."""
+    closes = action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
+    return sqlite3.SQLITE_DENY if closes else sqlite3.SQLITE_OK
 
 
 def connect_modules(connection: sqlite3.Connection) -> None:

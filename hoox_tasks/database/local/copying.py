@@ -7,6 +7,7 @@ opens the ledger's file by itself. SQLite's own backup of a large ledger takes s
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from pathlib import Path
 _PROGRAM = Path(__file__).with_name("copy_program.py")
 
 
-def copy_file(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> str:
     """Copy the ledger's file `source` over the file `target`, flushed to the disk; not in WAL mode.
 
-    The caller sees to it that `source` is complete and that nobody writes to it. Where the file system can,
-    both share their blocks. Raises `OSError`.
+    Returns the copy's SHA-256, which is computed while the disk is at work. The caller sees to it that
+    `source` is complete and that nobody writes to it. Where the file system can, both share their blocks.
+    Raises `OSError`.
     """
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(_PROGRAM), str(source), str(target)],
@@ -29,6 +31,7 @@ def copy_file(source: Path, target: Path) -> None:
         start_new_session=True,
         check=False,
     )
-    if done.returncode or done.stdout:
-        code = int(done.stdout or 5)
+    if done.returncode:
+        code = int(done.stdout or errno.EIO)
         raise OSError(code, os.strerror(code))
+    return done.stdout.decode("ascii").strip()

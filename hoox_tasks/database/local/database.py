@@ -28,7 +28,14 @@ from hoox_tasks.database.interface import (
     SchemaObject,
     Statement,
 )
-from hoox_tasks.database.local.connection import TimeLimit, connect_modules, open_connection, run_patiently
+from hoox_tasks.database.local.connection import (
+    TimeLimit,
+    connect_modules,
+    deny_transactions,
+    open_connection,
+    open_reader,
+    run_patiently,
+)
 from hoox_tasks.database.local.errors import primary_code, translated
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
@@ -135,8 +142,7 @@ class LocalDatabase:
     def list_tables(self) -> list[CountedTable]:
         """All tables with their numbers of rows, by name; the engine's own as well."""
         with translated(self.path):
-            found = self.sqlite_utils.execute(counts.TABLES_QUERY).fetchall()
-            kinds = {name: counts.table_kind(name, kind) for name, kind in found}
+            kinds = counts.table_kinds(self.sqlite_utils.execute(counts.TABLES_QUERY))
             return [CountedTable(name, kind, self._count(name)) for name, kind in kinds.items()]
 
     def _count(self, name: str) -> int | None:
@@ -144,7 +150,7 @@ class LocalDatabase:
             return None
         try:
             return self.sqlite_utils.table(name).count
-        except sqlite3.OperationalError:  # As of a virtual table whose module is not here.
+        except sqlite3.DatabaseError:  # As of a virtual table whose module, or content, is not here.
             return None
 
     # -------------------------------------------------------------------------------- asked and changed
@@ -154,18 +160,13 @@ class LocalDatabase:
     ) -> Rows:
         """Run one statement under D1's rules; only reading is let through unless `write`.
 
-        One that reads raises `HooxError` after `timeout` seconds of work; D1 gives it 30.
+        Raises `HooxError` after `timeout` seconds of work.
         """
         if write:
-            with self.transaction():
-                return self._run_under_rules([Statement(sql, params)])[0]
+            return self.batch([Statement(sql, params)], timeout=timeout)[0]
         started = time.perf_counter()
-        # Rows that nobody takes to the end are closed by the garbage collector, in whatever thread that runs.
-        connection = open_connection(self.path, self._busy_timeout, shared=True)
+        connection = open_reader(self.path, self._busy_timeout)
         try:
-            with translated(self.path):
-                connection.execute("PRAGMA query_only = ON")
-                connect_modules(connection)
             authorizer = enforce(connection, read_only=True, strict=self._strict)
             limit = TimeLimit(connection, timeout)
             with limit.running(), translated(self.path, sql, authorizer=authorizer):
@@ -177,10 +178,12 @@ class LocalDatabase:
         rows.rows = self._streamed(connection, cursor, authorizer, limit, sql, rows, started)
         return rows
 
-    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+    def batch(
+        self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+    ) -> list[Rows]:
         """Run statements in one transaction: all of them happen, or none does."""
         with self.transaction(write=write):
-            return self._run_under_rules(statements, write=write)
+            return self._run_under_rules(statements, write, TimeLimit(self._connection, timeout))
 
     def insert(self, batches: Iterable[Batch]) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each.
@@ -390,7 +393,7 @@ class LocalDatabase:
                 self.sqlite_utils.execute(f"DROP INDEX {sql.quote_name(index)}")
         return found
 
-    def _run_under_rules(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+    def _run_under_rules(self, statements: Iterable[Statement], write: bool, limit: TimeLimit) -> list[Rows]:
         """Run statements on the open transaction, behind D1's rules, and take all their rows."""
         results = []
         connection = self._connection
@@ -399,12 +402,12 @@ class LocalDatabase:
                 connect_modules(connection)
         authorizer = enforce(connection, read_only=not write, strict=self._strict)
         if write and not self._strict:
-            # A statement of a unit that ended the transaction would break "all or nothing".
-            connection.set_authorizer(_no_transactions)
+            connection.set_authorizer(deny_transactions)
         try:
             for index, statement in enumerate(statements):
                 started = time.perf_counter()
-                with translated(self.path, statement.sql, authorizer=authorizer, index=index):
+                named = translated(self.path, statement.sql, authorizer=authorizer, index=index)
+                with limit.running(), named:
                     text = _checked(statement.sql, self._strict)
                     cursor = connection.execute(text, tuple(statement.params))
                     rows = cursor.fetchall()
@@ -436,11 +439,6 @@ class LocalDatabase:
 
 def _columns(cursor: sqlite3.Cursor) -> tuple[str, ...]:
     return tuple(column[0] for column in cursor.description or ())
-
-
-def _no_transactions(action: int, *_: str | None) -> int:
-    closes = action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
-    return sqlite3.SQLITE_DENY if closes else sqlite3.SQLITE_OK
 
 
 def _checked(statement: str, strict: bool) -> str:

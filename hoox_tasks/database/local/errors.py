@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from hoox_tasks import sql
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.rules.authorizer import Authorizer
 from hoox_tasks.rules.messages import explain_error, find_remedy
+from hoox_tasks.rules.versions import SOURCES, needs_newer
 
 _ABOUT_THE_FILE: Final[dict[int, tuple[type[HooxError], str, str]]] = {
     sqlite3.SQLITE_NOTADB: (
@@ -51,6 +53,11 @@ _ABOUT_THE_FILE: Final[dict[int, tuple[type[HooxError], str, str]]] = {
 """What each of SQLite's result codes that is about the file, not the statement, means to its user
 (https://sqlite.org/rescode.html): the kind of error, what is wrong, what to do."""
 
+_NOT_READ: Final = re.compile(
+    r"(?s)malformed database schema \((?P<name>.*)\) - (?P<why>(?!invalid rootpage|orphan index).+)"
+)
+"""SQLite's word for a definition that it does not understand, be it damaged or of a newer version."""
+
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -79,6 +86,8 @@ def translated(
             raise KeyboardInterrupt from error
         if path is not None and code in _LOCKED:
             raise _locked(path, waited) from error
+        if path is not None and code == sqlite3.SQLITE_CORRUPT and (found := _NOT_READ.match(str(error))):
+            raise _unreadable(path, found["name"], found["why"]) from error
         if path is not None and code in _ABOUT_THE_FILE:
             kind, problem, remedy = _ABOUT_THE_FILE[code]
             raise kind(problem.format(path=path, text=error), remedy) from error
@@ -100,6 +109,31 @@ def unopened(path: Path, reason: str) -> Refused:
     return kind(problem.format(path=path, text=reason), remedy)
 
 
+def _unreadable(path: Path, name: str, why: str) -> Refused:
+    """The error for an object that this SQLite does not understand, which a newer one may have made."""
+    kind, definition = _stored(path, name)
+    here = f"this Python's SQLite {sqlite3.sqlite_version}"
+    return Refused(
+        f"The {kind} {name} of {path} cannot be read by {here}: {why}.",
+        needs_newer(definition)
+        or f"If a newer SQLite has made it, use a Python with a newer one ({SOURCES});"
+        " if not, restore a backup.",
+    )
+
+
+def _stored(path: Path, name: str) -> tuple[str, str]:
+    """Read what kind of object has a name, and its definition, although SQLite does not understand it."""
+    query = "SELECT type, sql FROM sqlite_schema WHERE name = ?"
+    with suppress(sqlite3.Error):
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            # It has SQLite go on with the rest of a schema (https://sqlite.org/pragma.html).
+            connection.execute("PRAGMA writable_schema = ON")
+            kind, definition = connection.execute(query, (name,)).fetchone() or ("object", "")
+            return str(kind), str(definition)
+    return "object", ""
+
+
 def _failed(
     error: sqlite3.Error | MemoryError, statement: str, authorizer: Authorizer | None, index: int | None
 ) -> HooxError:
@@ -115,7 +149,7 @@ def _failed(
         sql=statement,
         offset=sql.locate_error(statement, text),
         index=index,
-        remedy=find_remedy(error) if isinstance(error, sqlite3.Error) else "",
+        remedy=find_remedy(error, statement) if isinstance(error, sqlite3.Error) else "",
     )
 
 

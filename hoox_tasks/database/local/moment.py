@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from hoox_tasks import files, sql
-from hoox_tasks.database.interface import Snapshot
+from hoox_tasks.database.counts import TABLES_QUERY, table_kinds
+from hoox_tasks.database.interface import Saved, Snapshot
 from hoox_tasks.database.local import copying
 from hoox_tasks.database.local.connection import open_connection
 from hoox_tasks.database.local.errors import translated
@@ -20,10 +21,6 @@ from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 4 * 1024 * 1024
 """Bytes of a ledger from which a process that copies the file is faster than SQLite's backup."""
-_TABLES = (
-    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')"
-    r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\' ORDER BY name"
-)
 
 
 class LocalMoment:
@@ -45,14 +42,16 @@ class LocalMoment:
         """Rows of every table at this moment; the engine's own and shadow tables are left out."""
         counts: dict[str, int] = {}
         with self._committed() as connection:
-            for (name,) in connection.execute(_TABLES).fetchall():
+            for name, kind in table_kinds(connection.execute(TABLES_QUERY)).items():
+                if kind not in {"table", "virtual"}:
+                    continue
                 query = f"SELECT count(*) FROM {sql.quote_name(name)}"
-                with suppress(sqlite3.OperationalError):  # A virtual table whose module is not here.
+                with suppress(sqlite3.DatabaseError):  # Its module or content is not here.
                     (counts[name],) = connection.execute(query).fetchone()
         return counts
 
-    def save(self, folder: Path, name: str) -> str:
-        """Copy the ledger as it is at this moment to a new file `name` in `folder`; returns the file's name.
+    def save(self, folder: Path, name: str) -> Saved:
+        """Copy the ledger as it is at this moment to a new file `name` in `folder`.
 
         Only its owner can read it. Where this fails, the file has to be removed by whoever has the name.
         """
@@ -61,15 +60,16 @@ class LocalMoment:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, files.PRIVATE))
             with self._committed() as connection:
                 if self._path.stat().st_size >= _WORTH_A_PROCESS and self._all_in_file(connection):
-                    copying.copy_file(self._path, target)
+                    digest = copying.copy_file(self._path, target)
                 else:
                     _back_up(connection, target)
+                    digest = files.digest(target)
         except OSError as error:
             raise HooxError(
                 f"The recovery point {target} cannot be written: {error.strerror}.",
                 "Make room for it, or switch recovery points off with hoox.keep_snapshots: 0.",
             ) from error
-        return target.name
+        return Saved(target.name, digest)
 
     @contextmanager
     def snapshot(self, *, progress: Progress | None = None) -> Iterator[Snapshot]:

@@ -99,7 +99,9 @@ class RemoteDatabase:
 
     # -- statements -------------------------------------------------------------------------------
 
-    def query(self, sql: str, params: Sequence[Value] = (), *, write: bool = False) -> Rows:
+    def query(
+        self, sql: str, params: Sequence[Value] = (), *, write: bool = False, timeout: float | None = None
+    ) -> Rows:
         """Run one statement; unless `write`, nothing is sent that could change anything.
 
         A statement that is to read is compiled first on an empty ledger in a file, which has the remote
@@ -113,7 +115,9 @@ class RemoteDatabase:
         self._empty.compile(sql, params)
         return rows_of(self.client.raw(*carried(Statement(unmistakable(sql), params))))
 
-    def batch(self, statements: Iterable[Statement], *, write: bool = True) -> list[Rows]:
+    def batch(
+        self, statements: Iterable[Statement], *, write: bool = True, timeout: float | None = None
+    ) -> list[Rows]:
         """Run statements in one request and one transaction: all of them happen, or none does.
 
         What goes through D1's import answers no rows. D1 does not tell which statement failed; the unit is

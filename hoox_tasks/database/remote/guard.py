@@ -14,12 +14,15 @@ from typing import cast
 from hoox_tasks import sql
 from hoox_tasks.database.checksum import checksums
 from hoox_tasks.database.interface import Database, Rows, SchemaObject, Statement, Table
+from hoox_tasks.database.outline import outline
 from hoox_tasks.database.schema import with_rows
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, StatementError
 from hoox_tasks.rules.limits import STATEMENT_BYTES
 from hoox_tasks.values import Row, Value
 
 _GUARD_WORDS = re.compile(r"hoox guard (changed|arrived|late): ?(.*?)'?(?:: SQLITE_\w+.*)?\Z", re.DOTALL)
+_REQUESTS = 1
+"""How many requests full of checksums a guard asks again, in its one request: D1 ends that after 30 s."""
 _GROUP_BYTES = 20_000
 """Bytes of definitions that one statement compares."""
 
@@ -55,21 +58,31 @@ class Answer:
         )
 
 
+class _TooMuch(Exception):
+    """More is asked than one request can ask again; `questions` were not asked any more."""
+
+    def __init__(self, questions: Sequence[Statement]) -> None:
+        self.questions = questions
+
+
 class Recorder:
     """Passes reading units on to a ledger, and remembers the questions and the answers.
 
-    `others` are asked together with the first unit.
+    `others` are asked together with the first unit. Raises `_TooMuch` for a unit beyond the first `most`.
     """
 
-    def __init__(self, database: Database, others: Sequence[Statement]) -> None:
+    def __init__(self, database: Database, others: Sequence[Statement], most: int | None) -> None:
         self._database = database
         self._others = others
+        self._most = most
         self.answers: list[Answer] = []
-        self.requests = 0
+        self.requests: int = 0
 
     def batch(self, statements: Iterable[Statement], *, write: bool = False) -> list[Rows]:
         """Run a reading unit."""
         asked = list(statements)
+        if self.requests == self._most:
+            raise _TooMuch(asked)
         unit = asked + list(self._others if not self.requests else ())
         results = self._database.batch(unit, write=write)
         self.requests += 1
@@ -89,26 +102,50 @@ class Content:
 
 
 def ask_content(
-    database: Database, tables: Sequence[Table], weighed: Collection[str] | None = None
+    database: Database,
+    tables: Sequence[Table],
+    weighed: Collection[str] | None = None,
+    *,
+    most: int | None = _REQUESTS,
 ) -> Content:
     """Ask a ledger how many rows tables have, and for the checksums of those `weighed` (None: of all).
 
-    One request where none is large.
+    One request where none is large. Where more than `most` would be needed, tables with more rows are asked
+    for an outline instead: what is asked here is asked again by one guard, in one request.
     """
     chosen = [table for table in tables if weighed is None or _belongs(table, weighed)]
     names = {table.name for table, _ in with_rows(chosen)}
     counted = [table for table in tables if table.kind != "shadow" and table.name not in names]
     others = [Statement(f"SELECT count(*) FROM {sql.quote_name(table.name)}") for table in counted]
-    recorder = Recorder(database, others)
-    found = checksums(cast(Database, recorder), chosen) if names else {}
+    recorder = Recorder(database, others, most)
+    large: set[str] = set()
+    try:
+        if names:
+            checksums(cast(Database, recorder), chosen)
+    except _TooMuch as stopped:
+        large = {_about(question.sql, tables) for question in stopped.questions}
     if not recorder.requests and others:
         recorder.batch([])
+    answers = [replace(answer, about=_about(answer.sql, tables)) for answer in recorder.answers]
+    if large:
+        answers = [answer for answer in answers if answer.about not in large]
+        answers += _ask_outlines(database, [pair for pair in with_rows(chosen) if pair[0].name in large])
     inside = {table.name for table in tables if table.kind == "shadow"}
-    counts = {name: checksum.rows for name, checksum in found.items() if name not in inside}
-    answers = [_named(answer, tables) for answer in recorder.answers]
-    questions = {question.sql for question in others}
-    counts |= {answer.about: int(str(answer.rows[0][0])) for answer in answers if answer.sql in questions}
+    counts: dict[str, int] = {}
+    for answer in answers:
+        if answer.about not in inside:
+            counts[answer.about] = counts.get(answer.about, 0) + int(str(answer.rows[0][0]))
     return Content(tuple(answers), counts, recorder.requests > 1)
+
+
+def _ask_outlines(database: Database, tables: Sequence[tuple[Table, tuple[str, ...]]]) -> list[Answer]:
+    questions = [Statement(outline(table, columns)) for table, columns in tables]
+    return [
+        Answer(table.name, question.sql, len(result.columns), tuple(result))
+        for (table, _), question, result in zip(
+            tables, questions, database.batch(questions, write=False), strict=True
+        )
+    ]
 
 
 def _belongs(table: Table, names: Collection[str]) -> bool:
@@ -118,12 +155,12 @@ def _belongs(table: Table, names: Collection[str]) -> bool:
     )
 
 
-def _named(answer: Answer, tables: Sequence[Table]) -> Answer:
+def _about(question: str, tables: Sequence[Table]) -> str:
     """Say which table a question is about, for the error."""
     for table in tables:
-        if re.search(rf"FROM (?:main\.)?{re.escape(sql.quote_name(table.name))}(?![\w$\"])", answer.sql):
-            return replace(answer, about=table.name)
-    return answer
+        if re.search(rf"FROM (?:main\.)?{re.escape(sql.quote_name(table.name))}(?![\w$\"])", question):
+            return table.name
+    return ""
 
 
 def ask_schema(schema: Sequence[SchemaObject], query: str) -> Iterator[Answer]:

@@ -39,7 +39,7 @@ def write_schema(tables: Sequence[Table], write: IO[str]) -> None:
         if table.kind == "virtual" and table.module == "fts5" and is_contentless(table):
             raise Refused(f"{table.name} keeps no text, so it cannot be brought to D1.", "Leave it out.")
         if table.kind != "shadow":
-            write.write(f"{table.sql};\n")
+            write.write(sql.join([table.sql]))
 
 
 def write_rest(schema: Sequence[SchemaObject], write: IO[str]) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from hoox_tasks.d1 import D1Client
-from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, Snapshot, Statement, Table
+from hoox_tasks.database.interface import (
+    SCHEMA_QUERY,
+    Database,
+    Saved,
+    SchemaObject,
+    Snapshot,
+    Statement,
+    Table,
+)
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.remote.guard import Answer, ask_content, ask_schema, check_guards
 from hoox_tasks.database.remote.live_reader import LiveReader
@@ -29,6 +37,9 @@ class RemoteMoment:
     so that a change never takes away a row which is not behind the bookmark.
     """
 
+    found: list[Table]
+    objects: list[SchemaObject]
+
     def __init__(self, database: Database, client: D1Client, choose: Choose | None = None) -> None:
         """Look at the ledger; `choose` names the tables of which every row counts, without it all do.
 
@@ -38,12 +49,12 @@ class RemoteMoment:
         self._client = client
         clock = Statement("SELECT unixepoch()")
         self.found, self.objects, ((now,),) = read_tables_and_schema(LiveReader(client), clock)
-        self.seconds = int(str(now[0]))
+        self.seconds: int = int(str(now[0]))
         """D1's own time, in Unix seconds."""
-        self.weighed = None if choose is None else choose(self.objects, self.found)
+        self.weighed: Collection[str] | None = None if choose is None else choose(self.objects, self.found)
         self._content = ask_content(database, self.found, self.weighed)
         self.tables: Mapping[str, int] = self._content.counts
-        self.bookmark = client.bookmark()
+        self.bookmark: str = client.bookmark()
         self.announced = False
         self.spent = False
         self._listeners: list[Callable[[bool], None]] = []
@@ -66,25 +77,43 @@ class RemoteMoment:
         ]
         return check_guards(answer.guard("changed") for answer in wanted)
 
-    def save(self, folder: Path, name: str) -> str:
+    def save(self, folder: Path, name: str) -> Saved:
         """Return the Time Travel bookmark of this moment; D1 keeps it."""
-        return self.bookmark
+        return Saved(self.bookmark)
 
     @contextmanager
     def snapshot(self, *, progress: Progress | None = None) -> Iterator[Snapshot]:
         """Read exactly this moment; raises `ChangedMeanwhile` where the ledger is not that any more."""
-        with copy_ledger(self._database, self._client, online=False, progress=progress) as made:
-            self._compare(made.ledger)
-            with made.ledger.snapshot() as snapshot:
+        with ExitStack() as stack:
+            copying = copy_ledger(self._database, self._client, online=False, progress=progress)
+            try:
+                ledger = stack.enter_context(copying).ledger
+            except ChangedMeanwhile:
+                raise self._is_gone() from None
+            self._compare(ledger)
+            with ledger.snapshot() as snapshot:
                 snapshot.bookmark = self.bookmark
                 yield snapshot
 
     def _compare(self, ledger: LocalDatabase) -> None:
-        if ledger.schema() != self.objects or ask_content(ledger, self.found, self.weighed) != self._content:
-            raise ChangedMeanwhile(
-                f"{self._database.name} was changed while it was read.",
-                "Run it again, when nobody writes to it if it happens again.",
+        answers = self._content.answers
+        same = ledger.schema() == self.objects
+        if same:
+            results = ledger.batch([Statement(answer.sql) for answer in answers], write=False)
+            # An answer begins with the number of rows and the sums over them. What may follow is the last
+            # rowid, which is another in a copy: D1's export does not tell rowids.
+            same = all(
+                [row[:3] for row in rows] == [row[:3] for row in answer.rows]
+                for rows, answer in zip(results, answers, strict=True)
             )
+        if not same:
+            raise self._is_gone()
+
+    def _is_gone(self) -> ChangedMeanwhile:
+        return ChangedMeanwhile(
+            f"{self._database.name} was changed while it was read.",
+            "Run it again, when nobody writes to it if it happens again.",
+        )
 
     def twin(self) -> RemoteMoment:
         """Give this moment once more, for others to save: with its own listeners."""

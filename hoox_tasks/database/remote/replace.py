@@ -24,7 +24,7 @@ from hoox_tasks.database.remote.guard import Answer, ask_content, ask_schema, ch
 from hoox_tasks.database.remote.live_reader import LiveReader
 from hoox_tasks.database.remote.moment import RemoteMoment
 from hoox_tasks.database.remote.time_travel import way_back
-from hoox_tasks.database.schema import SEQUENCES, choose_tables, read_tables_and_schema
+from hoox_tasks.database.schema import SEQUENCES, check_definitions, choose_tables, read_tables_and_schema
 from hoox_tasks.errors import HooxError, Refused, RemoteError
 from hoox_tasks.files import scratch_folder
 from hoox_tasks.values import Row
@@ -119,7 +119,7 @@ class Replacement:
         """Write the script, but for the guards before it."""
         with source.snapshot() as snapshot:
             tables, schema, _ = read_tables_and_schema(snapshot)
-            _check_schema(schema)
+            check_definitions(schema)
             chosen = choose_tables(tables, self._tables)
             here, objects = self._moment.found, self._moment.objects
             if self._moment.spent:
@@ -260,23 +260,13 @@ def _expect(
     (encoding,) = source.connection.execute("PRAGMA encoding").fetchone()
     if encoding != "UTF-8":
         return None
-    content = ask_content(source, [table, *shadows], [table.name])
+    content = ask_content(source, [table, *shadows], [table.name], most=None)
     if content.paged and table.rowid:
         query = f"SELECT coalesce(max({table.rowid}), 0) FROM {sql.quote_name(table.name)}"
         ((last,),) = list(snapshot.stream(Statement(query)))
         if last != content.counts[table.name]:
             return None
     return content.answers
-
-
-def _check_schema(schema: Iterable[SchemaObject]) -> None:
-    """Raise `Refused` where what a file has as an object's definition is more than that."""
-    for item in schema:
-        if len(sql.split(item.sql)) != 1 or sql.first_word(item.sql) != "CREATE":
-            raise Refused(
-                f"The {item.type} {item.name} of the backup is defined by more than one CREATE statement.",
-                "Do not rely on this file: somebody has tampered with its schema.",
-            )
 
 
 def _write_deletions(

@@ -16,7 +16,7 @@ from hoox_tasks.database.remote.export_reader import inexact_queries, is_exporta
 from hoox_tasks.database.remote.live_copy import read_by_queries
 from hoox_tasks.database.remote.live_reader import LiveReader
 from hoox_tasks.database.schema import read_schema, read_tables, read_tables_and_schema
-from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.errors import ChangedMeanwhile, HooxError, RemoteError
 from hoox_tasks.files import scratch_folder
 from hoox_tasks.values import Progress
 
@@ -41,7 +41,7 @@ def copy_ledger(
     D1 exports it, and answers no queries meanwhile; the copy is compared with the ledger then. Where D1's
     export would change a cell, or the comparison does not prove it, and with `online`, the ledger is read
     by queries, once more where somebody writes meanwhile. Then, `online` gives a copy that is not of one
-    moment; otherwise `HooxError` is raised.
+    moment; otherwise `ChangedMeanwhile` is raised.
     """
     with scratch_folder() as folder:
         path = folder / "copy.sqlite"
@@ -55,7 +55,7 @@ def copy_ledger(
                     if isinstance(error, RemoteError) or not left:
                         raise
         if bookmark is None and not online:
-            raise HooxError(
+            raise ChangedMeanwhile(
                 f"{database.name} was changed while it was read.",
                 "Run it again when nobody writes to it, or with --online, which keeps nobody from it.",
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hoox_tasks import backups, files
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 
 PATIENCE = 60
 """Seconds that a ledger may be locked by the others."""
@@ -60,7 +60,7 @@ def change(folder: Path, mine: str) -> None:
     for _ in range(25):
         with (
             closing(LocalDatabase(folder / mine, root=folder, busy_timeout=PATIENCE)) as database,
-            points.recording(database, folder / ".hoox" / "snapshots", "x", keep=1) as recorder,
+            recording(database, folder / ".hoox" / "snapshots", "x", keep=1) as recorder,
         ):
             database.query("INSERT INTO t (x) VALUES (1)", write=True)
         assert recorder.point is not None
@@ -79,7 +79,7 @@ def update(folder: Path, mine: str) -> None:
     for number in range(15):
         with (
             closing(LocalDatabase(folder / mine, root=folder, busy_timeout=PATIENCE)) as database,
-            points.recording(database, folder / ".hoox" / "snapshots", str(number)),
+            recording(database, folder / ".hoox" / "snapshots", str(number), keep=10),
         ):
             database.query(f"UPDATE t SET x = {number} WHERE id = 1", write=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hoox_tasks import files, records
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 
 
 def rest(fields: Mapping[str, Any] | None = None) -> bytes:
@@ -31,7 +31,8 @@ def point(folder: Path) -> None:
     """Take a recovery point: its copy is there, and it is not listed yet."""
     records.encode = rest
     database = LocalDatabase(folder / "ledger.sqlite", root=folder)
-    points.take(database, folder / ".hoox" / "snapshots", "x")
+    with recording(database, folder / ".hoox" / "snapshots", "x", keep=10):
+        database.query("DELETE FROM t", write=True)
 
 
 if __name__ == "__main__":

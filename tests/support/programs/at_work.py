@@ -15,6 +15,7 @@ from hoox_tasks.backups import verification
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.recovery import points
+from hoox_tasks.recovery.recording import recording
 from hoox_tasks.recovery.undo import undo_to
 
 path, folder = map(Path, sys.argv[1:3])
@@ -42,7 +43,7 @@ def undo() -> None:
     """Go back to the last point."""
     database = LocalDatabase(path)
     saved = folder / "points"
-    with points.recording(database, saved, "undo"):
+    with recording(database, saved, "undo", keep=10):
         undo_to(database, saved, points.history(database, saved)[-1])
 
 

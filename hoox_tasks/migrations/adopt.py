@@ -1,0 +1,321 @@
+"""A ledger that has tables and no history, taken over: what of its migrations is there already?
+
+It was made by hand, by the workers, or by another tool. Every migration is compared with what is there: the
+objects it makes, and the rows. One whose objects are there is recorded and not run; one that is not there is
+applied; where rows leave it open, nothing is done, as running it again could double them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from hoox_tasks.database.empty_ledger import EmptyLedger
+from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.migrations.apply import try_on
+from hoox_tasks.migrations.files import Migration
+from hoox_tasks.migrations.history import history_tables, own_tables
+from hoox_tasks.migrations.lineage import Lineage
+from hoox_tasks.migrations.model import Fact, Made, Model, definitions, facts, missing_statements, told
+
+
+class Verdict(Enum):
+    """What is to be done with a migration of a ledger without history."""
+
+    RECORD = "record"
+    APPLY = "apply"
+    OPEN = "cannot be told"
+    PARTLY = "there in part"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One migration of the plan: what is done with it, and why.
+
+    `lacking` are the facts that it makes and that are not there. `repair` are statements that make them.
+    """
+
+    migration: Migration
+    verdict: Verdict
+    reason: str
+    lacking: frozenset[Fact] = frozenset()
+    repair: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """In one line, such as `record 0001_init.sql: what it makes is there`."""
+        return f"{self.migration.name}: {self.verdict.value}, {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """The plan for a ledger without history: a step for every migration, in order."""
+
+    steps: tuple[Step, ...]
+    label: str
+
+    def named(self, *verdicts: Verdict) -> list[Migration]:
+        """Give the migrations with one of these verdicts."""
+        return [step.migration for step in self.steps if step.verdict in verdicts]
+
+    def until(self, last: Migration | None) -> Adoption:
+        """Give the plan up to a migration; None: all of it."""
+        if last is None:
+            return self
+        names = [step.migration.name for step in self.steps]
+        return replace(self, steps=self.steps[: names.index(last.name) + 1])
+
+    @property
+    def lines(self) -> list[str]:
+        """The plan, a line for each migration."""
+        return [f"  {step}" for step in self.steps]
+
+    def refuse_doubts(self) -> None:
+        """Raise `Refused` where it cannot be told of a migration whether it is there; names the way on."""
+        doubtful = [step for step in self.steps if step.verdict in {Verdict.OPEN, Verdict.PARTLY}]
+        if not doubtful:
+            return
+        raise Refused(
+            f"{self.label} has tables and no history, and of {doubtful[0].migration.name} it cannot be told"
+            " whether it ran, so nothing was done.",
+            self._way_on(doubtful[0]),
+            detail="\n".join(self.lines),
+        )
+
+    def _way_on(self, step: Step) -> str:
+        name = shlex.quote(step.migration.name)
+        if step.repair:
+            script = shlex.quote(";\n".join(step.repair))
+            return f"Make what is missing with `inv db.query --write {script}`, then run this again."
+        if step.verdict is Verdict.PARTLY:
+            return (
+                f"Where the ledger is right as it is, take it over with `inv db.migrate.adopt --to {name}`,"
+                " and compare it with `inv db.check`."
+            )
+        before = self.steps[: self.steps.index(step)]
+        leading = _leading(before)
+        last = shlex.quote(leading[-1].name) if leading else "0"
+        if len(leading) == len(before):
+            return (
+                f"If it ran, take the ledger over with `inv db.migrate.adopt --to {name}`;"
+                f" if it did not, with `inv db.migrate.adopt --to {last}`. Then go on with `inv db.migrate`."
+            )
+        previous = shlex.quote(before[-1].migration.name)
+        return (
+            f"Take over what is there with `inv db.migrate.adopt --to {last}`, then apply what comes before"
+            f" it with `inv db.migrate --to {previous}`. If {name} ran, record it"
+            f" then with `inv db.migrate.mark {name}`. Then go on with `inv db.migrate`."
+        )
+
+    def taken_over(self, to: Migration | None) -> list[Migration]:
+        """Give what is recorded where somebody takes the ledger over up to `to`.
+
+        Without it, those are the first ones that are there. Raises `Refused` where what one of them makes is
+        not there.
+        """
+        if to is None:
+            self.refuse_doubts()
+            return _leading(self.steps)
+        chosen = self.until(to).steps
+        absent = [step for step in chosen if step.verdict is Verdict.APPLY and step.lacking]
+        if absent:
+            step = absent[0]
+            raise Refused(
+                f"{step.migration.name} makes {told(step.lacking)}, which {self.label} does not have.",
+                "Take the ledger over up to the migration before it, then apply it with `inv db.migrate`.",
+                detail="\n".join(self.lines),
+            )
+        return [step.migration for step in chosen]
+
+
+def _leading(steps: Iterable[Step]) -> list[Migration]:
+    leading = []
+    for step in steps:
+        if step.verdict is not Verdict.RECORD:
+            break
+        leading.append(step.migration)
+    return leading
+
+
+def compare(
+    files: Sequence[Migration],
+    schema: Sequence[SchemaObject],
+    holding: Callable[[Collection[str]], set[str]],
+    label: str,
+    *,
+    table: str,
+    strict: bool,
+) -> Adoption:
+    """Compare every migration with a ledger that has `schema` and no history.
+
+    `holding` gives those of some tables, in small letters, that hold rows. `label` names the ledger.
+    """
+    own = {name.lower() for name in own_tables(table)}
+    with (
+        closing(Model(table, strict=strict, base=schema)) as model,
+        closing(EmptyLedger(schema, strict=strict)) as actual,
+    ):
+        made = [model.run(migration) for migration in files]
+        here = facts(actual, own)
+        there = _found(made, here, definitions(schema))
+        tables = {fact[1] for fact in here if fact[0] == "table"}
+        full = holding(tables & set().union(*(each.touched for each in made)))
+        emptied = {name for name in tables - full if model.holds_rows(name)}
+        actual.run(history_tables(table))
+        seen = _Seen(actual, own, here, full, emptied, strict)
+        last = max((place for place, found in enumerate(there) if found is True), default=-1)
+        return Adoption(
+            tuple(
+                seen.step(each, found, behind=place < last)
+                for place, (each, found) in enumerate(zip(made, there, strict=True))
+            ),
+            label,
+        )
+
+
+def _found(
+    made: Sequence[Made], here: frozenset[Fact], present: dict[Fact, list[str]]
+) -> list[bool | frozenset[Fact] | None]:
+    """Say of each migration whether what it makes is there; in part: what is lacking; None: it tells nothing.
+
+    What a later one takes away again, and is there itself, cannot be missed.
+    """
+    found: list[bool | frozenset[Fact] | None] = []
+    removed: set[Fact] = set()
+    restored: set[Fact] = set()
+    later: dict[Fact, list[list[str]]] = {}
+    for each in reversed(made):
+        needed, absent = each.made - removed, each.gone - restored
+        lacking, staying = needed - here, absent & here
+        answer: bool | frozenset[Fact] | None
+        if needed or absent:
+            if not lacking and not staying:
+                # That something is not there says little where a definition tells more.
+                answer = True if needed or not each.changed else _redefined(each, present, later)
+            elif lacking == needed and staying == absent:
+                answer = False
+            else:
+                answer = lacking
+        elif each.made or each.gone:
+            answer = True
+        else:
+            answer = _redefined(each, present, later)
+        if answer is True:
+            removed = (removed - each.made) | each.gone
+            restored = (restored - each.gone) | each.made
+        for fact, (_, now) in each.changed.items():
+            later.setdefault(fact, []).append(now)
+        found.append(answer)
+    found.reverse()
+    return _without_guesses(made, found)
+
+
+def _without_guesses(
+    made: Sequence[Made], found: list[bool | frozenset[Fact] | None]
+) -> list[bool | frozenset[Fact] | None]:
+    """Take back that a migration is there which removes what one before it is yet to make."""
+    coming: set[Fact] = set()
+    for place, each in enumerate(made):
+        if found[place] is True and each.gone & coming:
+            found[place] = False
+        if found[place] is not True:
+            coming |= each.made
+    return found
+
+
+def _redefined(
+    each: Made, present: dict[Fact, list[str]], later: dict[Fact, list[list[str]]]
+) -> bool | frozenset[Fact] | None:
+    """Say whether the new definitions that a migration gives are those of the ledger."""
+    if not each.changed:
+        return None
+    answers = set()
+    for fact, (was, now) in each.changed.items():
+        actual = present.get(fact)
+        answers.add(True if actual in [now, *later.get(fact, [])] else False if actual == was else None)
+    return answers.pop() if len(answers) == 1 else None
+
+
+class _Seen:
+    """Decides on one migration after the other, and runs what is to be applied on a copy of the schema."""
+
+    def __init__(
+        self,
+        actual: EmptyLedger,
+        own: set[str],
+        here: frozenset[Fact],
+        full: set[str],
+        emptied: set[str],
+        strict: bool,
+    ) -> None:
+        self._strict = strict
+        self._actual = actual
+        self._own = own
+        self._here = here
+        self._full = full
+        self._emptied = emptied
+
+    def step(self, each: Made, found: bool | frozenset[Fact] | None, *, behind: bool) -> Step:
+        """Decide on a migration; `behind` says that a later one is there."""
+        migration = each.migration
+        if found is True:
+            lost = sorted(each.filled & self._emptied)
+            if lost:
+                return Step(migration, Verdict.OPEN, f"it puts rows into {', '.join(lost)}, which holds none")
+            return Step(migration, Verdict.RECORD, "what it makes is there")
+        if isinstance(found, frozenset):
+            return self._completed(each, found)
+        held = sorted(each.touched & self._full)
+        if found is None and migration.refusal is None:
+            if not each.touched and not each.unknown:
+                return _recorded(migration) if behind else self._applied(each, "it makes nothing")
+            if held:
+                reason = f"it writes rows of {', '.join(held)}, which holds some"
+                return Step(migration, Verdict.OPEN, reason)
+            absent = behind and any(("table", name) not in self._here for name in each.touched)
+            if each.unknown or absent or (behind and each.filled & self._emptied):
+                return Step(migration, Verdict.OPEN, "nothing that is there tells it")
+            if behind and not each.filled:
+                return _recorded(migration)
+        return self._applied(each, "it is not there")
+
+    def _completed(self, each: Made, lacking: frozenset[Fact]) -> Step:
+        """Decide on a migration that is there in part: it may make what is missing, and leave the rest."""
+        migration = each.migration
+        with closing(EmptyLedger(self._actual.schema(), strict=self._strict)) as copy:
+            lineage = Lineage(copy, self._own)
+            try:
+                try_on(copy, migration, lineage)
+            except HooxError:
+                pass
+            else:
+                missed = lacking - facts(copy, self._own)
+                doubled = {stored.name.lower() for stored, _ in lineage.filled} & self._full
+                if not missed and not doubled:
+                    return self._applied(each, f"it makes what is missing: {told(lacking)}")
+        reason = (
+            f"of what it makes {told(lacking)} is missing" if lacking else "what it removes is there in part"
+        )
+        repair = missing_statements(each, lacking)
+        return Step(migration, Verdict.PARTLY, reason, lacking, tuple(repair))
+
+    def _applied(self, each: Made, reason: str) -> Step:
+        """Decide to apply a migration, where it puts no rows into tables that hold some."""
+        migration = each.migration
+        lacking = each.made - self._here
+        lineage = Lineage(self._actual, self._own)
+        try:
+            try_on(self._actual, migration, lineage)
+        except HooxError:
+            return Step(migration, Verdict.APPLY, reason, lacking)  # It is told when its turn comes.
+        doubled = sorted({stored.name.lower() for stored, _ in lineage.filled} & self._full)
+        if doubled:
+            return Step(migration, Verdict.OPEN, f"it puts rows into {', '.join(doubled)}, which holds some")
+        return Step(migration, Verdict.APPLY, reason, lacking)
+
+
+def _recorded(migration: Migration) -> Step:
+    return Step(migration, Verdict.RECORD, "it would change nothing")

@@ -1,0 +1,1 @@
+ALTER TABLE wallets ADD COLUMN parent INTEGER REFERENCES wallets (id);

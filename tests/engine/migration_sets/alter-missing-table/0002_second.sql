@@ -1,0 +1,1 @@
+ALTER TABLE purses ADD COLUMN x;

@@ -1,0 +1,1 @@
+CREATE TABLE rich AS SELECT owner, balance FROM wallets WHERE balance > 5;

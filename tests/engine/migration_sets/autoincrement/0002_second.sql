@@ -1,0 +1,1 @@
+INSERT INTO z (v) VALUES (3);

@@ -1,0 +1,3 @@
+BEGIN;
+CREATE TABLE z (x);
+COMMIT;

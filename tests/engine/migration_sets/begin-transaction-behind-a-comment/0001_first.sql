@@ -1,0 +1,4 @@
+-- a dump
+BEGIN TRANSACTION;
+CREATE TABLE z (x);
+COMMIT;

@@ -1,0 +1,2 @@
+-- no BEGIN TRANSACTION here
+CREATE TABLE z (x);

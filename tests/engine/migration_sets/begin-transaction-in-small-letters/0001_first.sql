@@ -1,0 +1,3 @@
+begin transaction;
+CREATE TABLE z (x);
+commit;

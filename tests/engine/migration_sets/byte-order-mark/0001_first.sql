@@ -1,0 +1,1 @@
+﻿CREATE TABLE wallets (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, balance REAL DEFAULT 0);

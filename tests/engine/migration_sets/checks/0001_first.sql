@@ -1,0 +1,2 @@
+CREATE TABLE z (a CHECK (a > 0), CONSTRAINT small CHECK (a < 10));
+INSERT INTO z VALUES (5);

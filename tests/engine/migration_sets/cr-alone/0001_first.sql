@@ -1,0 +1,1 @@
+CREATE TABLE z (x);INSERT INTO z VALUES (1);

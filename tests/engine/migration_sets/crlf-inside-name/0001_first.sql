@@ -1,0 +1,4 @@
+CREATE TABLE "two
+lines" (x);
+INSERT INTO "two
+lines" VALUES (1);

@@ -1,0 +1,2 @@
+INSERT INTO bags VALUES (5);
+INSERT INTO owners VALUES (5);

@@ -1,0 +1,2 @@
+CREATE VIRTUAL TABLE idx USING fts5(body, content='');
+INSERT INTO idx (rowid, body) VALUES (1, 'hello');

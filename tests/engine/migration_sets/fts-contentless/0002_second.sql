@@ -1,0 +1,1 @@
+INSERT INTO idx (idx, rowid, body) VALUES ('delete', 1, 'hello');

@@ -1,0 +1,2 @@
+INSERT INTO notes_fts (notes_fts) VALUES ('rebuild');
+INSERT INTO notes_fts (notes_fts) VALUES ('delete-all');

@@ -1,0 +1,1 @@
+INSERT INTO notes_fts (notes_fts) VALUES ('integrity-check');

@@ -1,0 +1,2 @@
+CREATE VIRTUAL TABLE words USING fts5(body);
+INSERT INTO words VALUES ('a b c');

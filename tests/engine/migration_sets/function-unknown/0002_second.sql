@@ -1,0 +1,1 @@
+INSERT INTO wallets (owner) VALUES (reverse('abc'));

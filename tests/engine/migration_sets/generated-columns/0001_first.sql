@@ -1,0 +1,2 @@
+CREATE TABLE z (a, b AS (a * 2) STORED, c GENERATED ALWAYS AS (a + 1));
+INSERT INTO z (a) VALUES (4);

@@ -1,0 +1,2 @@
+CREATE TABLE wallets (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, balance REAL DEFAULT 0);
+CREATE INDEX i ON wallets (owner);

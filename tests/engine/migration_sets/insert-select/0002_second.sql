@@ -1,0 +1,2 @@
+CREATE TABLE names (n);
+INSERT INTO names SELECT owner FROM wallets ORDER BY owner;

@@ -1,0 +1,1 @@
+UPDATE z SET doc = json_set(doc, '$.b', 3);

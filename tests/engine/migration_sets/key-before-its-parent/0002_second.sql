@@ -1,0 +1,2 @@
+INSERT INTO bags VALUES (1, 1);
+INSERT INTO owners VALUES (1);

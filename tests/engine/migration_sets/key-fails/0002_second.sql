@@ -1,0 +1,1 @@
+INSERT INTO bags VALUES (1, 99);

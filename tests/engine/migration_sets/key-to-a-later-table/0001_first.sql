@@ -1,0 +1,1 @@
+CREATE TABLE bags (id INTEGER PRIMARY KEY, owner INTEGER REFERENCES owners (id));

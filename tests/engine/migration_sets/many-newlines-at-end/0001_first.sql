@@ -1,0 +1,4 @@
+CREATE TABLE z (x);
+
+
+

@@ -1,0 +1,2 @@
+CREATE TABLE z (x);
+/* never closed

@@ -1,0 +1,4 @@
+CREATE TABLE w2 (id INTEGER PRIMARY KEY, owner TEXT NOT NULL UNIQUE, balance REAL);
+INSERT INTO w2 SELECT id, owner, balance FROM wallets;
+DROP TABLE wallets;
+ALTER TABLE w2 RENAME TO wallets;

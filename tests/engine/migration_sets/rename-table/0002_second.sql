@@ -1,0 +1,2 @@
+ALTER TABLE wallets RENAME TO purses;
+INSERT INTO purses (owner) VALUES ('eve');

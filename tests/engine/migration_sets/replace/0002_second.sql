@@ -1,0 +1,1 @@
+REPLACE INTO wallets (id, owner) VALUES (2, 'carl');

@@ -1,0 +1,3 @@
+SAVEPOINT here;
+CREATE TABLE z (x);
+RELEASE here;

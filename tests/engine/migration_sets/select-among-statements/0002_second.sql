@@ -1,0 +1,2 @@
+SELECT count(*) FROM wallets;
+INSERT INTO wallets (owner) VALUES ('s');

@@ -1,0 +1,2 @@
+CREATE TABLE z (v);
+INSERT INTO z VALUES ('a;b'), ('-- no comment'), ('/* nor this */'), (';');

@@ -1,0 +1,1 @@
+INSERT INTO wallets (colour) VALUES ('a');

@@ -1,0 +1,1 @@
+CREATE TABLE seen AS SELECT count(*) AS n FROM d1_migrations;

@@ -1,0 +1,1 @@
+INSERT INTO wallets (owner, balance) VALUES ('x', -1);

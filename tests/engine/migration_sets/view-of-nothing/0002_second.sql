@@ -1,0 +1,1 @@
+CREATE VIEW lost AS SELECT x FROM nowhere;

@@ -1,0 +1,1 @@
+CREATE VIEW rich AS SELECT owner FROM wallets WHERE balance > 5;

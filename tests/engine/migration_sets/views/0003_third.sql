@@ -1,0 +1,2 @@
+DROP VIEW rich;
+CREATE VIEW rich (who) AS SELECT owner FROM wallets;
