@@ -257,8 +257,6 @@ def test_a_release_migrates(production: Production, file: Path) -> None:
         kept.extend(production.run_.artifacts)
         return False
 
-    elsewhere = "hoox:\n  base_url: http://127.0.0.1:9/client/v4\n"
-    (production.repository / "invoke.yaml").write_text(elsewhere)
     (production.repository / "invoke.py").write_text("raise SystemExit('executed')")
     (production.repository / "venv.py").write_text("raise SystemExit('executed')")
     smoke = "SELECT count(note) FROM trades\n\nSELECT 'a \"b\" $HOME'"

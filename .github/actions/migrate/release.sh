@@ -3,9 +3,6 @@
 # A runner that cancels a job signals this process alone: at the end it becomes the tool itself.
 set -euo pipefail
 
-# Where requests go, and with them the token, no file of the checkout decides.
-export INVOKE_HOOX_BASE_URL=${CLOUDFLARE_API_BASE_URL:-https://api.cloudflare.com/client/v4}
-
 hoox=$FOLDER/environment/bin/hoox
 ledger=("--database=$DATABASE" --remote)
 if [ -n "$ENVIRONMENT" ]; then ledger+=("--env=$ENVIRONMENT"); fi
