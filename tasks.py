@@ -63,6 +63,38 @@ def docs(c: Context, check: bool = False) -> None:
     path.write_text(text, "utf-8", newline="\n")
 
 
+LOCKS = {
+    ".github/actions/install/requirements.txt": "pyproject.toml --extra age --group build",
+    ".github/publish-requirements.txt": "--group publish",
+}
+"""Locks of dependencies with their hashes, by what they lock."""
+
+
+@task(help={"upgrade": "Take newer versions where there are some."})
+def lock(c: Context, upgrade: bool = False) -> None:
+    """Write the locks that the workflows install from, for every system and Python."""
+    for path, what in LOCKS.items():
+        c.run(
+            f"{PYTHON} uv pip compile --quiet --universal --python-version 3.11 --generate-hashes"
+            f" --no-emit-index-url --no-annotate {'--upgrade ' if upgrade else ''}{what} -o {path}",
+            env={"UV_CUSTOM_COMPILE_COMMAND": "inv lock"},
+        )
+
+
+@task(help={"repository": "Its name on GitHub, such as hoox/tasks."})
+def address(c: Context, repository: str) -> None:
+    """Write where this repository is into pyproject.toml, documents and workflows."""
+    root = Path(__file__).parent
+    text = (root / "pyproject.toml").read_text("utf-8")
+    former = text.partition('Repository = "https://github.com/')[2].partition('"')[0]
+    for folder in (".", "docs", ".github"):
+        for path in (root / folder).glob("*" if folder == "." else "**/*"):
+            if path.suffix in {".md", ".toml", ".yml"}:
+                text = path.read_text("utf-8")
+                if former in text:
+                    path.write_text(text.replace(former, repository), "utf-8")
+
+
 @task
 def market(c: Context) -> None:
     """Draw the pictures of docs/market.md anew, from the rows of the scenarios."""
@@ -76,4 +108,4 @@ def market(c: Context) -> None:
         draw_market(load_scenario(name, [root / "fixtures"]), folder / f"{name}.svg")
 
 
-ns = Collection(db, lint, test, fuzz, bench, docs, market)
+ns = Collection(db, lint, test, fuzz, bench, docs, lock, address, market)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from invoke.collection import Collection
-from invoke.config import AmbiguousMergeError
+from invoke.config import AmbiguousMergeError, Config
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
@@ -21,6 +21,25 @@ from hoox_tasks.config.settings import find_workspace
 from hoox_tasks.console import gate, terminal
 from hoox_tasks.tasks import exits, ns
 from hoox_tasks.version import __version__
+
+
+class DataConfig(Config):
+    """Invoke's configuration, that of the workspace from data only: an `invoke.py` would be executed.
+
+    Whoever runs `hoox` in a checkout has not asked for what somebody else has put into it.
+    """
+
+    def load_project(self, merge: bool = True) -> None:
+        """Load `invoke.yaml`, `.yml` or `.json`; tells of an `invoke.py` that it is left alone."""
+        code = Path(self._project_prefix or "") / "invoke.py"
+        if code.is_file():
+            terminal.note(f"{code} is not executed. If it should be, give it with --config.")
+        suffixes = self._file_suffixes
+        self._set(_file_suffixes=tuple(suffix for suffix in suffixes if suffix != "py"))
+        try:
+            super().load_project(merge)
+        finally:
+            self._set(_file_suffixes=suffixes)
 
 
 class HooxProgram(Program):
@@ -129,7 +148,12 @@ def main() -> None:
     """Run the command line; ends the process with its exit code."""
     terminal.speak_as("hoox")
     program = HooxProgram(
-        version=__version__, namespace=ns, name="hoox", binary="hoox", binary_names=["hoox"]
+        version=__version__,
+        namespace=ns,
+        name="hoox",
+        binary="hoox",
+        binary_names=["hoox"],
+        config_class=DataConfig,
     )
     try:
         program.run()

@@ -61,6 +61,20 @@ class Record:
         """An object within the object."""
         return Record(self.value(name, dict))
 
+    def objects(self, name: str) -> list[Record]:
+        """The objects of an array."""
+        found = self.value(name, list)
+        if any(type(item) is not dict for item in found):
+            raise Damaged(f"its {name} makes no sense")
+        return [Record(item) for item in found]
+
+    def texts(self, name: str) -> list[str]:
+        """The texts of an array."""
+        found = self.value(name, list)
+        if any(type(item) is not str for item in found):
+            raise Damaged(f"its {name} makes no sense")
+        return found
+
     def has(self, name: str) -> bool:
         """Whether there is a field of this name that is not null."""
         return self._fields.get(name) is not None
@@ -86,6 +100,11 @@ def read(path: Path) -> Record:
         raise Damaged(f"it cannot be read ({error.strerror or error})") from None
     if len(content) > _BYTES:
         raise Damaged(f"it has more than {_BYTES:,} bytes")
+    return decode(content)
+
+
+def decode(content: bytes) -> Record:
+    """Read what the file of a record has in it; raises `Damaged` where that is none."""
     try:
         found = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError, MemoryError):

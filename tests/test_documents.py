@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_the_workflows_shown_call_what_is_there() -> None:
     ]
     files = [ROOT / call["uses"].removeprefix("OWNER/REPOSITORY/").removesuffix("@COMMIT") for call in calls]
     files = [file / "action.yml" if file.is_dir() else file for file in files]
-    assert files == [workflow_steps.WORKFLOW, workflow_steps.ACTION]
+    assert files == [workflow_steps.WORKFLOW, workflow_steps.ACTION, workflow_steps.CHECK]
     for file, call in zip(files, calls, strict=True):
         declared = workflow_steps.load(file)
         interface = declared[True]["workflow_call"] if "jobs" in declared else declared
@@ -127,11 +128,41 @@ def test_every_input_is_in_the_documents() -> None:
     inputs = workflow_steps.inputs_of(workflow_steps.WORKFLOW)
     text = TEXTS[ROOT / "docs/releases.md"]
     table = text[text.index("| input | default") :].split("\n\n", 1)[0]
-    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) ?\|", table, re.M))
+    rows = {
+        name: default
+        for names, defaults in re.findall(r"^\| (`.*?`) \| (.*?) ?\|", table, re.M)
+        for name, default in zip(names.split(", "), defaults.split(", "), strict=True)
+    }
     for name, default in inputs.items():
-        shown = str(default).lower() if isinstance(default, bool) else default
-        assert rows[name].strip("`") == ("(required)" if name == "database" else shown), name
-    assert inputs.keys() - workflow_steps.inputs_of(workflow_steps.ACTION).keys() == {"deployment"}
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert rows[f"`{name}`"].strip("`") == ("(required)" if name == "database" else shown), name
+    own = {"deployment", "rehearsal-deployment", "runner", "timeout-minutes"}
+    action = workflow_steps.inputs_of(workflow_steps.ACTION).keys()
+    assert inputs.keys() - action == own
+    assert {name.strip("`") for name in rows} == inputs.keys() | action - {
+        "api-token",
+        "account-id",
+        "github-token",
+    }
+
+
+def test_the_repository_has_one_address() -> None:
+    """Documents and workflows name the repository as pyproject.toml does, which `inv address` keeps so."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    address = project["project"]["urls"]["Repository"]
+    own = address.removeprefix("https://github.com/")
+    texts = {**TEXTS, **{path: path.read_text("utf-8") for path in (ROOT / ".github").rglob("*.yml")}}
+    named = {
+        match
+        for text in texts.values()
+        for match in re.findall(r"(\S+?)/(?:\.github/(?:actions|workflows)/)[\w.]+@", text)
+    }
+    named |= {
+        match
+        for text in texts.values()
+        for match in re.findall(r"git\+https://github\.com/([\w-]+/[\w-]+)", text)
+    }
+    assert named == {own}
 
 
 MERMAID = {"private": True, "dependencies": {"mermaid": "11.12.0", "jsdom": "26.1.0"}}

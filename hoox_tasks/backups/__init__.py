@@ -6,6 +6,7 @@ fingerprinted there (`verification`) before anything else happens.
 
 from __future__ import annotations
 
+from hoox_tasks.backups.encryption import check_recipients, is_encrypted, seal, seal_to
 from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
 from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
@@ -17,17 +18,21 @@ __all__ = [
     "Content",
     "Export",
     "Manifest",
+    "check_recipients",
     "checked",
     "compare_with",
     "default_path",
     "discard",
     "export",
     "find",
+    "is_encrypted",
     "last_proven",
     "manifest_path",
     "read_manifest",
     "remove",
     "restore",
     "restore_beside",
+    "seal",
+    "seal_to",
     "surplus",
 ]

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from hoox_tasks import files, records, sql
-from hoox_tasks.backups import manifest as manifests
+from hoox_tasks import files, sql
 from hoox_tasks.backups import rotation, verification
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path
+from hoox_tasks.backups.naming import name_with_manifest
 from hoox_tasks.database import dump
 from hoox_tasks.database.interface import Database, Moment, Snapshot, Statement, Table
 from hoox_tasks.database.schema import choose_tables, read_schema, read_tables
@@ -139,7 +139,7 @@ def export(
                 identity=database.identity,
                 sequence=rotation.next_sequence(draft.target.parent),
             )
-            written = _named(draft, manifest, reserve=reserve)
+            written = name_with_manifest(draft, manifest, reserve=reserve)
     return Export(written, counts, verify, manifest.one_moment, content.dangling)
 
 
@@ -198,21 +198,6 @@ def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | 
         if part.whole:
             verification.compare_schema(copy, read_schema(snapshot), "the ledger")
         return _Content(source, copy.violations)
-
-
-def _named(draft: Draft, manifest: Manifest, *, reserve: bool) -> Path:
-    """Name an export and its manifest, both of which are on the disk by then; returns the export's path."""
-    with files.draft(manifest_path(draft.target)) as proof:
-        proof.output.write(records.encode(manifests.fields(manifest)))
-        proof.finish()
-        if reserve:
-            written = draft.reserve(companion=manifests.SUFFIX)
-        else:
-            # The manifest of the file that is replaced must not speak for the new one.
-            proof.target.unlink(missing_ok=True)
-            written = draft.replace()
-        proof.replace(manifest_path(written))
-    return written
 
 
 def _version(snapshot: Snapshot, migrations_table: str) -> str:

@@ -44,6 +44,9 @@ class Manifest:
     `identity` is the ledger's (see `Database.identity`), empty where it is not known. `sequence` orders the
     exports of a folder: milliseconds since 1970, or one more than the highest in the folder where that is
     greater, as after the clock was set back.
+
+    Of an encrypted export `bytes` and `sha256` are the encrypted file's, `tables` is empty, and `sealed` is
+    the manifest that it had before, encrypted to the same keys, in base 64.
     """
 
     tool: str
@@ -60,6 +63,7 @@ class Manifest:
     tables: dict[str, Content] = field(default_factory=dict)
     identity: str = ""
     sequence: int = 0
+    sealed: str = ""
 
     @property
     def rows(self) -> int:
@@ -79,7 +83,8 @@ def manifest_path(export: Path) -> Path:
 
 def fields(manifest: Manifest) -> dict[str, object]:
     """Return what the file of a manifest says."""
-    return {"format": FORMAT, **asdict(manifest)}
+    found = {"format": FORMAT, **asdict(manifest)}
+    return found if manifest.sealed else {name: found[name] for name in found if name != "sealed"}
 
 
 def read_manifest(export: Path) -> Manifest | None:
@@ -89,7 +94,7 @@ def read_manifest(export: Path) -> Manifest | None:
     """
     path = manifest_path(export)
     try:
-        return _manifest(records.read(path))
+        return parse(records.read(path))
     except FileNotFoundError:
         # A symbolic link to a backup elsewhere, where its manifest is as well.
         return read_manifest(export.resolve()) if export.is_symlink() else None
@@ -100,7 +105,8 @@ def read_manifest(export: Path) -> Manifest | None:
         ) from error
 
 
-def _manifest(found: Record) -> Manifest:
+def parse(found: Record) -> Manifest:
+    """Take what the file of a manifest says; raises `Damaged` where that makes none."""
     if found.number("format") not in _FORMATS:
         raise Damaged(f"its format is {found.number('format')}")
     created_at = found.moment("created_at")
@@ -123,6 +129,7 @@ def _manifest(found: Record) -> Manifest:
         tables={name: _content(tables.fields(name)) for name in tables.names()},
         identity=found.text("identity", ""),
         sequence=found.number("sequence", milliseconds(created_at)),
+        sealed=found.text("sealed", ""),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hoox_tasks import sql
-from hoox_tasks.backups import verification
+from hoox_tasks.backups import encryption, verification
 from hoox_tasks.backups.fingerprint import contents
 from hoox_tasks.backups.manifest import Content, Manifest
 from hoox_tasks.database.checksum import Checksum, checksums
@@ -61,18 +61,22 @@ def checked(
     migrations: Migrations,
     *,
     label: str = "",
+    identity: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Checked]:
     """Load a backup for the length of a block; nothing but a scratch file is written.
 
-    `label` is what to call it instead of by its path.
+    `label` is what to call it instead of by its path, `identity` the file of the key to an encrypted one.
 
     Raises `Refused` or `HooxError` where the file does not fit its manifest, was cut off or does not load,
     where it is of a newer schema than `migrations`, or of something else than a ledger.
     """
-    manifest = verification.check_file(source)
-    whole = manifest is None or manifest.whole
-    with verification.loaded(source, sequences=whole, progress=progress) as scratch:
+    outside = verification.check_file(source)
+    whole = outside is None or outside.whole
+    with (
+        encryption.opened(source, outside, identity) as (plain, manifest),
+        verification.loaded(plain, sequences=whole, progress=progress) as scratch,
+    ):
         if manifest is not None and manifest.verified:
             verification.check_content(scratch, manifest)
         history = _history(scratch.path, migrations.table)

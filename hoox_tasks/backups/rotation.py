@@ -17,6 +17,7 @@ from hoox_tasks import files
 from hoox_tasks.backups.manifest import Manifest, manifest_path, milliseconds, read_manifest
 from hoox_tasks.errors import Refused
 
+_PATTERNS = ("*.sql", "*.sql.gz", "*.sql.age", "*.sql.gz.age")
 _HIGHEST = 2**62
 """A sequence from here on was not written by this program."""
 
@@ -65,7 +66,7 @@ class Backup:
 
 def find(folder: Path) -> list[Backup]:
     """Return the backups in `folder`, the newest first."""
-    found = [_backup(path) for pattern in ("*.sql", "*.sql.gz") for path in folder.glob(pattern)]
+    found = [_backup(path) for pattern in _PATTERNS for path in folder.glob(pattern)]
     return sorted(filter(None, found), key=lambda backup: backup.order, reverse=True)
 
 

@@ -35,6 +35,11 @@ _TRANSIENT = (
     "Client disconnected while reading request",
 )
 _ADVICE = (
+    (
+        "Exceeded maximum DB size",
+        "The database is full (10 GB on a paid plan, 500 MB on a free one): delete or move old rows first.",
+    ),
+    ("SQLITE_FULL", "There is no more room for the database: delete or move old rows first."),
     ("SQLITE_AUTH", "D1 does not allow this statement, or the token has D1 Read where D1 Edit is needed."),
     (
         "statement too long",

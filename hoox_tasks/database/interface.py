@@ -229,6 +229,10 @@ class Database(Protocol):
     """
 
     @property
+    def settles_late(self) -> bool:
+        """Whether a change that nobody waited for, as after an interruption, may still happen."""
+
+    @property
     def changes(self) -> int:
         """How many transactions of this object have changed the ledger, as far as is known."""
 

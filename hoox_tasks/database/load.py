@@ -74,6 +74,7 @@ _OTHERS = (
     (b"PK\x03\x04", "is a zip archive", "Unpack it, and name the file inside."),
     (b"BZh", "is compressed with bzip2", "Unpack it with `bzip2 -d`."),
     (b"\x28\xb5\x2f\xfd", "is compressed with Zstandard", "Unpack it with `zstd -d`."),
+    (b"age-encryption.org/", "is encrypted with age", "Decrypt it with `age -d -i KEYFILE`."),
     (b"{", "is JSON", "Name the backup itself, not what stands beside it."),
     (b"[", "is JSON", "Name the backup itself, not what stands beside it."),
 )

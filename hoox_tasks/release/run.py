@@ -17,28 +17,38 @@ from hoox_tasks import backups, ledger
 from hoox_tasks.backups import verification
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.errors import HooxError, Refused, RemoteError
 from hoox_tasks.files import digest, scratch_folder
-from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Migration, MigrationFailed, Migrations
+from hoox_tasks.migrations import NO_CONSENT, Applied, Consent, Migration, Migrations, Status
 from hoox_tasks.release.checks import check, smoke
 from hoox_tasks.release.receipt import Backup, Receipt, Step
 from hoox_tasks.release.rehearsal import rehearse_on
+
+_READINGS = (0.0, 0.5, 1.0, 1.0, 1.0)
+"""Seconds before each reading of the history after an interruption. A runner on GitHub that cancels a job
+sends a second signal after 7.5 seconds, and ends everything 2.5 seconds later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a release may do.
 
-    `folder` is where the backup is kept, `smoke` are queries that must run beside the runbook's, `consent`
-    is what the migrations may lose or change. With `dry` it ends with the rehearsal and keeps nothing.
+    `folder` is where the backup is saved, None to save none; to `recipients` (age) it is encrypted. `smoke`
+    are queries that must run beside the runbook's, `consent` is what the migrations may lose or change. With
+    `dry` it ends with the rehearsal and saves nothing; it then reads the ledger by queries only, for which D1
+    stops nobody and a token that may only read is enough. With `prepare` it ends with the rehearsal as well,
+    and its receipt is what a later release goes on from, as `prepared`.
     `timeout` is how many seconds one of the queries may take.
     """
 
-    folder: Path
+    folder: Path | None
     smoke: Sequence[str] = ()
     consent: Consent = NO_CONSENT
     allow_out_of_order: bool = False
     dry: bool = False
+    recipients: Sequence[str] = ()
+    prepare: bool = False
+    prepared: Receipt | None = None
     timeout: float | None = None
 
 
@@ -47,6 +57,9 @@ class Reporter(Protocol):
 
     def say(self, text: str) -> None:
         """Take note of the end of a step, as a sentence."""
+
+    def save(self, receipt: Receipt) -> None:
+        """Save what is to be said of the release if it is killed in the step that begins."""
 
     def did(self, deed: str) -> None:
         """Take note of what has been done to the ledger, in a few words, as soon as it has been."""
@@ -72,18 +85,17 @@ class Release:
         self._restoring: tuple[str, ...] = ()
         self._pending: list[Migration] = []
         self._applied: list[Applied] = []
-        self._receipt = Receipt(database.label, "failed")
+        self._receipt = Receipt(database.label, "failed", identity=database.identity)
 
     @property
     def receipt(self) -> Receipt:
         """What has become of it so far."""
-        done = {applied.name for applied in self._applied}
-        pending = tuple(migration.name for migration in self._pending)
+        receipt = self._receipt
+        done = {applied.name for applied in self._applied} | set(receipt.elsewhere)
         return replace(
-            self._receipt,
-            pending=pending,
+            receipt,
             applied=tuple(self._applied),
-            not_applied=tuple(name for name in pending if name not in done),
+            not_applied=tuple(name for name in receipt.pending if name not in done),
             steps=tuple(self._steps),
         )
 
@@ -98,6 +110,10 @@ class Release:
             self._note(version=current.version)
             out_of_order = self._policy.allow_out_of_order
             self._pending = self._migrations.plan(current, allow_out_of_order=out_of_order)
+            checksums = {migration.name: migration.checksum for migration in self._pending}
+            self._note(pending=tuple(checksums), checksums=checksums)
+            if self._policy.prepared:
+                self._go_on(self._policy.prepared, current)
             adoption = self._migrations.adoption(self._database, current) if self._pending else None
             if adoption is not None:
                 adoption.refuse_doubts()
@@ -109,42 +125,96 @@ class Release:
             self._look(self._database)
             return self._ended("nothing pending")
         self._reporter.say(f"Pending: {', '.join(migration.name for migration in self._pending)}.")
-        with scratch_folder() as scratch, ExitStack() as rehearsing:
-            folder = scratch if self._policy.dry else self._policy.folder
-            with self._taking("backup"):
-                copy = rehearsing.enter_context(self._back_up(folder))
-            with self._taking("rehearsal"):
-                self._rehearse(copy)
+        if not self._policy.prepared:
+            self._prepare()
         if self._policy.dry:
             return self._ended("rehearsed")
+        if self._policy.prepare:
+            return self._ended("prepared")
+        self._note(way_back=self._restoring)
         with self._taking("migrate"):
-            self._note(way_back=self._restoring)
-            try:
-                self._migrate()
-            finally:
-                self._note(way_back=(*self._reporter.recovery_commands(), *self._restoring))
+            self._migrate()
         self._look(self._database)
-        return self._ended("released")
+        return self._ended("released" if self._applied else "nothing pending")
+
+    def _go_on(self, prepared: Receipt, current: Status) -> None:
+        """Take over what another run has prepared, if that is what would be prepared now.
+
+        Raises `Refused` where ledger, migrations or backup are not what they were; that another run has
+        applied some of the migrations since is no harm.
+        """
+        planned = prepared.checksums
+        elsewhere = tuple(name for name, _ in current.history if name in planned)
+        before = [name for name, _ in current.history if name not in planned]
+        backup = Path(prepared.backup.path) if prepared.backup else None
+        problem = ""
+        if prepared.identity != self._database.identity:
+            problem = f"it is of another ledger, {prepared.database}"
+        elif prepared.version != (before[-1] if before else ""):
+            problem = "the history of the ledger has changed otherwise"
+        for name, checksum in self._receipt.checksums.items():
+            if planned.get(name) != checksum:
+                problem = f"{name} {'has changed' if name in planned else 'is new'}"
+        if prepared.backup and backup:
+            if not backup.is_file():
+                problem = f"the backup {backup} is gone"
+            elif digest(backup) != prepared.backup.sha256:
+                problem = f"the backup {backup} has changed"
+        if problem:
+            raise Refused(
+                f"The release was prepared for something else: {problem}.",
+                "Prepare it again, with --prepare.",
+            )
+        self._steps += prepared.steps
+        self._note(
+            pending=prepared.pending,
+            checksums=planned,
+            elsewhere=elsewhere,
+            backup=prepared.backup,
+            rehearsal=prepared.rehearsal,
+            changes=prepared.changes,
+        )
+        if prepared.backup and backup and prepared.backup.rows:
+            self._restoring = tuple(self._reporter.restore_commands(backup))
+        if elsewhere:
+            self._reporter.say(f"Applied by another run meanwhile: {', '.join(elsewhere)}.")
+
+    def _prepare(self) -> None:
+        """Save a backup, and try on a copy made from it all that is going to be done."""
+        with scratch_folder() as scratch, ExitStack() as rehearsing:
+            with self._taking("backup"):
+                copy = rehearsing.enter_context(self._back_up(scratch))
+            with self._taking("rehearsal"):
+                self._rehearse(copy)
 
     @contextmanager
-    def _back_up(self, folder: Path) -> Iterator[LocalDatabase]:
-        """Keep a verified backup, and give the copy that was loaded from it."""
+    def _back_up(self, scratch: Path) -> Iterator[LocalDatabase]:
+        """Save a verified backup, and give the copy that was loaded from it."""
+        folder = None if self._policy.dry else self._policy.folder
+        recipients = self._policy.recipients
         exported = backups.export(
             self._database,
-            backups.default_path(folder, compressed=True),
+            backups.default_path(scratch if recipients or folder is None else folder, compressed=True),
             reserve=True,
             compressed=True,
+            online=self._policy.dry,
             migrations_table=self._migrations.table,
         )
         path = exported.path
         assert path is not None
-        if not self._policy.dry:
+        if folder:
             rows = ledger.count_rows(exported.tables, self._migrations.own_tables)
-            backup = Backup(str(path), path.stat().st_size, digest(path), rows)
+            saved = backups.seal(path, folder / path.name, recipients, reserve=True) if recipients else path
+            backup = Backup(str(saved), saved.stat().st_size, digest(saved), rows)
             self._note(backup=backup)
             # What is empty cannot be restored.
-            self._restoring = tuple(self._reporter.restore_commands(path)) if exported.tables else ()
-            self._reporter.say(f"Kept {path.name}: {rows:,} rows, {backup.bytes:,} bytes, verified.")
+            self._restoring = tuple(self._reporter.restore_commands(saved)) if exported.tables else ()
+            encrypted = ", encrypted" if recipients else ""
+            self._reporter.say(
+                f"Kept {saved.name}: {rows:,} rows, {backup.bytes:,} bytes, verified{encrypted}."
+            )
+        elif not exported.one_moment:
+            self._reporter.say(f"{self._database.label} was written to while it was read.")
         with (
             verification.loaded(path, own=True) as loaded,
             closing(LocalDatabase(loaded.path, strict=self._migrations.strict)) as copy,
@@ -170,38 +240,69 @@ class Release:
             self._reporter.say(f"  {change}")
 
     def _migrate(self) -> None:
+        """Apply what is pending; whatever happens, the receipt says what of it is in the ledger, and by whom.
+
+        Where nothing was applied for certain, there is no way back: it would only lose what others wrote.
+        """
+
         def report(applied: Applied) -> None:
             self._applied.append(applied)
             self._reporter.did(f"applied {applied.name}")
 
         try:
-            self._migrations.apply(
+            _, status = self._migrations.apply(
                 self._database,
                 allow_out_of_order=self._policy.allow_out_of_order,
                 consent=self._policy.consent,
                 report=report,
             )
-        except BaseException as error:
-            if not isinstance(error, MigrationFailed):
-                self._find_applied()
+            self._compare(status)
+        except HooxError as error:
+            causes = (error, error.__cause__)
+            self._read_again(lost=any(isinstance(cause, RemoteError) and cause.ambiguous for cause in causes))
+            raise
+        except BaseException:
+            self._read_again(lost=True)
             raise
         finally:
+            changed = self._applied or self._receipt.uncertain
+            commands = (*self._reporter.recovery_commands(), *self._restoring) if changed else ()
+            self._note(way_back=commands)
             if self._applied:
-                self._note(version=self._applied[-1].name)
                 self._reporter.say(f"Applied {', '.join(applied.name for applied in self._applied)}.")
 
-    def _find_applied(self) -> None:
-        """Ask the ledger which others of the planned migrations it has, after a failure of the way."""
-        try:
-            names = dict(self._migrations.status(self._database).history)
-        except HooxError:
-            self._note(uncertain=True)
-            return
-        reported = {applied.name for applied in self._applied}
-        for migration in self._pending:
-            if migration.name in names and migration.name not in reported:
-                self._applied.append(Applied(migration.name, 0.0, None))
-                self._reporter.did(f"applied {migration.name}")
+    def _compare(self, status: Status) -> None:
+        """Note what of the plan is in the history now, and was not applied by this release."""
+        history = [name for name, _ in status.history]
+        own = {applied.name for applied in self._applied}
+        elsewhere = tuple(name for name in self._receipt.pending if name in history and name not in own)
+        self._note(elsewhere=elsewhere, version=status.version)
+
+    def _read_again(self, *, lost: bool) -> None:
+        """Read the history after a failure, to say which of the planned migrations are in it, and by whom.
+
+        With `lost`, nobody has answered whether the next one was applied. A remote ledger may still be at it:
+        it is asked a few times, and as long as the history does not show the migration that is uncertain.
+        """
+        asked = next(iter(self.receipt.not_applied), "")
+        self._note(uncertain=lost and bool(asked))
+        end = time.monotonic() + sum(_READINGS)
+        for pause in _READINGS:
+            time.sleep(pause)
+            try:
+                status = self._migrations.status(self._database)
+            except HooxError:
+                if not lost or time.monotonic() > end:
+                    return
+                continue
+            if lost and asked in dict(status.history):
+                self._applied.append(Applied(asked, 0.0, None))
+                self._reporter.did(f"applied {asked}")
+                self._note(uncertain=False)
+            self._compare(status)
+            if not lost or not self._receipt.uncertain or not self._database.settles_late:
+                self._note(uncertain=False)
+                return
 
     def _look(self, database: Database) -> None:
         """Check the ledger and query it, as it is in the end."""
@@ -220,6 +321,7 @@ class Release:
 
     def _ended(self, outcome: str) -> Receipt:
         self._note(outcome=outcome, failed_in="")
+        self._reporter.save(self.receipt)
         return self.receipt
 
     def _note(self, **fields: Any) -> None:
@@ -230,6 +332,8 @@ class Release:
         """Remember how long a step takes, or that it failed. Only a plan is refused; the rest fails."""
         started = time.perf_counter()
         self._note(failed_in=name)
+        killed = "It was ended from outside before it was done."
+        self._reporter.save(replace(self.receipt, problem=killed, uncertain=name == "migrate"))
         try:
             yield
         except Refused as error:

@@ -1,20 +1,26 @@
-"""A receipt as the summary and the annotations of a job on GitHub."""
+"""A receipt as Markdown: the summary of a job, a comment."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from hoox_tasks.console import gate
-from hoox_tasks.errors import HooxError
-from hoox_tasks.migrations import MigrationFailed
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.release.receipt import Receipt
+
+_TITLES = {
+    "released": "Released",
+    "rehearsed": "Rehearsed",
+    "prepared": "Prepared",
+    "nothing pending": "Nothing to release",
+    "cancelled": "Release cancelled",
+}
 
 
 def markdown(receipt: Receipt) -> str:
     """Write a receipt as the summary of a job."""
-    title = {"released": "Released", "rehearsed": "Rehearsed", "nothing pending": "Nothing to release"}
-    lines = [f"## {title.get(receipt.outcome, 'Release failed')}: {_code(receipt.database)}", ""]
+    title = _TITLES.get(receipt.outcome, "Release failed")
+    lines = [f"## {title}: {_code(receipt.database)}", ""]
     if receipt.problem:
         lines += [
             f"**{receipt.failure}** {_text(receipt.problem)}",
@@ -24,15 +30,14 @@ def markdown(receipt: Receipt) -> str:
         ]
         if receipt.detail:
             lines += [_fence(receipt.detail), ""]
-    if receipt.uncertain:
-        lines += ["The history could not be read afterwards. Look with `inv db.migrate.status`.", ""]
+    if receipt.uncertain and receipt.not_applied:
+        looking = terminal.worded("Look in a minute with `inv db.migrate.status`.")
+        lines += [f"Whether {_code(receipt.not_applied[0])} was applied is not known. {looking}", ""]
+    if receipt.outcome == "prepared":
+        lines += ["All went well on a copy. The ledger itself was not changed yet.", ""]
     if receipt.pending:
         lines += ["| migration | |", "| --- | --- |"]
-        seconds = {applied.name: applied.seconds for applied in receipt.applied}
-        for name in receipt.pending:
-            rest = "would be applied" if receipt.outcome == "rehearsed" else "not applied"
-            took = f"applied ({seconds[name] * 1000:.0f} ms)" if seconds.get(name) else "applied"
-            lines.append(f"| {_code(name)} | {took if name in seconds else rest} |")
+        lines += [f"| {_code(name)} | {_fate(receipt, name)} |" for name in receipt.pending]
         lines.append("")
     lines += [f"Version: {_code(receipt.version or 'none')}", ""]
     if receipt.rehearsal:
@@ -69,8 +74,9 @@ def markdown(receipt: Receipt) -> str:
             "",
         ]
     if receipt.way_back:
+        others = ", and takes back what another run has applied" if receipt.elsewhere else ""
         lines += [
-            "The way back, which loses what was written since:",
+            f"The way back, which loses what was written since{others}:",
             "",
             _fence("\n".join(receipt.way_back)),
             "",
@@ -79,27 +85,16 @@ def markdown(receipt: Receipt) -> str:
     return gate.shown("\n".join(lines).rstrip() + "\n")
 
 
-def annotation(error: HooxError, workspace: Path) -> str:
-    """Write an error as GitHub's command that puts it beside the line of the file at fault.
-
-    `workspace` is the folder of the checkout
-    (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands).
-    """
-    place = ""
-    if isinstance(error, MigrationFailed):
-        file = error.file.resolve()
-        if file.is_relative_to(workspace.resolve()):
-            place = f" file={_property(file.relative_to(workspace.resolve()).as_posix())}"
-            place += f",line={max(error.line, 1)}"
-    return f"::error{place}::{_message(str(error))}"
-
-
-def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")
+def _fate(receipt: Receipt, name: str) -> str:
+    """Say what became of a migration."""
+    for applied in receipt.applied:
+        if applied.name == name:
+            return f"applied ({applied.seconds * 1000:.0f} ms)" if applied.seconds else "applied"
+    if name in receipt.elsewhere:
+        return "applied by another run"
+    if receipt.uncertain and name in receipt.not_applied[:1]:
+        return "not known"
+    return "would be applied" if receipt.outcome in {"rehearsed", "prepared"} else "not applied"
 
 
 def _number(rows: int | None) -> str:

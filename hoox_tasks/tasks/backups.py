@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
-    from hoox_tasks import backups
+    from hoox_tasks import backups, files
 
 
 @ledger_task(
@@ -30,9 +30,10 @@ with lazy_imports():
         "gzip": "Compress the file.",
         "online": "Do not stop a remote ledger meanwhile: read it in pages, by queries.",
         "verify": "Load the file again and compare it with the ledger before it gets its name.",
+        "encrypt-to": "Encrypt the file to this age or SSH public key (repeatable).",
         "keep": "Then remove all but this many backups of this ledger there, never the last verified one.",
     },
-    iterable=("table",),
+    iterable=("table", "encrypt_to"),
 )
 def export(
     command: Command,
@@ -43,14 +44,16 @@ def export(
     gzip: bool = False,
     online: bool = False,
     verify: bool = True,
+    encrypt_to: list[str] | None = None,
     keep: int | None = None,
 ) -> None:
     """Write the ledger as SQL to a file in backups/, lossless and verified.
 
     It is called db-backup-YYYY-MM-DD-HHMMSS.sql, by the time in UTC, and has a
-    manifest beside it.
+    manifest beside it. An encrypted one has .age behind its name, and can be
+    read with `--identity KEYFILE` only.
 
-    JSON: database, path, bytes, verified, one_moment, tables {table: rows},
+    JSON: database, path, bytes, verified, encrypted, one_moment, tables {table: rows},
     removed [path], seconds.
     """
     if not data and not schema:
@@ -63,17 +66,25 @@ def export(
         path = None
     elif output:
         path = Path(output).expanduser().absolute()
-        gzip = gzip or path.suffix == ".gz"
+        gzip = gzip or path.name.removesuffix(".age").endswith(".gz")
+        if path.suffix == ".age" and not encrypt_to:
+            raise Refused(f"{path.name} would not be encrypted.", "Say to which key, with --encrypt-to.")
     else:
         path = backups.default_path(command.settings.backups_dir, compressed=gzip)
-    with command.ledger() as database:
+    backups.check_recipients(encrypt_to or ())
+    with command.ledger() as database, ExitStack() as stack:
         if command.dry:
             command.done(f"Would export {database.label} to {path or 'standard output'}; planned")
             return
+        # What is to be encrypted is written and verified in a scratch folder before.
+        plain = path
+        if encrypt_to:
+            name = path.name.removesuffix(".age") if path else "export.sql"
+            plain = stack.enter_context(files.scratch_folder()) / name
         with terminal.progress("Exporting") as progress:
             written = backups.export(
                 database,
-                path,
+                plain,
                 reserve=not output,
                 tables=table or (),
                 schema=schema,
@@ -85,7 +96,13 @@ def export(
                 progress=progress,
             )
         rows = terminal.count(command.rows(written.tables), "row")
-        path = written.path
+        if encrypt_to and plain and path is None:
+            with files.standard_output() as stream:
+                backups.seal_to(plain, stream, encrypt_to)
+        elif encrypt_to and plain and path:
+            path = backups.seal(plain, path, encrypt_to, reserve=not output)
+        else:
+            path = written.path
         if path is None:
             terminal.note(f"Exported {rows} of {database.label} in {terminal.duration(command.seconds)}.")
             return
@@ -95,6 +112,7 @@ def export(
         if keep:
             removed = _prune(command, path.parent, identity=database.identity, keep=keep, spare=[path])
         kind = "verified" if written.verified else "not verified"
+        kind += ", encrypted" if encrypt_to else ""
         if not written.one_moment:
             terminal.note(
                 f"{database.label} was written to while it was read: the file is not one moment of it."
@@ -107,6 +125,7 @@ def export(
             path=str(path),
             bytes=size,
             verified=written.verified,
+            encrypted=bool(encrypt_to),
             one_moment=written.one_moment,
             tables=written.tables,
             removed=removed,
@@ -117,13 +136,20 @@ def export(
     {
         "file": "The backup, or several: SQL, compressed with gzip or not, or a SQLite database.",
         "live": "Compare it with the ledger as it is now; with --remote that goes without saying.",
+        "identity": "The file of the key to an encrypted backup: age's, or an SSH key.",
         "exact": "Compare every cell with the ledger, not rows and checksums; D1 answers nobody meanwhile.",
     },
     positional=("file",),
     iterable=("file",),
     open_end=("file",),
 )
-def verify(command: Command, file: list[str], live: bool = False, exact: bool = False) -> None:
+def verify(
+    command: Command,
+    file: list[str],
+    live: bool = False,
+    exact: bool = False,
+    identity: str | None = None,
+) -> None:
     """Prove backups: hold each against its manifest, load it, and check it.
 
     Exits with 1 or 2 where anything is wrong; the ledger is not touched. Of
@@ -141,7 +167,7 @@ def verify(command: Command, file: list[str], live: bool = False, exact: bool = 
     wrong: list[HooxError] = []
     for path in paths:
         try:
-            text, document = _verify(command, path, live=live, exact=exact)
+            text, document = _verify(command, path, live=live, exact=exact, identity=identity)
         except (Refused, HooxError) as error:
             if len(paths) == 1 or isinstance(error, RemoteError):
                 raise
@@ -163,10 +189,12 @@ def verify(command: Command, file: list[str], live: bool = False, exact: bool = 
     command.done(f"All {len(paths):,} backups are sound; verified", files=documents)
 
 
-def _verify(command: Command, path: Path, *, live: bool, exact: bool) -> tuple[str, dict[str, Any]]:
+def _verify(
+    command: Command, path: Path, *, live: bool, exact: bool, identity: str | None
+) -> tuple[str, dict[str, Any]]:
     """Prove a backup; returns what there is to say of it, for people and for programs."""
     with terminal.progress("Verifying") as progress:
-        checked = backups.checked(path, command.known_migrations, progress=progress)
+        checked = backups.checked(path, command.known_migrations, identity=_key(identity), progress=progress)
         with checked as backup:
             equal, similar = [], ""
             if backup.manifest:
@@ -274,13 +302,20 @@ def list_backups(
 @ledger_task(
     {
         "file": "The backup: SQL, compressed with gzip or not, or a SQLite database.",
+        "identity": "The file of the key to an encrypted backup: age's, or an SSH key.",
         "into": "Restore into a new ledger: a file of this name, or a D1 database; this one is left alone.",
         "tables": "Restore the rows of these tables only, separated by commas.",
     },
     positional=("file",),
     asks=True,
 )
-def restore(command: Command, file: str, into: str | None = None, tables: str | None = None) -> None:
+def restore(
+    command: Command,
+    file: str,
+    identity: str | None = None,
+    into: str | None = None,
+    tables: str | None = None,
+) -> None:
     """Make the ledger what a backup holds, which is loaded and checked first.
 
     A backup that does not fit its manifest, was cut off, or is of a newer schema
@@ -296,7 +331,7 @@ def restore(command: Command, file: str, into: str | None = None, tables: str | 
         raise Refused("--into and --tables cannot be used together.", "Give one of them.")
     settings = command.settings
     with terminal.progress("Loading") as progress:
-        checked = backups.checked(path, command.known_migrations, progress=progress)
+        checked = backups.checked(path, command.known_migrations, identity=_key(identity), progress=progress)
         with checked as backup, command.ledger(create=not command.dry and not settings.remote) as database:
             if backup.manifest is None:
                 terminal.note(
@@ -324,6 +359,10 @@ def restore(command: Command, file: str, into: str | None = None, tables: str | 
                 source=backup.manifest.source if backup.manifest else None,
                 violations=backup.scratch.violations,
             )
+
+
+def _key(identity: str | None) -> Path | None:
+    return Path(identity).expanduser().absolute() if identity else None
 
 
 def _restore(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from hoox_tasks.console import pulse, terminal
+from hoox_tasks.console import gate, pulse, terminal
 from hoox_tasks.console.documents import _json_value, unique
 from hoox_tasks.console.formats import FORMATS, render
 from hoox_tasks.database.interface import Rows
@@ -228,3 +229,13 @@ def test_no_sign_of_life_where_nobody_wants_it(
     monkeypatch.setenv(variable, value)
     with pulse.beating():
         assert sys.stderr is error
+
+
+@given(st.text(st.sampled_from(":#[ \n\ra\t"), max_size=12))
+def test_no_text_is_a_command_to_githubs_runner(text: str) -> None:
+    """In a job no line begins with `::`, and `##[` is nowhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITHUB_ACTIONS", "true")
+        logged = gate.shown(text)
+    assert "##[" not in logged
+    assert not [line for line in re.split("[\r\n]", logged) if line.lstrip().startswith("::")]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import MigrationFailed, Migrations
-from hoox_tasks.release.receipt import Receipt
+from hoox_tasks.migrations import Applied, MigrationFailed, Migrations
+from hoox_tasks.release.github import annotation, outputs
+from hoox_tasks.release.receipt import Receipt, read_receipt
 from hoox_tasks.release.run import Policy, Release
-from hoox_tasks.release.summary import annotation, markdown
+from hoox_tasks.release.summary import markdown
 
 TABLE = "d1_migrations"
 GOOD = "ALTER TABLE trades ADD COLUMN note TEXT;\n"
@@ -39,6 +40,10 @@ class Reporter:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.saved: list[Receipt] = []
+
+    def save(self, receipt: Receipt) -> None:
+        self.saved.append(receipt)
         self.deeds: list[str] = []
 
     def say(self, text: str) -> None:
@@ -353,6 +358,157 @@ def test_what_the_migrations_do_not_know_is_told(workspace: Workspace) -> None:
     """A table made by hand harms nobody: it is named in the receipt."""
     workspace.ledger.connection.execute("CREATE TABLE mine (a)")
     assert workspace.release().run().extra == ("table mine",)
+
+
+def prepared(workspace: Workspace, **policy: Any) -> Receipt:
+    """Prepare a release, and read its receipt as a later one reads it."""
+    workspace.release(prepare=True, **policy).run()
+    path = workspace.folder / "receipt.json"
+    path.write_text(json.dumps(asdict(workspace.release(prepare=True, **policy).run())))
+    return read_receipt(path)
+
+
+def test_a_prepared_release_goes_on_from_its_backup(workspace: Workspace) -> None:
+    """The first phase changes nothing and keeps the backup; the second rehearses nothing, and gives one receipt."""
+    workspace.write("0003_note.sql", GOOD)
+    before = workspace.dump
+    first = prepared(workspace)
+    assert (first.outcome, first.pending, workspace.dump) == ("prepared", ("0003_note.sql",), before)
+    count = len(workspace.backups)
+    receipt = workspace.release(prepared=first).run()
+    assert (receipt.outcome, receipt.backup, receipt.rehearsal) == ("released", first.backup, first.rehearsal)
+    assert [step.name for step in receipt.steps] == [
+        *("plan", "backup", "rehearsal"),
+        *("plan", "migrate", "check", "smoke"),
+    ]
+    assert len(workspace.backups) == count
+    assert first.backup is not None
+    assert receipt.way_back == (f"restore {Path(first.backup.path).name}",)
+
+
+@pytest.mark.parametrize("what", ["edited", "new", "backup gone", "backup changed", "history", "ledger"])
+def test_what_has_changed_since_it_was_prepared_is_refused(workspace: Workspace, what: str) -> None:
+    """Migrations, history, backup and ledger are what they were, or nothing is applied."""
+    path = workspace.write("0003_note.sql", GOOD)
+    first = prepared(workspace)
+    assert first.backup is not None
+    backup = Path(first.backup.path)
+    if what == "edited":
+        path.write_text(f"{GOOD}-- and more")
+    elif what == "new":
+        workspace.write("0004_more.sql", "CREATE TABLE more (a);")
+    elif what == "backup gone":
+        backup.unlink()
+    elif what == "backup changed":
+        backup.write_bytes(backup.read_bytes()[:-1])
+    elif what == "history":
+        workspace.write("0002_runbook_columns_2.sql", "CREATE TABLE more (a);")
+        Migrations(workspace.files).apply(workspace.ledger, to="0002_runbook_columns_2")
+    else:
+        first = replace(first, identity="file:/other")
+    before = workspace.dump
+    release = workspace.release(prepared=first)
+    with pytest.raises(Refused, match="prepared for something else"):
+        release.run()
+    assert workspace.dump == before
+    assert release.receipt.failed_in == "plan"
+
+
+def test_what_is_no_receipt_of_a_prepared_release_is_refused(workspace: Workspace) -> None:
+    """A receipt that is missing, damaged, or of a release that is done already is not gone on from."""
+    path = workspace.folder / "receipt.json"
+    for text in (None, "", "[]", '{"outcome": "released"}', '{"outcome": "prepared"}'):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(Refused):
+            read_receipt(path)
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_each_of_two_releases_says_who_applied_what(workspace: Workspace, all_of_them: bool) -> None:
+    """What another run applied meanwhile is told as such; who applied nothing has released nothing."""
+    workspace.write("0003_note.sql", GOOD)
+    workspace.write("0004_more.sql", "CREATE TABLE more (a);")
+
+    class Meanwhile(Reporter):
+        def say(self, text: str) -> None:
+            if text.startswith("Rehearsed"):
+                Migrations(workspace.files).apply(workspace.ledger, to="0004" if all_of_them else "0003")
+
+    receipt = workspace.release(Meanwhile()).run()
+    if all_of_them:
+        assert (receipt.outcome, receipt.applied, receipt.way_back) == ("nothing pending", (), ())
+        assert receipt.elsewhere == ("0003_note.sql", "0004_more.sql")
+    else:
+        assert (receipt.outcome, receipt.elsewhere) == ("released", ("0003_note.sql",))
+        assert [migration.name for migration in receipt.applied] == ["0004_more.sql"]
+        assert "takes back what another run has applied" in markdown(receipt)
+    assert (receipt.not_applied, receipt.uncertain) == ((), False)
+    assert "| `0003_note.sql` | applied by another run |" in markdown(receipt)
+
+
+def test_what_is_saved_is_true_whenever_it_is_killed(workspace: Workspace) -> None:
+    """Before each step the receipt says that the release has failed in it; only in `migrate` that it is not known."""
+    workspace.write("0003_note.sql", GOOD)
+    reporter = Reporter()
+    workspace.release(reporter).run()
+    told = [(saved.failed_in, saved.outcome, saved.uncertain) for saved in reporter.saved[:-1]]
+    steps = ("plan", "backup", "rehearsal", "migrate", "check", "smoke")
+    assert told == [(step, "failed", step == "migrate") for step in steps]
+    assert reporter.saved[3].way_back
+    assert reporter.saved[-1].outcome == "released"
+
+
+def test_interrupted_in_a_migration_of_a_file_nothing_is_uncertain(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction of a file ends with its process: the history says at once what was applied."""
+    workspace.write("0003_note.sql", GOOD)
+    workspace.write("0004_more.sql", "CREATE TABLE more (a);")
+    batch = workspace.ledger.batch
+
+    def interrupted(statements: Any, *, write: bool = True) -> Any:
+        unit = list(statements)
+        if any("CREATE TABLE more" in statement.sql for statement in unit):
+            raise KeyboardInterrupt
+        return batch(unit, write=write)
+
+    monkeypatch.setattr(workspace.ledger, "batch", interrupted)
+    release = workspace.release()
+    with pytest.raises(KeyboardInterrupt):
+        release.run()
+    receipt = release.receipt
+    assert [migration.name for migration in receipt.applied] == ["0003_note.sql"]
+    assert (receipt.not_applied, receipt.uncertain) == (("0004_more.sql",), False)
+
+
+def test_without_a_backup_there_is_none(workspace: Workspace) -> None:
+    """Where none is to be kept, no file is left, and nobody is told to restore one."""
+    workspace.write("0003_note.sql", GOOD)
+    receipt = Release(workspace.ledger, Migrations(workspace.files), Policy(None), Reporter()).run()
+    assert (receipt.outcome, receipt.backup, receipt.way_back) == ("released", None, ())
+    assert not (workspace.folder / "backups").exists()
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=3),
+    st.text(st.characters(codec="utf-8")),
+)
+def test_outputs_are_read_as_they_were_written(names: list[str], version: str) -> None:
+    """Whatever migrations are called, no name ends its value or begins another."""
+    applied = tuple(Applied(name, 0.0) for name in names)
+    version = version.replace("\r", "")
+    lines = iter(outputs(Receipt("l", "released", version=version, applied=applied)).split("\n"))
+    found = {}
+    for line in lines:
+        if line:
+            name, end = line.split("<<")
+            value = []
+            while (inner := next(lines)) != end:
+                value.append(inner)
+            found[name] = "\n".join(value)
+    assert (json.loads(found["applied"]), found["version"]) == (names, version)
+    assert list(found) == ["outcome", "applied", "version", "backup", "uncertain"]
 
 
 def unescaped(text: str) -> str:

@@ -191,6 +191,19 @@ def test_flags_before_the_task(workspace: Path, env: dict[str, str]) -> None:
     assert (workspace / "third.sqlite").exists()
 
 
+def test_nothing_of_the_folder_is_executed(workspace: Path, env: dict[str, str]) -> None:
+    """An `invoke.py` of the workspace is told of and left alone, unless it is asked for; `invoke.yaml` is data."""
+    (workspace / "invoke.py").write_text("open('executed', 'w').close()\nhoox = {'path': 'other.sqlite'}\n")
+    (workspace / "tasks.py").write_text("raise SystemExit('executed')\n")
+    done = subprocess.run(
+        ["hoox", "--dry", "db", "apply"], cwd=workspace, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, (workspace / "executed").exists()) == (0, False)
+    assert "invoke.py is not executed" in done.stderr
+    run("hoox --config invoke.py --dry db apply", workspace, env)
+    assert (workspace / "executed").exists()
+
+
 def test_dots_work_as_well(workspace: Path, env: dict[str, str]) -> None:
     """Invoke's own spelling names the same tasks."""
     run("hoox db.apply --no-seed", workspace, env)

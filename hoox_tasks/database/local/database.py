@@ -60,9 +60,10 @@ _PAGES = ("page_count", "page_size")
 class LocalDatabase:
     """A ledger in a SQLite file; satisfies `Database`.
 
-    `root` is the workspace's folder. `busy_timeout` is in seconds. `strict` holds users' statements to D1's
-    rules.
+    `root` is the workspace's folder, `busy_timeout` is seconds; `strict` holds users' SQL to D1's rules.
     """
+
+    settles_late = False  # A transaction ends with whoever began it.
 
     def __init__(
         self,
@@ -111,8 +112,7 @@ class LocalDatabase:
     @property
     def identity(self) -> str:
         """`file:` and the file's path, links followed: from the workspace's folder where it lies in that."""
-        path = self.path.resolve()
-        root = self._root.resolve() if self._root else None
+        path, root = self.path.resolve(), self._root and self._root.resolve()
         if root and path.is_relative_to(root):
             path = path.relative_to(root)
         return f"file:{path.as_posix()}"

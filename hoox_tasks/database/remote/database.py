@@ -89,6 +89,11 @@ class RemoteDatabase:
         return f"d1:{self.client.account_id}/{self.client.database_id}"
 
     @property
+    def settles_late(self) -> bool:
+        """True: D1 goes on with a request whose sender is gone."""
+        return True
+
+    @property
     def changes(self) -> int:
         """How many changes were made, and may have been."""
         return self._changes
