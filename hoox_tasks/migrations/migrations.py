@@ -304,14 +304,7 @@ class Migrations:
             return migration.name in dict(self.status(database).history)
 
         try:
-            return apply_one(
-                database,
-                migration,
-                run,
-                table=self.table,
-                consent=consent,
-                recorded=recorded,
-            )
+            return apply_one(database, migration, run, table=self.table, consent=consent, recorded=recorded)
         except MigrationFailed as error:
             raise self._advised(error, migration, run.status) from error
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from hoox_tasks.console import terminal
 from hoox_tasks.console.table import Layout
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.tasks import ledger as ledger_tasks
+from hoox_tasks.tasks import query as queries
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.serve import check_port
@@ -43,7 +43,7 @@ def shell(
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         extras.require("db.shell", "shell", "prompt_toolkit", "pygments")
-    seconds = ledger_tasks.read_seconds(command, None)
+    seconds = queries.read_seconds(command, None)
     with command.ledger() as database:
         command.cause = "db.shell --write"
         command.confirmed = True  # Whoever types a statement at the prompt means it.
@@ -51,10 +51,10 @@ def shell(
 
         def execute(text: str) -> None:
             nonlocal told
-            statements = [piece.sql for piece in ledger_tasks.sql_pieces(text)]
-            ledger_tasks.explain_dates(command, database, statements, [], write=write)
+            statements = [piece.sql for piece in queries.sql_pieces(text)]
+            queries.explain_dates(command, database, statements, [], write=write)
             layout = Layout(times=frozenset if raw else command.time_columns, full=full)
-            ledger_tasks.run(
+            queries.run(
                 database,
                 statements,
                 [],

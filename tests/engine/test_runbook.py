@@ -27,7 +27,7 @@ from hoox_tasks.database.remote.database import RemoteDatabase
 from hoox_tasks.errors import HooxError
 from hoox_tasks.migrations import Migration, MigrationFailed, Migrations
 from hoox_tasks.server import create_app
-from hoox_tasks.tasks.ledger import run as run_query
+from hoox_tasks.tasks.query import run as run_query
 from tests.support.d1_api import DATABASE, listening
 from tests.support.engine import EngineDatabase
 
