@@ -44,23 +44,26 @@ def bench(c: Context) -> None:
 
 @task(help={"check": "Change nothing; fail where a document is stale."})
 def docs(c: Context, check: bool = False) -> None:
-    """Write the documents that are made from the sources: docs/schema.md."""
+    """Write the documents that are made from the sources: docs/schema.md and docs/tasks.md."""
     from hoox_tasks.config.dictionary import read_dictionary
     from hoox_tasks.migrations import discover
+    from hoox_tasks.tasks.decorator import SHARED
     from hoox_tasks.views.reference import write_reference
+    from hoox_tasks.views.task_reference import write_task_reference
 
     root = Path(__file__).parent
-    path = root / "docs/schema.md"
     try:
-        text = write_reference(discover(root / "migrations"), read_dictionary(root / "migrations"))
+        schema = write_reference(discover(root / "migrations"), read_dictionary(root / "migrations"))
     except KeyError as error:
         raise Exit(f"{error.args[0]} has no description. Add it to migrations/dictionary.toml.", 1) from None
-    if check:
-        if not path.is_file() or path.read_text("utf-8") != text:
-            raise Exit("docs/schema.md is stale. Run `inv docs`, and commit it.", 1)
-        return
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, "utf-8", newline="\n")
+    names = sorted(name for name in ns.task_names if name.startswith("db."))
+    tasks = {name: ns[name] for name in names}
+    for name, text in {"schema.md": schema, "tasks.md": write_task_reference(tasks, list(SHARED))}.items():
+        path = root / "docs" / name
+        if not check:
+            path.write_text(text, "utf-8", newline="\n")
+        elif not path.is_file() or path.read_text("utf-8") != text:
+            raise Exit(f"docs/{name} is stale. Run `inv docs`, and commit it.", 1)
 
 
 LOCKS = {

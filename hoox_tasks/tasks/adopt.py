@@ -27,10 +27,11 @@ def show_adoption(command: Command, database: Database, plan: migrations.Adoptio
 def adopt(command: Command, to: str | None = None) -> None:
     """Record what a ledger without history has already of its migrations.
 
-    For a ledger that was made by hand, by the workers, or by another tool. Every
-    migration is compared with what is there, and the plan is shown. Without --to
-    those are recorded, from the first on, whose objects are there; --to says up
-    to which one all is there, where rows leave it open. None is run.
+    For a ledger that was made by hand, by the workers, or by another tool.
+    Every migration is compared with what is there, and the plan is shown.
+    Without --to those are recorded, from the first on, whose objects are
+    there; --to says up to which one all is there, where rows leave it open.
+    None is run.
 
     JSON: database, plan [{name, verdict, reason}], done (what was done, as a
     sentence), recovery_point, seconds.

@@ -49,12 +49,12 @@ def export(
 ) -> None:
     """Write the ledger as SQL to a file in backups/, lossless and verified.
 
-    It is called db-backup-YYYY-MM-DD-HHMMSS.sql, by the time in UTC, and has a
-    manifest beside it. An encrypted one has .age behind its name, and can be
-    read with `--identity KEYFILE` only.
+    It is called db-backup-YYYY-MM-DD-HHMMSS.sql, by the time in UTC, and has
+    a manifest beside it. An encrypted one has .age behind its name, and can
+    be read with `--identity KEYFILE` only.
 
-    JSON: database, path, bytes, verified, encrypted, one_moment, tables {table: rows},
-    removed [path], seconds.
+    JSON: database, path, bytes, verified, encrypted, one_moment, tables
+    {table: rows}, removed [path], seconds.
     """
     if not data and not schema:
         raise Refused("--no-data and --no-schema together leave nothing.", "Give one of them.")
@@ -156,9 +156,9 @@ def verify(
     several, all are looked at, and those that are not sound are told.
 
     JSON: file, rows, version (the last migration's name), manifest (whether
-    there is one), equal_to (cell by cell), same_checksums_as, one_moment (null
-    without a manifest), violations (rows that refer to nothing), seconds. Of
-    several: files, an array of such, and seconds.
+    there is one), equal_to (cell by cell), same_checksums_as, one_moment
+    (null without a manifest), violations (rows that refer to nothing),
+    seconds. Of several: files, an array of such, and seconds.
     """
     if not file:
         raise Refused("No backup is named.", "Name one, or several: `inv db.verify backups/*.sql`.")

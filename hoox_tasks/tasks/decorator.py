@@ -17,10 +17,7 @@ from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.parsing import Flag
 
-_COLUMNS = 78
-"""Invoke sets a task's docstring two columns in."""
-
-_SHARED = {
+SHARED = {
     "path": (None, "Use this SQLite file as the local ledger."),
     "database": (None, "Use this D1 database of the wrangler config, by its name or binding."),
     "env": (None, "Use this environment of the wrangler config."),
@@ -71,7 +68,7 @@ def ledger_task(
     `optional` names flags whose value may be left out, which makes them true. `open_end` names positional
     ones that may be left out altogether or, where they are lists, be several.
     """
-    shared = {flag: value for flag, value in _SHARED.items() if flag not in without}
+    shared = {flag: value for flag, value in SHARED.items() if flag not in without}
     shared |= _CONFIRM if asks else {}
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
@@ -102,7 +99,9 @@ def ledger_task(
         run.flags = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
         run.open_end = open_end  # type: ignore[attr-defined]
         run.__name__ = body.__name__
-        run.__doc__ = _wrapped(body.__doc__ or "")
+        # What --json prints is long, and stands in docs/tasks.md.
+        run.__doc__, _, contract = (body.__doc__ or "").partition("\n\n    JSON: ")
+        run.contract = contract  # type: ignore[attr-defined]
         run.__module__ = body.__module__
         return _LedgerTask(
             run,
@@ -125,14 +124,3 @@ def _refuse_empty(flags: dict[str, Any]) -> None:
             raise Refused(
                 f"--{flag.replace('_', '-')} was given nothing.", "Give it a value, or leave it out."
             )
-
-
-def _wrapped(text: str) -> str:
-    """Break the lines of a docstring for 80 columns: Invoke prints it as it stands."""
-    if max(map(len, text.splitlines()), default=0) <= _COLUMNS:
-        return text
-    import textwrap
-
-    # The first paragraph is what --list shows, and it shows one line only.
-    first, *others = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join([first, *(textwrap.fill(other, _COLUMNS) for other in others)])

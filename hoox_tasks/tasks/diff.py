@@ -46,11 +46,12 @@ def diff(
     """Show which rows differ between two backups, files or ledgers.
 
     Rows are found by their primary key; of a table without one it counts how
-    often each row is there. Every cell is compared, in type and in bits. Exits
-    with 0 where they are equal, 1 where they differ, 2 where it was misused.
+    often each row is there. Every cell is compared, in type and in bits.
+    Exits with 0 where they are equal, 1 where they differ, 2 where it was
+    misused.
 
-    JSON: an array of {table, key, difference (changed, only in a, only in b; or
-    what differs of a definition), column, a, b}.
+    JSON: an array of {table, key, difference (changed, only in a, only in b;
+    or what differs of a definition), column, a, b}.
     """
     format = "json" if command.json else format
     if format not in FORMATS:

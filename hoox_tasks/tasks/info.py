@@ -32,8 +32,8 @@ def info(command: Command, max_backup_age: str | None = None) -> None:
 
     JSON: database, address, engine, engine_version, bytes (null where nobody
     tells), rows, tables [{name, rows}], version (the last migration's name),
-    pending [name], wrong [name] (migrations that are edited, missing or out of
-    order), differences (objects that are not as the migrations make them),
+    pending [name], wrong [name] (migrations that are edited, missing or out
+    of order), differences (objects that are not as the migrations make them),
     backup {path, taken, age (seconds), verified} or null, recovery_point {id,
     created_at, cause} or null.
     """

@@ -51,14 +51,15 @@ def insert(
     """Insert the rows of a CSV, TSV, JSON or NDJSON file, all or none.
 
     The names in the header, or of the objects' fields, are columns. Times in
-    ISO 8601 (UTC without a zone) become Unix seconds where the data dictionary
-    says so. An empty cell of CSV is NULL. A row that is there already, and a
-    value of which a digit would be lost, is refused with its line and column.
-    With Invoke's own --dry (`inv db.insert ... --dry`) it shows what would go in.
+    ISO 8601 (UTC without a zone) become Unix seconds where the data
+    dictionary says so. An empty cell of CSV is NULL. A row that is there
+    already, and a value of which a digit would be lost, is refused with its
+    line and column. With Invoke's own --dry (`inv db.insert ... --dry`) it
+    shows what would go in.
 
-    JSON: database, table, columns [name], rows (in the file), inserted, updated
-    (rows that were there, with --upsert), recovery_point, seconds. With --dry:
-    first [row] as well.
+    JSON: database, table, columns [name], rows (in the file), inserted,
+    updated (rows that were there, with --upsert), recovery_point, seconds.
+    With --dry: first [row] as well.
     """
     if format and format not in inserting.FORMATS:
         raise unknown_format(format, inserting.FORMATS)

@@ -120,15 +120,16 @@ def apply(
     migration commits together with its row in the history, or leaves nothing
     behind. One that would lose rows, or change amounts of money, is undone,
     unless it is named with a flag or in the file itself:
-    `-- hoox: allow-data-loss trades`, `-- hoox: allow-value-changes trades.price`.
+    `-- hoox: allow-data-loss trades`,
+    `-- hoox: allow-value-changes trades.price`.
     With Invoke's own --dry (`inv --dry db.migrate`) the plan is printed and
     nothing is touched.
 
     JSON: database, applied [{name, seconds, effects [{table, column, what,
-    rows}], recorded (not run, as it is there)}], version (the last migration's
-    name), recovery_point (where anything was applied), seconds. With --dry:
-    pending [name]. With --rehearse --check: database, rehearsed (as applied),
-    tables [{table, before, after, schema}], seconds.
+    rows}], recorded (not run, as it is there)}], version (the last
+    migration's name), recovery_point (where anything was applied), seconds.
+    With --dry: pending [name]. With --rehearse --check: database, rehearsed
+    (as applied), tables [{table, before, after, schema}], seconds.
     """
     consent = read_consent(command, allow_data_loss, allow_value_changes)
     if check and not rehearse:
@@ -315,8 +316,8 @@ def new(command: Command, message: str, down: bool = False) -> None:
     derived.
 
     JSON: path, copied [path] (the migrations that came with hoox_tasks, where
-    the workspace had no folder of its own), down (with --down, the down file's
-    path), seconds. With --dry: path of the folder.
+    the workspace had no folder of its own), down (with --down, the down
+    file's path), seconds. With --dry: path of the folder.
     """
     settings = command.settings
     folder = settings.migrations_dir
@@ -365,8 +366,8 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
     """Record a migration as applied without running it.
 
     For a ledger that was changed by hand. An edited migration is accepted as
-    its file is now; a renamed one gets its new name. A pending one whose tables,
-    columns or indexes are not there is refused: it did not run.
+    its file is now; a renamed one gets its new name. A pending one whose
+    tables, columns or indexes are not there is refused: it did not run.
 
     JSON: database, done (what was done, as a sentence), recovery_point (where
     anything was recorded), seconds.
@@ -386,11 +387,13 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
 def check(command: Command) -> None:
     """Check that the ledger is what its migrations say: schema, history, checksums and files.
 
-    Builds the schema anew in memory and compares it object by object; the ledger is only read.
-    Exits with 1 where anything is missing, extra or different.
+    Builds the schema anew in memory and compares it object by object; the
+    ledger is only read. Exits with 1 where anything is missing, extra or
+    different.
 
-    JSON: database, version, agrees, migrations [{name, state, applied_at, advice}], differences
-    [{type, name, what, expected, actual}], reservations [what could not be compared].
+    JSON: database, version, agrees, migrations [{name, state, applied_at,
+    advice}], differences [{type, name, what, expected, actual}], reservations
+    [what could not be compared].
     """
     with command.ledger() as database:
         found = command.migrations.check(database)

@@ -68,13 +68,13 @@ def query(
     give what is stored.
 
     JSON: an array of rows, each an object of its columns (a column whose name
-    was taken gets _2); with several statements, an array of such arrays.
-    A blob is {"$base64": true, "encoded": "..."}, infinity is 1e999.
-    In csv and tsv NULL is empty and a blob is X'...'; what is text in the
-    ledger may be a formula to a spreadsheet, but for --safe-csv.
-    With --write: database, results (such an array for each statement), changes,
-    rows_read and rows_written (what D1 bills; null for a local ledger),
-    recovery_point, seconds.
+    was taken gets _2); with several statements, an array of such arrays. A
+    blob is {"$base64": true, "encoded": "..."}, infinity is 1e999. In csv and
+    tsv NULL is empty and a blob is X'...'; what is text in the ledger may be
+    a formula to a spreadsheet, but for --safe-csv. With --write: database,
+    results (such an array for each statement), changes, rows_read and
+    rows_written (what D1 bills; null for a local ledger), recovery_point,
+    seconds.
     """
     if safe_csv and (command.json or format not in {"table", "csv", "tsv"}):
         raise Refused("--safe-csv goes with csv and tsv only.", "Leave it out, or the other format.")

@@ -62,20 +62,21 @@ def release(
 ) -> None:
     """Migrate as a release does: back up, rehearse on a copy, apply, check, query.
 
-    Nothing is touched before the rehearsal went well. Where nothing is pending,
-    the ledger is only checked and queried. With Invoke's own --dry
+    Nothing is touched before the rehearsal went well. Where nothing is
+    pending, the ledger is only checked and queried. With Invoke's own --dry
     (`inv --dry db.release`) it ends with the rehearsal, keeps no backup, and
     only queries the ledger: D1 stops nobody for it.
 
-    JSON: the receipt: database, outcome (released, rehearsed, prepared, nothing
-    pending, failed, cancelled), identity, version, pending [name], checksums
-    {name: sha256}, applied [{name, seconds, effects [{table, column, what,
-    rows}]}], elsewhere [name] (applied by another run meanwhile), not_applied
-    [name], uncertain, backup {path, bytes, sha256, rows}, artifact, rehearsal
-    [{table, before, after (rows; null: no such table), schema [change]}],
-    changes [{table, column, what, rows}], extra [object], tables {name: rows},
-    smoke [{sql, rows, value}], way_back [command], steps [{name, seconds}],
-    failed_in, problem, detail, remedy, seconds.
+    JSON: the receipt: database, outcome (released, rehearsed, prepared,
+    nothing pending, failed, cancelled), identity, version, pending [name],
+    checksums {name: sha256}, applied [{name, seconds, effects [{table,
+    column, what, rows}]}], elsewhere [name] (applied by another run
+    meanwhile), not_applied [name], uncertain, backup {path, bytes, sha256,
+    rows}, artifact, rehearsal [{table, before, after (rows; null: no such
+    table), schema [change]}], changes [{table, column, what, rows}], extra
+    [object], tables {name: rows}, smoke [{sql, rows, value}], way_back
+    [command], steps [{name, seconds}], failed_in, problem, detail, remedy,
+    seconds.
     """
     course: releasing.Release | None = None
     error: BaseException | None = None

@@ -35,12 +35,12 @@ def restore(
 ) -> None:
     """Make the ledger what a backup holds, which is loaded and checked first.
 
-    A backup that does not fit its manifest, was cut off, or is of a newer schema
-    is refused, and nothing is touched.
+    A backup that does not fit its manifest, was cut off, or is of a newer
+    schema is refused, and nothing is touched.
 
-    JSON: database, file, rows, version, source (the ledger it is a backup of),
-    violations (rows that refer to nothing), recovery_point (for `inv db.undo`),
-    seconds.
+    JSON: database, file, rows, version, source (the ledger it is a backup
+    of), violations (rows that refer to nothing), recovery_point (for `inv
+    db.undo`), seconds.
     """
     path = Path(file).expanduser().absolute()
     names = [name.strip() for name in (tables or "").split(",") if name.strip()]

@@ -45,17 +45,18 @@ def rollback(
     """Take back the last migration, and lose no row that was written since.
 
     Tables, columns, indexes, views and triggers that were only added are
-    taken back by derived statements; all else by `migrations/down/NNNN_name.sql`,
-    of which `inv db.migrate.new --down NNNN` writes a draft. All happens in one
-    transaction, or nothing. What was written since into a table or column that
-    would go makes it fail, unless it is named with a flag or in the down file:
-    `-- hoox: allow-data-loss trades`. What was taken back is pending again.
-    With Invoke's own --dry the statements are shown and nothing is touched.
+    taken back by derived statements; all else by
+    `migrations/down/NNNN_name.sql`, of which `inv db.migrate.new --down NNNN`
+    writes a draft. All happens in one transaction, or nothing. What was
+    written since into a table or column that would go makes it fail, unless
+    it is named with a flag or in the down file: `-- hoox: allow-data-loss
+    trades`. What was taken back is pending again. With Invoke's own --dry the
+    statements are shown and nothing is touched.
 
     JSON: database, rolled_back [name], effects [{table, column, what, rows}]
     (null where D1 does not tell), version (the last migration's name),
-    recovery_point (where anything was changed), seconds. With --dry: rolled_back,
-    statements [sql].
+    recovery_point (where anything was changed), seconds. With --dry:
+    rolled_back, statements [sql].
     """
     if check and not rehearse:
         raise Refused("--check only goes with --rehearse.", "Leave it out.")

@@ -112,9 +112,12 @@ class Workspace:
         return self.inv(*arguments, code=0, **how)
 
     def refused(self, *arguments: str | bytes, **how: Any) -> str:
-        """Run `inv`, which must refuse (exit code 2) and print nothing; returns what it says."""
+        """Run `inv`, which must refuse (exit code 2) and print nothing, but for --json; returns what it says."""
         run = self.inv(*arguments, code=2, **how)
-        assert run.out == "", run
+        if "--json" in arguments:
+            assert (run.json["exit"], run.json["changed"]) == (2, False)
+        else:
+            assert run.out == "", run
         return run.err
 
     def terminal(
