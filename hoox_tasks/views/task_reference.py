@@ -33,7 +33,7 @@ def write_task_reference(tasks: Mapping[str, Task[Any]], shared: Collection[str]
         own = [argument for argument in taken[name] if argument.name not in shared]
         names = {argument.name for argument in taken[name]}
         places = "".join(f" {str(argument.name).upper()}" for argument in taken[name] if argument.positional)
-        lines += ["", f"## {name}", "", "```text", f"inv {name}{places}", "```", ""]
+        lines += ["", f"## {name}", "", f"`inv {name}{places}`", ""]
         lines += ["\n\n".join(paragraph.replace("\n", " ") for paragraph in text)]
         if own:
             lines += ["", *_table(own)]
