@@ -19,6 +19,7 @@ from hoox_tasks.views.shell import completions, read_inputs
 from tests.support.strategies import examples
 
 NAMES = {"trades": ["id", "price"]}
+_ATTEMPTS = 3
 READERS: dict[str, Callable[[str], object]] = {
     "split": sql.split,
     "tokens": lambda text: list(sql.tokens(text)),
@@ -68,7 +69,10 @@ def test_time_grows_with_the_size(reader: str, shape: str) -> None:
             READERS[reader](text)
         return time.process_time() - started
 
-    once, twice = seconds(100_000), seconds(200_000)
+    for _ in range(_ATTEMPTS):  # Another program may take the processor's caches meanwhile.
+        once, twice = seconds(100_000), seconds(200_000)
+        if once < 1 and twice < 2.5 * once + 0.2:
+            break
     assert once < 1
     assert twice < 2.5 * once + 0.2
 

@@ -81,7 +81,7 @@ def test_an_unknown_name_lists_what_there_is_nearest_first() -> None:
     with pytest.raises(Refused) as refused:
         load_scenario("liqidation", [BUNDLED])
     assert refused.value.problem == "There is no scenario 'liqidation'."
-    assert refused.value.remedy.startswith("Choose one of: liquidation, ")
+    assert refused.value.remedy.startswith("Did you mean liquidation? Choose one of: liquidation, ")
     assert all(name in refused.value.remedy for name in find_scenarios([BUNDLED]))
 
 
