@@ -173,7 +173,7 @@ def next_number(folder: Path, *, above: int = 0) -> Number:
         # This number may have been given before, and its file removed, while this task was stopped.
         os.close(file)
         marker.unlink(missing_ok=True)
-    for number in _numbers(folder):
+    for number in numbers(folder):
         if number <= above - _MARKERS:
             with _taken_over(_marker(folder, number)) as abandoned, suppress(OSError):
                 if abandoned:
@@ -192,13 +192,16 @@ def _marker(folder: Path, number: int) -> Path:
     return folder / f".{number}.number"
 
 
-def _numbers(folder: Path) -> list[int]:
+def numbers(folder: Path) -> list[int]:
+    """Give the last numbers that were drawn in a folder; it need not be there."""
+    if not folder.is_dir():
+        return []
     found = [int(match.group(1)) for path in folder.iterdir() if (match := _MARKER.match(path.name))]
     return [number for number in found if number < HIGHEST_NUMBER]
 
 
 def _last_number(folder: Path) -> int:
-    return max(_numbers(folder), default=0)
+    return max(numbers(folder), default=0)
 
 
 # ----------------------------------------------------------------------------------------- files and names

@@ -101,7 +101,8 @@ def _lexeme(plain: bool) -> re.Pattern[str]:
     """
     quote_and_semicolon = r"(?P<quote>/\*|['\"`\[])|(?P<semicolon>;)"
     if plain:
-        blank = r"(?P<blank>(?:[^;'\"`\[/-]|-(?!-)|/(?!\*))++|--.*)"
+        # Strings that end on their line are passed over at once: most of a dump is rows of them.
+        blank = r"(?P<blank>(?:[^;'\"`\[/-]++|'[^']*+'|\"[^\"]*+\"|-(?!-)|/(?!\*))++|--.*)"
         return re.compile(f"{blank}|{quote_and_semicolon}")
     blank = r"(?P<blank>[ \t\n\f\r]+|--.*)"
     return re.compile(f"{blank}|{quote_and_semicolon}|(?P<name>{_IN_WORD}+)|(?P<other>(?s:.))")

@@ -6,6 +6,7 @@ fingerprinted there (`verification`) before anything else happens.
 
 from __future__ import annotations
 
+from hoox_tasks.backups import difference
 from hoox_tasks.backups.encryption import check_recipients, is_encrypted, seal, seal_to
 from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
@@ -22,6 +23,7 @@ __all__ = [
     "checked",
     "compare_with",
     "default_path",
+    "difference",
     "discard",
     "export",
     "find",

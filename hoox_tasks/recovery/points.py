@@ -39,6 +39,8 @@ _OLD_ID = re.compile(r"([0-9]{8}-[0-9]{6})(?:-([1-9][0-9]{0,8}))?")
 _BOOKMARK = re.compile(r"[0-9A-Za-z-]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COPY = ".sqlite"
+_ENDS = ("", "-journal", "-wal", "-shm")
+"""Of the names of a copy, and of what SQLite makes beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,20 +229,22 @@ def forget(folder: Path, point: RecoveryPoint) -> None:
 def _remove(folder: Path, name: str) -> None:
     # First out of the list, so that what is listed is there.
     (folder / f"{name}.json").unlink(missing_ok=True)
-    for path in folder.glob(f"{name}{_COPY}*"):
-        path.unlink(missing_ok=True)
+    for end in _ENDS:
+        (folder / f"{name}{_COPY}{end}").unlink(missing_ok=True)
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove copies of points whose task was killed before they were listed, or after they no longer were."""
-    files.remove_abandoned(folder, "")
-    for path in folder.glob(f"[0-9]*{_COPY}*"):
-        name = path.name.split(".")[0]
+    """Remove copies of points whose task was killed before they were listed, or after they no longer were.
+
+    A file whose number was not drawn here is somebody else's.
+    """
+    files.remove_abandoned(folder, *"123456789")
+    for number in files.numbers(folder):
+        name = str(number)
         listed = folder / f"{name}.json"
-        if not _is_id(name) or listed.exists() or _in_use(folder, name):
-            continue
-        if not listed.exists():  # A task that ended since has listed its point before.
-            path.unlink(missing_ok=True)
+        # A task that ends meanwhile lists its point before.
+        if not listed.exists() and not _in_use(folder, name) and not listed.exists():
+            _remove(folder, name)
 
 
 def _in_use(folder: Path, name: str) -> bool:

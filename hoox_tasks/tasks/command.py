@@ -23,7 +23,6 @@ from hoox_tasks.recovery.recording import Recorder, recording
 with lazy_imports():
     from hoox_tasks import ledger, migrations
     from hoox_tasks.config import dictionary, section
-    from hoox_tasks.migrations import history
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database, Moment
@@ -253,7 +252,7 @@ class Command:
 
     def rows(self, tables: Mapping[str, int]) -> int:
         """Add up the rows of a ledger's tables as `inv db.list` shows them."""
-        return ledger.count_rows(tables, history.own_tables(self.settings.migrations_table))
+        return ledger.count_rows(tables, migrations.history.own_tables(self.settings.migrations_table))
 
     def shown(self, path: Path) -> str:
         """Give a path as people read it: short where it lies below the current folder."""

@@ -17,8 +17,7 @@ from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.values import Progress
 
 with lazy_imports():
-    from hoox_tasks.backups import difference
-    from hoox_tasks.migrations import history
+    from hoox_tasks import backups, migrations
 
 _LEDGER = "ledger"
 _COLUMNS = ("table", "key", "difference", "column", "a", "b")
@@ -65,8 +64,8 @@ def diff(
         first = stack.enter_context(_side(command, stack, a, online, progress))
         second = stack.enter_context(_side(command, stack, b, online, progress))
         terminal.note(f"a is {first.label}, b is {second.label}.")
-        own = frozenset() if all else history.own_tables(command.settings.migrations_table)
-        found = difference.Comparison(first, second, without=own, progress=progress)
+        own = frozenset() if all else migrations.history.own_tables(command.settings.migrations_table)
+        found = backups.difference.Comparison(first, second, without=own, progress=progress)
         # A definition has many lines, which no table for people has room for.
         brief = format in {"table", "markdown"}
         rows = (row._replace(a="", b="") if brief and row.defines else row for row in found.differences())
@@ -99,18 +98,18 @@ class _Once:
 
 def _side(
     command: Command, stack: ExitStack, name: str | None, online: bool, progress: Progress
-) -> AbstractContextManager[difference.Side]:
+) -> AbstractContextManager[backups.difference.Side]:
     """Open what a name stands for; None stands for the ledger that the flags choose."""
     if name is None or name == _LEDGER:
         remote = command.remote and name is None
         settings = command.settings if remote else command.settings_of(remote=False, preview=False)
         database = stack.enter_context(closing(open_database(settings)))
-        return difference.side_of(database, online=online, progress=progress)
+        return backups.difference.side_of(database, online=online, progress=progress)
     path = Path(name).expanduser().absolute()
-    return difference.side_of_file(path, command.shown(path), progress=progress)
+    return backups.difference.side_of_file(path, command.shown(path), progress=progress)
 
 
-def _sum_up(found: difference.Comparison, own: frozenset[str]) -> None:
+def _sum_up(found: backups.difference.Comparison, own: frozenset[str]) -> None:
     """Say what was compared; raises `HooxError` where anything differs."""
     tables = terminal.count(len(found.tables), "table")
     rows = [terminal.count(sum(table.rows[place] for table in found.tables), "row") for place in (0, 1)]

@@ -17,10 +17,7 @@ from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 
 with lazy_imports():
-    from hoox_tasks import inserting
-    from hoox_tasks.inserting import reading as readings
-    from hoox_tasks.inserting import staging as trying
-    from hoox_tasks.migrations import history
+    from hoox_tasks import inserting, migrations
 
 _SHOWN = 10
 """Rows that --dry shows."""
@@ -63,14 +60,14 @@ def insert(
     """
     if format and format not in inserting.FORMATS:
         raise unknown_format(format, inserting.FORMATS)
-    own = history.own_tables(command.settings.migrations_table)
+    own = migrations.history.own_tables(command.settings.migrations_table)
     if table.lower() in {name.lower() for name in own}:
         raise Refused(f"{table} is the migrations' own table.", "Change it with `inv db.migrate.mark`.")
     mapping = _mapping(map or [])
     with _opened(file) as (stream, label), command.ledger() as database:
-        read = readings.Reading(label)
+        read = inserting.reading.Reading(label)
         schema = database.schema()
-        name = trying.find_table(schema, table).name
+        name = inserting.staging.find_table(schema, table).name
         with (
             terminal.progress("Reading") as progress,
             inserting.staged(
@@ -95,7 +92,7 @@ def insert(
             }
             if command.dry:
                 planned = inserting.plan(database, staging, upsert=upsert)
-                first = trying.first_rows(staging, _SHOWN)
+                first = inserting.staging.first_rows(staging, _SHOWN)
                 if first and not command.json:
                     render([Rows(tuple(staging.columns), first)], "table", sys.stdout)
                 shown = [dict(zip(staging.columns, row, strict=True)) for row in first]

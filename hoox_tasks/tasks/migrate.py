@@ -19,7 +19,6 @@ from hoox_tasks.tasks.decorator import ledger_task
 with lazy_imports():
     from hoox_tasks import migrations
     from hoox_tasks.config import dictionary
-    from hoox_tasks.migrations import rollback
     from hoox_tasks.release import rehearsal
 
 
@@ -338,7 +337,7 @@ def new(command: Command, message: str, down: bool = False) -> None:
         copied = migrations.copy(command.migrations.files, folder)
         for path in copied:
             command.say(f"Copied {path.name}, which came with hoox_tasks, to {command.shown(folder)}")
-    existing = rollback.named(command.migrations, message) if down else None
+    existing = migrations.rollback.named(command.migrations, message) if down else None
     path = folder / existing.name if existing else migrations.create(folder, message)
     fields = {"path": str(path), "copied": [str(path) for path in copied]}
     wrote = command.shown(path)
@@ -346,7 +345,8 @@ def new(command: Command, message: str, down: bool = False) -> None:
         command.did(f"wrote {wrote}")
     if down:
         known = replace(command.migrations, files=tuple(migrations.discover(folder)))
-        file = rollback.write_draft(known, migrations.find(known.files, path.name), folder / migrations.DOWN)
+        wanted = migrations.find(known.files, path.name)
+        file = migrations.rollback.write_draft(known, wanted, folder / migrations.DOWN)
         fields["down"] = str(file)
         wrote = command.shown(file) if existing else f"{wrote} and {command.shown(file)}"
         command.did(f"wrote {command.shown(file)}")

@@ -17,7 +17,6 @@ from hoox_tasks.tasks.migrate import read_consent
 
 with lazy_imports():
     from hoox_tasks import migrations
-    from hoox_tasks.migrations import rollback as rollbacks
     from hoox_tasks.release import rehearsal
 
 
@@ -109,7 +108,7 @@ def _roll_back(command: Command, database: Database, planned: migrations.Rollbac
     def report(rolled_back: migrations.RolledBack) -> None:
         command.did(f"took back {', '.join(rolled_back.names)}")
 
-    done, status = rollbacks.run(database, command.migrations, planned, report=report)
+    done, status = migrations.rollback.run(database, command.migrations, planned, report=report)
     for effect in done.effects or ():
         command.say(f"  {effect}")
     if done.effects is None:
@@ -127,7 +126,7 @@ def _roll_back(command: Command, database: Database, planned: migrations.Rollbac
 def _planned(
     command: Command, database: Database, to: str | None, consent: migrations.Consent
 ) -> migrations.Rollback:
-    return rollbacks.plan(
+    return migrations.rollback.plan(
         command.migrations,
         command.migrations.status(database),
         down=command.settings.migrations_dir / migrations.DOWN,
@@ -152,7 +151,7 @@ def _rehearsed(
 
     def change(copy: LocalDatabase) -> tuple[list[migrations.Applied], migrations.Status]:
         planned = _planned(command, copy, to, consent)
-        done, status = rollbacks.run(copy, command.migrations, planned)
+        done, status = migrations.rollback.run(copy, command.migrations, planned)
         return [migrations.Applied(", ".join(done.names), done.seconds, done.effects)], status
 
     try:

@@ -556,3 +556,25 @@ def test_a_point_and_its_counts_are_of_one_moment(ledger: LocalDatabase, folder:
             assert copy.execute("SELECT x FROM t WHERE id = 1").fetchone() == (
                 "ledger.sqlite" if before < 0 else before,
             )
+
+
+def test_files_of_others_in_the_folder_stay(ledger: LocalDatabase, folder: Path) -> None:
+    """What others put between the points, under whatever name, is never removed; what a killed task left is."""
+    point = change(ledger, folder)
+    assert point is not None
+    names = (
+        "7.sqlite",
+        "20261128.sqlite",
+        f"{point.id}.sqlite.notes",
+        "5.sqlite-notes.txt",
+        ".x.0123456789abcdef.part",
+    )
+    for name in names:
+        (folder / name).write_bytes(b"keep")
+    files.next_number(folder, above=29).close()
+    (folder / "30.sqlite").write_bytes(b"left by a killed task")
+    points.prune(ledger, folder, 0)
+    points.forget(folder, point)
+    left = {path.name for path in folder.iterdir()}
+    assert left >= set(names)
+    assert not left & {"30.sqlite", f"{point.id}.sqlite"}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -107,8 +108,8 @@ def follow(lines: list[str], cwd: Path, env: dict[str, str], ledger: Path) -> No
         if "status" in line:
             assert len(re.findall(r"\bapplied\b", output)) >= 2
         elif " list" in line:
-            assert dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)).items() >= {
-                (name, str(count)) for name, count in now.items()
+            assert dict(re.findall(r"^(\w+) +([\d,]+)$", output, re.MULTILINE)).items() >= {
+                (name, f"{count:,}") for name, count in now.items()
             }
         elif "COUNT(*)" in line:
             assert str(now["trades"]) in output.split()
@@ -118,7 +119,8 @@ def follow(lines: list[str], cwd: Path, env: dict[str, str], ledger: Path) -> No
                 assert query
                 rows = connection.execute(query.group(1)).fetchall()
             assert len(rows) == min(5, now["trades"])
-            assert [str(row[0]) in output for row in rows] == [True] * len(rows)
+            shown = [f"{datetime.fromtimestamp(row[0], UTC):%Y-%m-%d %H:%M:%S}" for row in rows]
+            assert [time in output for time in shown] == [True] * len(rows)
             assert output.split()[:5] == ["created_at", "symbol", "action", "price", "quantity"]
         elif "WHERE size > 0" in line:
             assert output.split()[:4] == ["symbol", "side", "size", "entry_price"]

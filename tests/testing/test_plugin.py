@@ -340,7 +340,11 @@ def test_the_report_says_what_became_of_the_template(suite: pytest.Pytester) -> 
     [
         ("hoox_seed = some", (), "hoox_seed is 'some'. Give a whole number, 0 or more."),
         ("", ("--hoox-seed=-1",), "--hoox-seed is '-1'. Give a whole number, 0 or more."),
-        ("hoox_scenario = quite", (), "There is no scenario 'quite'. Did you mean quiet? Choose one of: quiet, *"),
+        (
+            "hoox_scenario = quite",
+            (),
+            "There is no scenario 'quite'. Did you mean quiet? Choose one of: quiet, *",
+        ),
         ("", ("--hoox-scenario=nope",), "There is no scenario 'nope'. Choose one of: *"),
         ("hoox_migrations_dir = gone", (), "hoox_migrations_dir is gone, but there is no folder *gone."),
         ("hoox_fixtures_dir = gone", (), "hoox_fixtures_dir is gone, but there is no folder *gone."),
