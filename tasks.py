@@ -56,8 +56,8 @@ def docs(c: Context, check: bool = False) -> None:
         schema = write_reference(discover(root / "migrations"), read_dictionary(root / "migrations"))
     except KeyError as error:
         raise Exit(f"{error.args[0]} has no description. Add it to migrations/dictionary.toml.", 1) from None
-    names = sorted(name for name in ns.task_names if name.startswith("db."))
-    tasks = {name: ns[name] for name in names}
+    typed = {min([name, *others], key=len): name for name, others in ns.task_names.items()}
+    tasks = {name: ns[typed[name]] for name in sorted(typed) if name.startswith("db.")}
     for name, text in {"schema.md": schema, "tasks.md": write_task_reference(tasks, list(SHARED))}.items():
         path = root / "docs" / name
         if not check:

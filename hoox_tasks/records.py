@@ -7,6 +7,8 @@ them says, it is a value of the expected kind, or the file is damaged.
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,10 +91,17 @@ def encode(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe, which would let wait for somebody who writes, is opened at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read(path: Path) -> Record:
     """Read a record; raises `Damaged` where the file is none, `FileNotFoundError` where there is none."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Damaged("it is no regular file")
             content = file.read(_BYTES + 1)
     except FileNotFoundError:
         raise

@@ -10,6 +10,7 @@ from hoox_tasks.backups import difference
 from hoox_tasks.backups.encryption import check_recipients, is_encrypted, seal, seal_to
 from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
+from hoox_tasks.backups.naming import check_target
 from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
 from hoox_tasks.backups.rotation import Backup, find, last_proven, remove, surplus
 
@@ -20,6 +21,7 @@ __all__ = [
     "Export",
     "Manifest",
     "check_recipients",
+    "check_target",
     "checked",
     "compare_with",
     "default_path",

@@ -86,14 +86,16 @@ def progress(title: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
     bar: tqdm[Any] | None = None
+    counted = ""
 
     def report(what: str, done: int, total: int | None) -> None:
-        nonlocal bar
-        unit = f" {gate.printable(what)}"
-        if bar is None or bar.unit != unit:
+        nonlocal bar, counted
+        if bar is None or what != counted:
             if bar is not None:
                 bar.close()
+            unit = f" {gate.printable(what)}"
             bar = tqdm(desc=title, total=total, unit=unit, unit_scale=True, leave=False, delay=1)
+            counted = what
         bar.update(done - bar.n)
 
     try:

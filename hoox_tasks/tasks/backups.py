@@ -69,6 +69,7 @@ def export(
         gzip = gzip or path.name.removesuffix(".age").endswith(".gz")
         if path.suffix == ".age" and not encrypt_to:
             raise Refused(f"{path.name} would not be encrypted.", "Say to which key, with --encrypt-to.")
+        backups.check_target(path, command.settings.snapshots_dir)
     else:
         path = backups.default_path(command.settings.backups_dir, compressed=gzip)
     backups.check_recipients(encrypt_to or ())

@@ -39,7 +39,9 @@ class _LedgerTask(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Give the flags as Invoke's parser takes them."""
+        sentences = dict(self.help)
         arguments = super().get_arguments(ignore_unknown_help)
+        self.help = sentences  # Invoke takes them out, and whoever asks again would get none.
         for argument in arguments:
             argument.__class__ = Flag
             assert isinstance(argument, Flag)

@@ -15,7 +15,6 @@ def write_task_reference(tasks: Mapping[str, Task[Any]], shared: Collection[str]
 
     `tasks` are given by what people type, `shared` names the flags that most of them have.
     """
-    # Asked for once: Invoke takes the sentences away with them.
     taken = {name: task.get_arguments() for name, task in tasks.items()}
     arguments = {argument.name: argument for each in taken.values() for argument in each}
     lines = [

@@ -240,3 +240,10 @@ def test_a_device_is_not_replaced(seeded: Workspace) -> None:
     os.mkfifo(pipe)
     assert "is no file but a device or a pipe" in seeded.refused("db.export", "--output", "pipe")
     assert pipe.is_fifo()
+
+
+def test_the_ledger_cannot_be_its_own_export(seeded: Workspace) -> None:
+    """`db.export --output` of the ledger's own file is refused, and the ledger is as it was."""
+    before = seeded.files()
+    assert "SQLite database" in seeded.refused("db.export", "--output", ".hoox/local.sqlite")
+    assert seeded.files() == before

@@ -21,7 +21,10 @@ import httpx  # noqa: F401
 import sqlite_utils  # noqa: F401
 from invoke.main import program
 
-import hoox_tasks
+# Our tasks look at the name of the program when they are imported.
+sys.argv[0] = "inv"
+
+import hoox_tasks  # noqa: E402
 
 _LARGEST = 1 << 17
 
