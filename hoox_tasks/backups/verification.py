@@ -101,9 +101,9 @@ class _Process:
     """The steps, in a process of their own."""
 
     def __init__(self, source: Path, scratch: Path, schema: str) -> None:
-        # What Python finds for this process comes behind what it finds by itself; from the current folder
-        # nothing is imported that has the name of a module of Python's.
-        start = f"import sys; sys.path += {[path for path in sys.path if path]!r}"
+        # It finds Python's own modules and ours, and nothing in the current folder, whatever that is called.
+        root = str(Path(load_program.__file__).parents[2])
+        start = f"import sys; sys.path.append({root!r})"
         self._source = source
         self._process = subprocess.Popen(
             [

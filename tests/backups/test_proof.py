@@ -127,7 +127,7 @@ def test_a_database_that_is_opened_while_it_is_read_is_refused(
                 others.append(sqlite3.connect(path, isolation_level=None))
                 others[0].execute("INSERT INTO t VALUES (2)")
 
-    monkeypatch.setattr("hoox_tasks.database.load.closing", opened_by_others)
+    monkeypatch.setattr("hoox_tasks.database.untouched.closing", opened_by_others)
     try:
         with pytest.raises(Refused, match="was opened by somebody while it was read"):
             load(path, tmp_path / "scratch.sqlite")

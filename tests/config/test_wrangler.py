@@ -102,7 +102,7 @@ def test_environments_do_not_inherit_databases(tmp_path: Path) -> None:
     assert (bare.bindings, bare.account_id) == ((), "acc")
     with pytest.raises(Refused, match=r"environment bare has no D1 database\. Add one"):
         bare.choose(None)
-    with pytest.raises(Refused, match=r"no environment ful\. It has: bare, full"):
+    with pytest.raises(Refused, match=r"no environment ful\. Did you mean full\? It has: bare, full"):
         read_config(path, "ful")
 
 

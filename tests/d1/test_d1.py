@@ -213,19 +213,28 @@ LARGE = [["x" * 100]] * 20_000
 
 
 @pytest.mark.parametrize("write", [False, True])
+def test_a_large_answer_to_another_question_is_ambiguous(script: Script, write: bool) -> None:
+    """Two results to one statement: something else may have been run, which is said of a reading query too."""
+    result = [{"results": {"columns": ["a"], "rows": LARGE}}] * 2
+    client = script.client(httpx.Response(200, json={"result": result, "success": True}))
+    with pytest.raises(RemoteError, match="It may have run something else than was meant") as caught:
+        list(client.raw("SELECT", write=write).rows)
+    assert caught.value.ambiguous
+
+
+@pytest.mark.parametrize("write", [False, True])
 @pytest.mark.parametrize(
     ("result", "envelope"),
     [
         ([{"results": {"columns": ["a"], "rows": LARGE}, "success": True}], {"success": False}),
         ([{"results": {"columns": ["a"], "rows": LARGE}, "success": True}], {}),
         ([{"results": {"columns": ["a"], "rows": LARGE}, "success": False}], {"success": True}),
-        ([{"results": {"columns": ["a"], "rows": LARGE}}] * 2, {"success": True}),
         ([{"results": {"columns": ["a"], "rows": [*LARGE, None]}}], {"success": True}),
         ([{"results": {"columns": ["a"], "rows": [*LARGE, [["no byte"]]]}}], {"success": True}),
         ([{"results": {"columns": None, "rows": LARGE}}], {"success": True}),
         (None, {"success": True, "more": LARGE}),
     ],
-    ids=["failed", "no word", "failed inside", "two", "no row", "no cell", "no columns", "no result"],
+    ids=["failed", "no word", "failed inside", "no row", "no cell", "no columns", "no result"],
 )
 def test_a_large_answer_is_only_believed_whole(
     script: Script, result: Any, envelope: dict[str, Any], write: bool

@@ -18,7 +18,9 @@ from tests.support.workspace import Workspace
 
 CHANGING = {
     "db.apply": ["--no-seed"],
+    "db.insert": ["balances", "rows.csv"],
     "db.migrate": [],
+    "db.migrate.adopt": ["--to", "0002"],
     "db.migrate.mark": ["0003_more.sql"],
     "db.migrate.rollback": ["--confirm"],
     "db.query": ["DELETE FROM balances", "--write"],
@@ -37,6 +39,8 @@ CAUSES = {"db.query": "db.query --write", "db.shell": "db.shell --write", "db.un
 
 OTHERS = {
     "db.list": [],
+    "db.info": [],
+    "db.diff": ["backup.sql", "backup.sql"],
     "db.schema": [],
     "db.scenarios": [],
     "db.export": [],
@@ -134,6 +138,19 @@ def prepare(workspace: Workspace, task: str) -> None:
         workspace.ok("db.reset", "--confirm")
     if task == "db.migrate.rollback":
         workspace.ok("db.migrate")
+    if task == "db.migrate.mark":
+        workspace.sql("CREATE TABLE more (id INTEGER PRIMARY KEY)")
+    if task == "db.migrate.adopt":
+        for table in ("d1_migrations", "hoox_checksums"):
+            workspace.sql(f"DROP TABLE {table}")
+    if task == "db.insert":
+        header, row = workspace.ok(
+            "db.query", "SELECT * FROM balances LIMIT 1", "--format", "csv"
+        ).out.splitlines()
+        place = header.split(",").index("id")
+        cells = row.split(",")
+        cells[place] = "another"
+        (workspace.root / "rows.csv").write_text(f"{header}\n{','.join(cells)}\n")
 
 
 def history(workspace: Workspace) -> list[dict[str, Any]]:
