@@ -185,22 +185,34 @@ class _Unit:
         self.add(f"SELECT count(*), {f'max({rowid})' if rowid else 'NULL'} FROM {sql.quote_name(table)}")
 
     def owned(self, results: Sequence[Rows]) -> dict[str, Own]:
-        """Give the rows that are this run's own now, by the name that each table has now."""
+        """Give the rows that are this run's own now, by the name that each table has now.
+
+        Rows that were made out of others, as those that were moved aside, are as little its own as those.
+        """
         known = {name: next(iter(results[at])) for name, at in self.before.items()} if results else {}
         after = {name: next(iter(results[at])) for name, at in self.after.items()} if results else {}
         own: dict[str, Own] = {}
         for table, name in self.lineage.survivors:
             former = self.own.get(table.name.lower())
             if name in after:
-                former = _still_own(former, table, known[table.name.lower()], after[name])
+                before, now = known[table.name.lower()], after[name]
+                if self._is_made_of_own(name):
+                    former = _still_own(former, table, before, now)
+                elif former is not None and former.low is None:
+                    former = None  # Which of its rows are the run's own cannot be told any more.
             if former is not None:
                 own[name] = former
         for name in self.lineage.made:
             if not self.lineage.holds_rows(name):
                 own[name] = Own(count=0)
-            else:
+            elif self._is_made_of_own(name):
                 own[name] = Own(count=_number(after[name][0])) if name in after else Own()
         return own
+
+    def _is_made_of_own(self, name: str) -> bool:
+        """Whether all rows out of which those of a table may have been made are the run's own."""
+        sources = [self.own.get(origin) for origin in self.lineage.origins(name)]
+        return all(source is not None and source.low is None and not source.rows for source in sources)
 
 
 def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str, consent: Consent) -> _Unit:

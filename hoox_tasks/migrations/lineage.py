@@ -266,6 +266,11 @@ class Lineage:
         updated = {name for name, _ in self._updated}
         return (self._filled | self._deleted | updated | self._replaced) & self._there
 
+    def origins(self, name: str) -> frozenset[str]:
+        """The former tables (small letters), besides itself, out of whose rows a table's may be made."""
+        former = {former for former, last in self._now.items() if last == name}
+        return frozenset(self._origins.get(name, set()) - former)
+
     def holds_rows(self, name: str) -> bool:
         """Whether rows were put into a table that the migration made."""
         return name in self._filled

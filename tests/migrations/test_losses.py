@@ -209,3 +209,36 @@ def test_a_row_between_two_of_the_runs_own_is_kept(tmp_path: Path) -> None:
         with pytest.raises(MigrationFailed, match="plans: 2 rows gone"):
             files(plans, more, more, "DELETE FROM plans WHERE name <> 'first' AND id < 5;").apply(ledger)
         assert len(list(ledger.query("SELECT id FROM plans"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("aside", "then"),
+    [
+        (
+            "CREATE TABLE aside AS SELECT * FROM plans; DROP TABLE plans;"
+            "CREATE TABLE plans (id INTEGER PRIMARY KEY, name TEXT, side TEXT);",
+            "DROP TABLE aside;",
+        ),
+        ("CREATE TABLE aside AS SELECT * FROM plans; DELETE FROM plans;", "DELETE FROM aside;"),
+        ("CREATE TABLE aside AS SELECT * FROM plans; DELETE FROM plans;", "DELETE FROM aside WHERE id = 1;"),
+        ("INSERT INTO others SELECT * FROM plans; DELETE FROM plans;", "DELETE FROM others;"),
+    ],
+)
+def test_rows_that_were_moved_aside_are_not_the_runs_own(tmp_path: Path, aside: str, then: str) -> None:
+    """Rows of before that one migration moves are not lost by the next of the same run."""
+    with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        tables = "CREATE TABLE plans (id INTEGER PRIMARY KEY, name TEXT); CREATE TABLE others AS SELECT * FROM plans;"
+        files(tables).apply(ledger)
+        ledger.query("INSERT INTO plans (name) VALUES ('a'), ('b')", write=True)
+        with pytest.raises(MigrationFailed, match=r"would lose rows.*(aside|others): \d rows? gone"):
+            files(tables, aside, then).apply(ledger)
+
+
+def test_what_a_run_made_of_nothing_may_go_again(tmp_path: Path) -> None:
+    """Rows that a run put in itself, and copies of them, are nobody's loss."""
+    with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        files(
+            "CREATE TABLE plans (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO plans (name) VALUES ('a'), ('b');",
+            "CREATE TABLE aside AS SELECT * FROM plans; DROP TABLE plans;",
+            "DROP TABLE aside;",
+        ).apply(ledger)
