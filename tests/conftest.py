@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -75,3 +76,10 @@ def remote(wire: Counting) -> Iterator[RemoteDatabase]:
     """The ledger behind `app`."""
     with closing(connect(wire)) as database:
         yield database
+
+
+@pytest.fixture(autouse=True)
+def _errors_of_sqlite_functions_stay_silent() -> Iterator[None]:
+    """Datasette, once a test has imported it, has SQLite print every error of a function."""
+    yield
+    sqlite3.enable_callback_tracebacks(False)

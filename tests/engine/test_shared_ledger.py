@@ -98,20 +98,23 @@ def test_a_running_worker_sees_what_was_restored(npm_packages: Path, tmp_path: P
 
         with closing(LocalDatabase(path)) as database:
             backups.export(database, tmp_path / "b.sql", migrations_table="d1_migrations")
-            asking = threading.Thread(target=keep_asking)
-            asking.start()
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        try:
             for _ in range(5):
                 ask("INSERT INTO t (x) VALUES ('c')")
                 with (
+                    closing(LocalDatabase(path)) as database,
                     backups.verification.loaded(tmp_path / "b.sql") as copy,
-                    recording(database, tmp_path / "points", "a test", keep=10) as recorder,
                 ):
-                    database.replace(copy.path)
-                assert ask("SELECT x FROM t") == [["a"], ["b"]]
-                assert recorder.point is not None
-                undo_to(database, tmp_path / "points", recorder.point)
-                assert ask("SELECT x FROM t") == [["a"], ["b"], ["c"]]
+                    with recording(database, tmp_path / "points", "a test", keep=10) as recorder:
+                        database.replace(copy.path)
+                    assert ask("SELECT x FROM t") == [["a"], ["b"]]
+                    assert recorder.point is not None
+                    undo_to(database, tmp_path / "points", recorder.point)
+                    assert ask("SELECT x FROM t") == [["a"], ["b"], ["c"]]
                 ask("DELETE FROM t WHERE x = 'c'")
+        finally:
             stop.set()
             asking.join(SECONDS)
         assert answers
