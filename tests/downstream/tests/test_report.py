@@ -50,7 +50,7 @@ def test_a_file_for_plain_sqlite3(hoox_db_path: Path, hoox_db: sqlite_utils.Data
 def test_pruning_touches_nothing_else(hoox_db, hoox_db_diff) -> None:  # type: ignore[no-untyped-def]
     """Only old log lines go."""
     (middle,) = hoox_db.execute("SELECT avg(timestamp) FROM system_logs").fetchone()
-    old = list(hoox_db.query("SELECT * FROM system_logs WHERE timestamp < ?", [middle]))
+    old = list(hoox_db.query("SELECT * FROM system_logs WHERE timestamp < ? ORDER BY rowid", [middle]))
     positions_report.prune_logs(hoox_db.conn, middle)
     diff: LedgerDifference = hoox_db_diff()
     assert list(diff) == ["system_logs"]
