@@ -230,8 +230,7 @@ def workspace(tmp_path: Path, seeded: Path, monkeypatch: pytest.MonkeyPatch) -> 
             return remote if settings.remote else original(settings, create=create)
 
         monkeypatch.setattr(opening, "open_database", opened)
-        for module in ("command", "release"):
-            monkeypatch.setattr(f"hoox_tasks.tasks.{module}.open_database", opened)
+        monkeypatch.setattr("hoox_tasks.tasks.command.open_database", opened)
 
     return use
 

@@ -22,6 +22,7 @@ from hoox_tasks.server import create_app
 from tests.support.d1_api import ACCOUNT, BASE, DATABASE
 from tests.support.faults import HISTORY, SEEDS, TOKEN, Place, failure, tell, unsure
 from tests.support.proxy import FORWARDED, Fault, Faults
+from tests.support.sqlite_files import execute
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
@@ -166,6 +167,7 @@ def test_mark(make: Callable[..., Place], files: list[Migration], seeds: range) 
     outcomes = []
     for seed in seeds:
         place = make(seed)
+        execute(place.path, files[0].text)
         with place.remote(place.faults) as database:
             error = failure(lambda: Migrations(files).mark(database, "0001_tables.sql"))
         done = ["0001_tables.sql"]
@@ -255,6 +257,8 @@ def test_the_answer_to_the_write_is_lost(
     if task in {"seed", "audit"}:
         with place.remote() as database:
             Migrations(ours).apply(database)
+    if task == "mark":
+        execute(place.path, ours[0].text)
     tasks: dict[str, tuple[int, Callable[[Database], object]]] = {
         "migrate": (2, lambda database: Migrations(ours).apply(database)),
         "seed": (1, lambda database: ledger.seed(database, quiet)),
