@@ -72,6 +72,7 @@ def diff(
         result = Rows(_COLUMNS, map(tuple, rows))
         told = _Once(result)
         if told.any or not brief:
+            command.begin()
             render([told.rows], format, sys.stdout)
         sides = [found.sides[place].snapshot for place in (0, 1)]
     for side, snapshot in zip(("a", "b"), sides, strict=True):

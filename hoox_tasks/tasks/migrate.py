@@ -410,7 +410,8 @@ def check(command: Command) -> None:
             )
         else:
             for entry in found.wrong:
-                command.say(f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip())
+                text = f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip()
+                command.say(terminal.addressed(text, command.flags))
             for difference in found.differences:
                 command.say(str(difference))
             for reservation in found.reservations:

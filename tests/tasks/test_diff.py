@@ -30,6 +30,8 @@ def test_a_backup_and_the_ledger(quick_seeded: QuickWorkspace) -> None:
     ]
     assert "They differ:\n  trades: 1 changed" in run.err
     assert "1 changed" in quick_seeded.inv("db.diff", "a.sql", str(quick_seeded.ledger), code=1).err
+    (changed,) = quick_seeded.inv("db.diff", "a.sql", "--json", code=1).json
+    assert changed["column"] == "price"
 
 
 def test_what_cannot_be_compared_is_refused(quick_seeded: QuickWorkspace) -> None:
@@ -61,3 +63,10 @@ def test_several_backups_are_verified(quick_seeded: QuickWorkspace) -> None:
     assert "a.sql was changed since it was written." in run.err
     assert "1 of 2 backups are not sound" in run.err
     assert "No backup is named." in quick_seeded.refused("db.verify")
+
+
+def test_a_check_advises_for_the_ledger_that_it_looked_at(quick_seeded: QuickWorkspace) -> None:
+    """What is said of each migration has the flags that chose the ledger."""
+    quick_seeded.ok("db.migrate.new", "more")
+    shown = quick_seeded.inv("db.check", "--path", ".hoox/local.sqlite", code=1).out
+    assert "Apply it with `inv db.migrate --path .hoox/local.sqlite`." in " ".join(shown.split())
