@@ -114,9 +114,9 @@ class Comparison:
     def __init__(
         self, a: Side, b: Side, *, without: frozenset[str] = frozenset(), progress: Progress | None = None
     ) -> None:
-        self.sides = (a, b)
+        self.sides: tuple[Side, Side] = (a, b)
         self.tables: list[Compared] = []
-        self.beside = 0
+        self.beside: int = 0
         self._without = without
         self._progress = progress
         self._read = 0

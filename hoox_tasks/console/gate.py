@@ -60,7 +60,7 @@ class Gated:
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
-        self.encoding = output.encoding
+        self.encoding: str = output.encoding
 
     def write(self, text: str) -> int:
         """Write a text of whole lines."""

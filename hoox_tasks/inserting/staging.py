@@ -55,7 +55,7 @@ class Staging:
     def __init__(self, connection: sqlite3.Connection, target: Target, reading: Reading) -> None:
         self.target = target
         self.reading = reading
-        self.rows = 0
+        self.rows: int = 0
         self.columns: tuple[str, ...] = ()
         self._connection = connection
         taken = {name.lower() for name in target.columns}

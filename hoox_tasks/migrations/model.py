@@ -57,7 +57,7 @@ class Model:
     """
 
     def __init__(self, table: str, *, strict: bool, base: Iterable[SchemaObject] = ()) -> None:
-        self.ledger = EmptyLedger(strict=strict)
+        self.ledger: EmptyLedger = EmptyLedger(strict=strict)
         self.taken: list[str] = []
         self._own = {name.lower() for name in own_tables(table)}
         self._base = {item.name.lower(): item for item in base if item.type == "table"}

@@ -47,11 +47,11 @@ class Command:
     ) -> None:
         self._cause = cause
         self.json = json
-        self.confirmed = confirmed
-        self.intention = f"go on with {cause}"
+        self.confirmed: bool = confirmed
+        self.intention: str = f"go on with {cause}"
         self.dry: bool = bool(context.config.run.dry)
         self.remote: bool = target.remote
-        self.printed = False
+        self.printed: bool = False
         """Whether standard output has something of a result already."""
         self._target = target
         self._config = context.config

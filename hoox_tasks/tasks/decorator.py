@@ -17,7 +17,7 @@ from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.parsing import Flag
 
-SHARED = {
+SHARED: dict[str, tuple[bool | None, str]] = {
     "path": (None, "Use this SQLite file as the local ledger."),
     "database": (None, "Use this D1 database of the wrangler config, by its name or binding."),
     "env": (None, "Use this environment of the wrangler config."),

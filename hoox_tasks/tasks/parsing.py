@@ -46,7 +46,7 @@ class Flag(Argument):
         return flag
 
 
-class Machine(parser.ParseMachine):
+class _Machine(parser.ParseMachine):
     """Invoke's parser, token by token."""
 
     def handle(self, token: str) -> None:
@@ -110,13 +110,13 @@ class Machine(parser.ParseMachine):
 
 
 # A state machine of fluidity, which Invoke brings along, does not inherit what it goes through.
-Machine._class_states = parser.ParseMachine._class_states
-Machine._class_transitions = parser.ParseMachine._class_transitions
+_Machine._class_states = parser.ParseMachine._class_states
+_Machine._class_transitions = parser.ParseMachine._class_transitions
 
 
 def install() -> None:
     """Let Invoke parse command lines so from now on."""
-    parser.ParseMachine = Machine  # type: ignore[misc]
+    parser.ParseMachine = _Machine  # type: ignore[misc]
 
 
 def _is_open(argument: Argument) -> bool:

@@ -15,7 +15,7 @@ _LISTED = 30
 """Open positions listed one by one, the largest."""
 END = 253_402_300_800
 """The end of the year 9999: what lies beyond is no time."""
-AMOUNTS = {
+AMOUNTS: dict[str, tuple[str, ...]] = {
     "trades": ("price", "quantity", "fee", "realized_pnl"),
     "positions": (
         "size", "entry_price", "mark_price", "liquidation_price", "leverage", "unrealized_pnl"
