@@ -291,8 +291,8 @@ class Draft:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the end of a short block, where this is the main thread."""
+def hold_interruptions() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM come at the end of a short block; only the main thread can hold them."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return

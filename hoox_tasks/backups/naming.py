@@ -43,6 +43,8 @@ def check_target(path: Path, points: Path) -> None:
 
 
 def _is_database(path: Path) -> bool:
+    if not path.is_file():  # To open a pipe would wait for somebody who writes.
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE)) == _SQLITE
@@ -60,7 +62,7 @@ def name_with_manifest(draft: Draft, manifest: Manifest, *, reserve: bool) -> Pa
         proof.finish()
         written = None
         try:
-            with files.undisturbed():
+            with files.hold_interruptions():
                 if reserve:
                     written = draft.reserve(companion=manifests.SUFFIX)
                 else:

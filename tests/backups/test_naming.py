@@ -81,11 +81,17 @@ def test_a_pipe_is_no_record(tmp_path: Path) -> None:
         records.read(tmp_path / "1.json")
 
 
+def test_a_pipe_is_no_database(tmp_path: Path) -> None:
+    """An output that is a pipe is not read, which would wait without end."""
+    os.mkfifo(tmp_path / "out.sql")
+    backups.check_target(tmp_path / "out.sql", tmp_path / "snapshots")
+
+
 def test_interruptions_wait() -> None:
     """Ctrl-C in a short block is raised at its end."""
     reached = False
     try:
-        with files.undisturbed():
+        with files.hold_interruptions():
             os.kill(os.getpid(), signal.SIGINT)
             reached = True
     except KeyboardInterrupt:
