@@ -12,10 +12,8 @@ import glob
 import os
 import re
 import shutil
-import signal
 import stat
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -288,19 +286,6 @@ class Draft:
             self.path.replace(candidate)
         else:
             self.path.unlink()
-
-
-@contextmanager
-def hold_interruptions() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM come at the end of a short block; only the main thread can hold them."""
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextmanager

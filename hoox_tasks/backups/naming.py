@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hoox_tasks import files, records
+from hoox_tasks import files, interruptions, records
 from hoox_tasks.backups import manifest as manifests
 from hoox_tasks.backups.manifest import Manifest, manifest_path
 from hoox_tasks.errors import Refused
@@ -62,7 +62,7 @@ def name_with_manifest(draft: Draft, manifest: Manifest, *, reserve: bool) -> Pa
         proof.finish()
         written = None
         try:
-            with files.hold_interruptions():
+            with interruptions.held():
                 if reserve:
                     written = draft.reserve(companion=manifests.SUFFIX)
                 else:

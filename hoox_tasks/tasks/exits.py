@@ -212,20 +212,6 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let no Ctrl-C and no SIGTERM end a short block, such as one that writes what has become of a task."""
-    former = {}
-    with suppress(ValueError):  # Only the main thread may say so.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            former[number] = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
 # -------------------------------------------------------------------------------------------------- output
 
 

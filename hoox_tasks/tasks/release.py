@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from hoox_tasks import interruptions
 from hoox_tasks.console import gate, terminal
 from hoox_tasks.database.interface import Database
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.migrate import read_consent
@@ -108,7 +108,7 @@ def release(
         error = raised
         raise
     finally:
-        with exits.undisturbed():
+        with interruptions.dropped():
             refused = receipts.Receipt("the ledger", "failed", failed_in="plan")
             _tell(command, _with(course.receipt if course else refused, artifact, error), error, places)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hoox_tasks import backups, files, records
+from hoox_tasks import backups, records
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.files import Draft
@@ -62,7 +62,7 @@ def test_an_interrupted_export_leaves_both_files_or_none(
     original = getattr(Draft, when)
 
     def interrupted(draft: Draft, **how: str) -> Path:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         path: Path = original(draft, **how)
         return path
 
@@ -85,16 +85,3 @@ def test_a_pipe_is_no_database(tmp_path: Path) -> None:
     """An output that is a pipe is not read, which would wait without end."""
     os.mkfifo(tmp_path / "out.sql")
     backups.check_target(tmp_path / "out.sql", tmp_path / "snapshots")
-
-
-def test_interruptions_wait() -> None:
-    """Ctrl-C in a short block is raised at its end."""
-    reached = False
-    try:
-        with files.hold_interruptions():
-            os.kill(os.getpid(), signal.SIGINT)
-            reached = True
-    except KeyboardInterrupt:
-        assert reached
-    else:
-        pytest.fail("The interruption was lost.")
