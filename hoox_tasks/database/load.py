@@ -3,8 +3,8 @@
 SQL comes from `sqlite3 .dump`, Python's `iterdump`, `wrangler d1 export` or ourselves, perhaps compressed
 with gzip. What those do that cannot be loaded as it is, is put right: transactions are one, pragmas are left
 out, foreign keys are off so that the order of tables does not matter, infinities may be bare words. Rows of
-one table that follow each other, one INSERT to a line, are handed to SQLite many at a time, which takes
-half the time. The script can reach no other file.
+one table that follow each other are handed to SQLite many at a time, which takes half the time. The script
+can reach no other file.
 """
 
 from __future__ import annotations
@@ -45,8 +45,12 @@ _ROUNDS = sqlite3.sqlite_version_info < (3, 43)
 """Whether this SQLite reads some decimals as the double beside the one meant (see `sql.quote_real`)."""
 _PRAGMAS = re.compile(r"(?i)\s*+PRAGMA\s++(?:writable_schema|encoding)\s*+=[^;]*+;?\s*+")
 """What a dump may set: FTS5's tables are written by way of the first, texts as they were by the second."""
-_ROW = re.compile(r"(?:[^;'\"`\[/-]++|'[^']*+'|-(?!-)|/(?!\*))*+\);\n")
-"""A line of values, from their parenthesis on, with nothing behind them: no comment, no other statement."""
+_VALUES = r"[^;'\"`\[/()-]++|'[^']*+'|-(?!-)|/(?!\*)"
+_ROW = re.compile(rf"\((?:{_VALUES}|\((?:{_VALUES}|\((?:{_VALUES})*+\))*+\))*+\);\n")
+"""Values in one pair of parentheses that end a line: no comment, clause or statement is behind them.
+
+Calls may stand among the values, one in another.
+"""
 _UNRUN = sql.TRANSACTION_WORDS | {"PRAGMA"}
 """First words of the statements that are not run, or only some of them."""
 _BEGINNINGS = _UNRUN | frozenset(
@@ -54,7 +58,7 @@ _BEGINNINGS = _UNRUN | frozenset(
     | {"UPDATE", "VACUUM", "VALUES", "WITH", "ATTACH", "DETACH"}
 )
 _LINE = 1024 * 1024
-"""Characters that are read at once of a line."""
+"""Characters that are read at once of a line; rows of more are not put into one statement."""
 _STATEMENT = 64 * 1024 * 1024
 """Characters of the longest statement; our own have no more than D1 takes."""
 _VALUE = 16 * 1024 * 1024
@@ -143,8 +147,8 @@ def _load_script(
             connection.execute("BEGIN")
         loading = _Loading(connection, source)
         with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for number, (line, head, statements) in enumerate(_statements(lines, source, size)):
-                loading.take(line, head, statements)
+            for number, (numbers, head, statements) in enumerate(_statements(lines, source, size)):
+                loading.take(numbers, head, statements)
                 if progress and number % _REPORT == 0:
                     progress("bytes", file.tell(), size)
         loading.finish()
@@ -152,51 +156,66 @@ def _load_script(
             connection.execute("COMMIT")
 
 
-def _statements(lines: io.TextIOWrapper, source: Path, size: int) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield a script's statements, with the number of the line that the first begins on.
+def _statements(
+    lines: io.TextIOWrapper, source: Path, size: int
+) -> Iterator[tuple[list[int], str, list[str]]]:
+    """Yield a script's statements, with the numbers of the lines that they begin on.
 
-    Those that insert rows of one table, and have a line each, come together, with what all begin with: up to
-    the opening parenthesis of the values. Any other comes alone, without.
+    Those that insert rows of one table come together, with what all begin with: up to the opening parenthesis
+    of the values. Any other comes alone, without.
     """
-    head, number = "", 0
+    head, number, length = "", 0, 0
+    numbers: list[int] = []
     alike: list[str] = []
+    is_row = _ROW.fullmatch
     try:
         numbered = enumerate(_read_lines(lines, source, largest_scratch(size)), 1)
         for number, line in numbered:
-            if head and line.startswith(head) and _ROW.fullmatch(line, len(head) - 1):
-                alike.append(line)
-                if len(alike) == _ROWS:
-                    yield number - _ROWS + 1, head, alike
-                    alike = []
-                continue
-            if alike:
-                yield number - len(alike), head, alike
-                alike = []
-            if line.isspace():
-                continue
-            first, parts, length = number, [line], len(line)
-            match = _HEAD.match(line)
-            if not (match and _ROW.fullmatch(line, match.end() - 1)):
-                completion = sql.Completion()
-                while not completion.feed(line):
-                    number, line = next(numbered, (number, ""))
-                    if not line:
-                        rest = "".join(parts)
-                        if sql.first_word(rest) not in _BEGINNINGS and sql.split(rest):
-                            raise _no_sql(source, first)
-                        if sql.split(rest):
-                            raise _cut_off(source)
-                        return
-                    parts.append(line)
-                    length += len(line)
-                    if length > _STATEMENT:
-                        raise _too_long(source, first)
-            head = match.group() if match else ""
-            yield first, "", ["".join(parts)]
+            first, statement = number, line
+            if not (head and line.startswith(head) and is_row(line, len(head) - 1)):
+                if line.isspace():
+                    continue
+                match = _HEAD.match(line)
+                if not (match and is_row(line, match.end() - 1)):
+                    statement, number = _completed(line, number, numbered, source)
+                if not match or match.group() != head or not is_row(statement, len(head) - 1):
+                    if alike:
+                        yield numbers, head, alike
+                        numbers, alike, length = [], [], 0
+                    head = match.group() if match else ""
+                    if statement:
+                        yield [first], "", [statement]
+                    continue
+            numbers.append(first)
+            alike.append(statement)
+            length += len(statement)
+            if len(alike) == _ROWS or length > _LINE:
+                yield numbers, head, alike
+                numbers, alike, length = [], [], 0
         if alike:
-            yield number - len(alike) + 1, head, alike
+            yield numbers, head, alike
     except (ValueError, StatementError) as error:  # A NUL: SQLite's text has none.
         raise _no_text(source, number) from error
+
+
+def _completed(line: str, first: int, numbered: Iterator[tuple[int, str]], source: Path) -> tuple[str, int]:
+    """Give the whole statement that begins on a line, and its last line's number; empty if there is none."""
+    parts, length, number = [line], len(line), first
+    completion = sql.Completion()
+    while not completion.feed(line):
+        number, line = next(numbered, (number, ""))
+        if not line:
+            rest = "".join(parts)
+            if not sql.split(rest):
+                return "", number
+            if sql.first_word(rest) not in _BEGINNINGS:
+                raise _no_sql(source, first)
+            raise _cut_off(source)
+        parts.append(line)
+        length += len(line)
+        if length > _STATEMENT:
+            raise _too_long(source, first)
+    return "".join(parts), number
 
 
 def _read_lines(text: io.TextIOWrapper, source: Path, room: int) -> Iterator[str]:
@@ -263,7 +282,7 @@ class _Loading:
             ) from error
         self._ran = True
 
-    def take(self, line: int, head: str, statements: list[str]) -> None:
+    def take(self, numbers: list[int], head: str, statements: list[str]) -> None:
         """Take the next statements, as `_statements` gives them."""
         if self._decimals:
             statements = [_with_exact_decimals(statement) for statement in statements]
@@ -272,15 +291,15 @@ class _Loading:
             values = ",".join([statement[start:-2] for statement in statements])
             # What does not run as one is taken one by one: that tells the line, or runs after all.
             try:
-                self._execute(line, f"{head[:-1]}{values}")
+                self._execute(numbers[0], f"{head[:-1]}{values}")
             except sqlite3.IntegrityError as error:  # Some of the rows are in the scratch file now.
-                raise self._unloadable(line, error) from error
+                raise self._unloadable(numbers[0], error) from error
             except (sqlite3.Error, ValueError):
                 pass
             else:
                 return
-        for place, statement in enumerate(statements):
-            self._run(line + place, statement)
+        for line, statement in zip(numbers, statements, strict=True):
+            self._run(line, statement)
 
     def finish(self) -> None:
         """Raise `Refused` where the script was cut off."""

@@ -47,6 +47,47 @@ def test_nothing_hides_the_rows_behind_it(tmp_path: Path, line: str) -> None:
     assert rows(tmp_path, script) == list(range(100))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INSERT INTO t VALUES({});\n",
+        "INSERT INTO t(a, b) VALUES ({}, 'BUY; (1); -- x');\n",
+        "INSERT INTO t VALUES({}, 'first line;\n);\n--third line');\n",
+        "INSERT INTO \"t\" VALUES({}, replace('a\\nb', '\\n', char(10)));\n",
+        "INSERT INTO t VALUES({}, CAST(X'61' AS TEXT));\n",
+        "INSERT INTO t VALUES({}, -1.5);\n",
+    ],
+)
+def test_rows_of_one_table_are_loaded_many_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """SQLite is given some tens of rows in one statement, those with texts of several lines as well."""
+    run: list[str] = []
+    connect = loading.connect
+
+    def traced(scratch: Path) -> sqlite3.Connection:
+        connection = connect(scratch)
+        connection.set_trace_callback(run.append)
+        return connection
+
+    monkeypatch.setattr(loading, "connect", traced)
+    line = line.replace("{})", "{}, NULL)")
+    script = "CREATE TABLE t (a, b);\n" + "".join(line.format(number) for number in range(400))
+    assert rows(tmp_path, script) == list(range(400))
+    assert sum(statement.startswith("INSERT") for statement in run) <= 400 // 25
+
+
+@pytest.mark.parametrize("clause", ["GROUP BY (a)", "HAVING (1)"])
+def test_a_row_with_a_clause_behind_it_swallows_no_other(tmp_path: Path, clause: str) -> None:
+    """What ends in a parenthesis and is more than a row is run alone: the next row is not a part of it."""
+    script = (
+        "CREATE TABLE t (a);\nCREATE TABLE s (a);\nINSERT INTO s VALUES(7);\nINSERT INTO t VALUES(1);\n"
+        f"INSERT INTO t VALUES(2) UNION ALL SELECT max(a) FROM s {clause};\n"
+        "INSERT INTO t VALUES('c');\nINSERT INTO t VALUES('d');\n"
+    )
+    assert rows(tmp_path, script) == [1, 2, 7, "c", "d"]
+
+
 def test_a_name_in_double_quotes_hides_no_comment(tmp_path: Path) -> None:
     """An apostrophe in double quotes opens no text in which a comment would be overlooked."""
     line = "INSERT INTO t VALUES(\"a'\"); -- x ');\n"
