@@ -237,6 +237,10 @@ class Draft:
         self.output = output
         self._file = file
 
+    def flush(self) -> None:
+        """Let others read in the file what was written by now; what is compressed lags behind."""
+        self._file.flush()
+
     def finish(self) -> Path:
         """Bring all that was written to the disk; returns the temporary file's path."""
         if self.output is not self._file:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from hoox_tasks import files, sql
 from hoox_tasks.backups import rotation, verification
@@ -23,6 +22,8 @@ from hoox_tasks.files import Draft
 from hoox_tasks.values import Progress
 from hoox_tasks.version import __version__
 
+_AHEAD = 1024 * 1024
+"""Bytes that are written before the one who loads them meanwhile is told."""
 _NAME_BYTES = 255
 """How long a file's name may be on the usual file systems."""
 
@@ -114,13 +115,17 @@ def export(
         part = _Part(choose_tables(read_tables(snapshot), tables), not tables, schema, data)
         if path is None:
             with files.standard_output(compressed=compressed) as output:
-                counts = _write(snapshot, part, output, progress)
+                counts = _write(snapshot, part, output.write, progress)
             return Export(None, counts, one_moment=snapshot.one_moment)
-        with _draft(path, reserve=reserve, compressed=compressed) as draft:
-            counts = _write(snapshot, part, draft.output, progress)
+        with (
+            _draft(path, reserve=reserve, compressed=compressed) as draft,
+            verification.loader(draft.path, schema=part.definitions) as loader,
+        ):
+            write = _followed(draft, loader) if verify else draft.output.write
+            counts = _write(snapshot, part, write, progress)
             draft.finish()
             if verify:
-                content = _verified(snapshot, part, draft.path, progress)
+                content = _verified(snapshot, part, draft.path, loader, progress)
             else:
                 content = _Content({name: Content(rows, "") for name, rows in counts.items()})
             manifest = Manifest(
@@ -165,12 +170,28 @@ def _draft(path: Path, *, reserve: bool, compressed: bool) -> AbstractContextMan
     return files.draft(path, compressed=compressed)
 
 
-def _write(snapshot: Snapshot, part: _Part, output: IO[bytes], progress: Progress | None) -> dict[str, int]:
+def _followed(draft: Draft, loader: verification.Loader) -> dump.Write:
+    """Write to a draft so that it is loaded meanwhile: from the file itself, some way behind."""
+    ahead = 0
+
+    def write(text: bytes) -> None:
+        nonlocal ahead
+        draft.output.write(text)
+        ahead += len(text)
+        if ahead >= _AHEAD:
+            ahead = 0
+            draft.flush()
+            loader.tell()
+
+    return write
+
+
+def _write(snapshot: Snapshot, part: _Part, write: dump.Write, progress: Progress | None) -> dict[str, int]:
     """Write a part of a ledger as SQL; returns the rows of each table."""
     return dump.write_tables(
         snapshot,
         part.tables,
-        output.write,
+        write,
         whole=part.all_tables,
         schema=part.schema,
         data=part.data,
@@ -178,7 +199,9 @@ def _write(snapshot: Snapshot, part: _Part, output: IO[bytes], progress: Progres
     )
 
 
-def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | None) -> _Content:
+def _verified(
+    snapshot: Snapshot, part: _Part, file: Path, loader: verification.Loader, progress: Progress | None
+) -> _Content:
     """Load an export, compare it with the snapshot that it is of, and return what both hold."""
     source: dict[str, Content] = {}
 
@@ -188,10 +211,10 @@ def _verified(snapshot: Snapshot, part: _Part, file: Path, progress: Progress | 
 
     with verification.loaded(
         file,
-        schema=part.definitions,
         meanwhile=read_source,
         sequences=part.whole,
         own=True,
+        by=loader,
         progress=progress,
     ) as copy:
         verification.compare(copy, source, "the ledger")

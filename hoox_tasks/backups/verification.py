@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from hoox_tasks.values import Progress
 
 _WORTH_A_PROCESS = 8 * 1024 * 1024
 """Bytes of a backup from which a second process pays for its start."""
+_OWN_BYTES = 1 << 36
+"""The size that an export of ours is let grow to while it is loaded: nothing is to be feared of it."""
 _START = f"from {load_program.__name__} import main; main()"
 """What the second process does, once Python knows where our modules are."""
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
@@ -56,37 +58,77 @@ class Scratch:
         return {name: content.rows for name, content in self.tables.items() if name in self.counted}
 
 
+class Loader:
+    """Loads a backup into a scratch file, perhaps while this process still writes it; `loader` makes it.
+
+    `schema` is run before it.
+    """
+
+    def __init__(self, source: Path, scratch: Path, schema: str) -> None:
+        self.scratch = scratch
+        self._source = source
+        self._schema = schema
+        self._process: _Process | None = None
+
+    def tell(self) -> None:
+        """Say that more was written to the backup's end; a large one is loaded from now on."""
+        if self._process is None and self._source.stat().st_size >= _WORTH_A_PROCESS:
+            self._process = _Process(self._source, self.scratch, self._schema, _OWN_BYTES)
+        elif self._process is not None:
+            self._process.tell()
+
+    def steps(self, *, own: bool = False) -> Iterator[dict[str, Any]]:
+        """Load a backup that is complete, to its end: yields the steps of `load_program`.
+
+        `own` says that this process has just written it.
+        """
+        size = self._source.stat().st_size
+        if self._process is None:
+            if own and size < _WORTH_A_PROCESS:
+                return load_program.steps(self._source, self.scratch, self._schema)
+            self._process = _Process(self._source, self.scratch, self._schema, size)
+        self._process.end()
+        return self._process.steps()
+
+    def close(self) -> None:
+        """End what goes on."""
+        if self._process is not None:
+            self._process.close()
+
+
+@contextmanager
+def loader(source: Path, *, schema: str = "") -> Iterator[Loader]:
+    """Prepare to load a backup into a scratch file that is there for the length of a block."""
+    with files.scratch_folder() as folder, closing(Loader(source, folder / "scratch.sqlite", schema)) as made:
+        yield made
+
+
 @contextmanager
 def loaded(
     source: Path,
     *,
-    schema: str = "",
     meanwhile: Callable[[], None] = lambda: None,
     sequences: bool = True,
     own: bool = False,
+    by: Loader | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Scratch]:
     """Load a backup into a scratch file for the length of a block, and check it.
 
-    `meanwhile` is called while it loads. `schema` is run before it. `own` says that this process has just
-    written the file itself. Raises `Refused` where the backup does not load or is not sound. The scratch file
-    may be taken away in the block.
+    `meanwhile` is called while it loads. `own` says that this process has just written the file itself,
+    perhaps under the eyes of the loader `by`. Raises `Refused` where the backup does not load or is not
+    sound. The scratch file may be taken away in the block.
     """
     with ExitStack() as stack:
-        scratch = stack.enter_context(files.scratch_folder()) / "scratch.sqlite"
-        if own and source.stat().st_size < _WORTH_A_PROCESS:
-            steps = load_program.steps(source, scratch, schema)
-        else:
-            process = _Process(source, scratch, schema)
-            stack.callback(process.close)
-            steps = process.steps()
+        by = by or stack.enter_context(loader(source))
+        steps = by.steps(own=own)
         meanwhile()
         for step in steps:
             if "loaded" in step:
                 break
             if progress:
                 progress("bytes", step["done"], step["total"])
-        with closing(LocalDatabase(scratch, strict=False)) as database:
+        with closing(LocalDatabase(by.scratch, strict=False)) as database:
             with database.snapshot() as snapshot:
                 found = read_tables(snapshot)
                 tables = contents(snapshot, found, sequences=sequences)
@@ -94,13 +136,13 @@ def loaded(
         if not own:
             check_definitions(objects)
         violations = next(steps)["violations"]
-        yield Scratch(scratch, objects, tables, with_counted_rows(found), violations)
+        yield Scratch(by.scratch, objects, tables, with_counted_rows(found), violations)
 
 
 class _Process:
-    """The steps, in a process of their own."""
+    """The steps, in a process of their own, which takes what a backup of `size` bytes can need."""
 
-    def __init__(self, source: Path, scratch: Path, schema: str) -> None:
+    def __init__(self, source: Path, scratch: Path, schema: str, size: int) -> None:
         # It finds Python's own modules and ours, and nothing in the current folder, whatever that is called.
         root = str(Path(load_program.__file__).parents[2])
         start = f"import sys; sys.path.append({root!r})"
@@ -114,6 +156,7 @@ class _Process:
                 f"{start}; {_START}",
                 str(source),
                 str(scratch),
+                str(size),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -121,9 +164,23 @@ class _Process:
             # Ctrl-C is for the process that the user started; it ends this one.
             start_new_session=True,
         )
+        self._send(f"{json.dumps(schema)}\n".encode("ascii"))
+
+    def tell(self) -> None:
+        """Say that more of the file was written."""
+        self._send(b"+")
+
+    def end(self) -> None:
+        """Say that all of the file was written."""
         assert self._process.stdin is not None
-        with self._process.stdin as stdin:
-            stdin.write(schema.encode("utf-8", "surrogateescape"))
+        with suppress(OSError):
+            self._process.stdin.close()
+
+    def _send(self, news: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # It has ended; what it says of that is read later.
+            self._process.stdin.write(news)
+            self._process.stdin.flush()
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """Yield the steps that the other process sends."""
@@ -144,6 +201,7 @@ class _Process:
         """End the process, whatever it does."""
         self._process.kill()
         self._process.wait()
+        self.end()
         if self._process.stdout:
             self._process.stdout.close()
 

@@ -16,12 +16,13 @@ import re
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, cast
 
 from hoox_tasks import sql
+from hoox_tasks.database.growing import GrowingFile
 from hoox_tasks.database.untouched import copy_untouched
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.rules.functions import supply_functions
@@ -85,13 +86,23 @@ _OTHERS = (
 """What else a file may be, by its first bytes."""
 
 
-def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | None = None) -> None:
+def load(
+    source: Path,
+    scratch: Path,
+    *,
+    schema: str = "",
+    most: int | None = None,
+    wait: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Make the SQLite file `scratch` from a backup; `schema` is run before it.
 
-    Raises `Refused` where the file is no backup, was cut off, or does not load; it says where.
+    With `wait` it may still be written (see `GrowingFile`), and get `most` bytes. Raises `Refused` where the
+    file is no backup, was cut off, or does not load; it says where.
     """
     try:
-        with source.open("rb") as file:
+        with io.BufferedReader(GrowingFile(source, wait)) if wait else source.open("rb") as file:
+            size = most or source.stat().st_size
             start = file.read(len(_SQLITE))
             file.seek(0)
             for first, kind, remedy in _OTHERS:
@@ -100,11 +111,10 @@ def load(source: Path, scratch: Path, *, schema: str = "", progress: Progress | 
             if start == _SQLITE:
                 copy_untouched(source, scratch)
             elif start.startswith(_GZIP):
-                _load_script(
-                    cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, source, scratch, schema, progress
-                )
+                packed = cast(IO[bytes], gzip.GzipFile(fileobj=file))
+                _load_script(packed, file, source, size, scratch, schema, progress)
             else:
-                _load_script(file, file, source, scratch, schema, progress)
+                _load_script(file, file, source, size, scratch, schema, progress)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Refused(f"{source} is damaged or was cut off: {error}.", "Take another backup.") from error
     except OSError as error:
@@ -134,9 +144,14 @@ def connect(scratch: Path) -> sqlite3.Connection:
 
 
 def _load_script(
-    stream: IO[bytes], file: IO[bytes], source: Path, scratch: Path, schema: str, progress: Progress | None
+    stream: IO[bytes],
+    file: IO[bytes],
+    source: Path,
+    size: int,
+    scratch: Path,
+    schema: str,
+    progress: Progress | None,
 ) -> None:
-    size = source.stat().st_size
     with closing(connect(scratch)) as connection:
         (page,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count = {largest_scratch(size) // page}").fetchall()

@@ -6,6 +6,7 @@ holds no token. Whoever started it can end it at any time, whatever SQLite is bu
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hoox_tasks.database.load import CACHE_KIBIBYTES, largest_scratch, load
 from hoox_tasks.errors import HooxError, Refused
@@ -26,14 +27,25 @@ _MEMORY = 2 << 30
 _TIME = 300
 """Seconds of CPU that any backup may take; one more for each so many bytes of it."""
 _BYTES_PER_SECOND = 20_000
+_NEWS = 4096
+"""Bytes of news that are taken at once."""
 _STEPS = 100_000
 """Steps of SQLite's virtual machine between two looks at signals."""
 
 
 def steps(
-    source: Path, scratch: Path, schema: str, *, report: Callable[[Mapping[str, Any]], None] | None = None
+    source: Path,
+    scratch: Path,
+    schema: str,
+    *,
+    most: int | None = None,
+    wait: Callable[[], bool] | None = None,
+    report: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Load a backup and check it: yields a step after each; progress is sent to `report`."""
+    """Load a backup and check it: yields a step after each; progress is sent to `report`.
+
+    With `wait` it may still be written, as for `load`.
+    """
     reported = time.monotonic()
 
     def report_progress(what: str, done: int, total: int | None) -> None:
@@ -42,7 +54,7 @@ def steps(
             reported = time.monotonic()
             report({"done": done, "total": total})
 
-    load(source, scratch, schema=schema, progress=report_progress if report else None)
+    load(source, scratch, schema=schema, most=most, wait=wait, progress=report_progress if report else None)
     yield {"loaded": True}
     with closing(sqlite3.connect(f"{scratch.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         # Lets Python see Ctrl-C while SQLite is busy.
@@ -75,12 +87,29 @@ def violations(connection: sqlite3.Connection) -> int:
 
 
 def main() -> None:
-    """Send the steps, a line of JSON each, to the process that started this one."""
-    source, scratch = map(Path, sys.argv[1:])
-    schema = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    _confine(source.stat().st_size)
+    """Send the steps, a line of JSON each, to the process that started this one.
+
+    The first line of the input is the schema, in JSON. Each byte behind it says that more of the backup was
+    written, the end of the input that all of it was.
+    """
+    source, scratch = map(Path, sys.argv[1:3])
+    size = int(sys.argv[3])
+    news = cast(io.BufferedReader, sys.stdin.buffer)
+    schema = json.loads(news.readline())
+    _confine(size)
+    written = False
+
+    def wait() -> bool:
+        nonlocal written
+        written = not news.read1(_NEWS)
+        return not written
+
+    def report(progress: Mapping[str, Any]) -> None:
+        if written:  # Before that nobody reads it.
+            _send(progress)
+
     try:
-        for step in steps(source, scratch, schema, report=_send):
+        for step in steps(source, scratch, schema, most=size, wait=wait, report=report):
             _send(step)
     except HooxError as error:
         _send({"problem": error.problem, "remedy": error.remedy})

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hoox_tasks import backups, records
-from hoox_tasks.backups import verification
+from hoox_tasks.backups import exporting, verification
 from hoox_tasks.config.settings import bundled
+from hoox_tasks.database import dump
 from hoox_tasks.database.load import load
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
@@ -235,6 +237,53 @@ def test_an_unverified_digest_is_not_a_proof_of_content(ledger: LocalDatabase, t
     (tmp_path / "b.sql").write_bytes(content)
     with pytest.raises(HooxError, match="was changed since it was written"):
         verification.check_file(tmp_path / "b.sql")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_large_export_is_loaded_while_it_is_written(
+    ledger: LocalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    """The process that loads it begins before its end is there, and reads the file itself to that end."""
+    ledger.connection.executemany(
+        "INSERT INTO system_logs (id, timestamp, level, service, message) VALUES (?, 1, 'INFO', 'x', ?)",
+        [(f"log-{number}", f"line one\nline {number}") for number in range(20_000)],
+    )
+    begun_at: list[int] = []
+    begin = verification._Process.__init__
+
+    def seen(process: verification._Process, source: Path, *rest: Any) -> None:
+        begun_at.append(source.stat().st_size)
+        begin(process, source, *rest)
+
+    monkeypatch.setattr(verification._Process, "__init__", seen)
+    monkeypatch.setattr(verification, "_WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(exporting, "_AHEAD", 1)
+    written = backups.export(
+        ledger, tmp_path / "b.sql", compressed=compressed, migrations_table="d1_migrations"
+    )
+    assert written.verified
+    (size,) = begun_at
+    assert size < (tmp_path / "b.sql").stat().st_size
+    with backups.checked(tmp_path / "b.sql", MIGRATIONS) as backup:
+        assert backup.scratch.counts["system_logs"] == 20_000
+
+
+def test_an_export_that_does_not_load_is_told_while_it_is_written(
+    ledger: LocalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file has something else than the ledger, the export fails, and leaves nothing."""
+    write = dump.write_tables
+
+    def spoiled(snapshot: Any, chosen: Any, output: dump.Write, **more: Any) -> dict[str, int]:
+        output(b"INSERT INTO nowhere VALUES(1);\n")
+        return write(snapshot, chosen, output, **more)
+
+    monkeypatch.setattr(dump, "write_tables", spoiled)
+    monkeypatch.setattr(verification, "_WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(exporting, "_AHEAD", 1)
+    with pytest.raises(Refused, match="no such table: nowhere"):
+        backups.export(ledger, tmp_path / "b.sql", migrations_table="d1_migrations")
+    assert not list(tmp_path.glob("*b.sql*"))
 
 
 @pytest.mark.skipif(
