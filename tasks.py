@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -36,10 +37,21 @@ def fuzz(c: Context, minutes: float = 5) -> None:
         c.run(f"{PYTHON} pytest -q tests/fuzz -n 2", env={"HOOX_FUZZ_EXAMPLES": "500"})
 
 
-@task
-def bench(c: Context) -> None:
+@task(help={"report": "Measure whole commands only, and write docs/benchmarks.md."})
+def bench(c: Context, report: bool = False) -> None:
     """Run the benchmarks; each asserts a ratio to a named peer, measured in the same run."""
-    c.run(f'{PYTHON} pytest tests/benchmarks -o addopts="--import-mode=importlib" -p no:xdist')
+    run = f'{PYTHON} pytest -o addopts="--import-mode=importlib" -p no:xdist'
+    if not report:
+        c.run(f"{run} tests/benchmarks")
+        return
+    from tests.benchmarks.measuring import FOUND
+    from tests.benchmarks.page import write_page
+
+    with TemporaryDirectory() as folder:
+        found = Path(folder) / "found.jsonl"
+        files = "tests/benchmarks/test_commands.py tests/benchmarks/test_points.py"
+        c.run(f"{run} -s {files}", env={FOUND: str(found)}, warn=True)
+        write_page(found, Path(__file__).parent / "docs/benchmarks.md")
 
 
 @task(help={"check": "Change nothing; fail where a document is stale."})
