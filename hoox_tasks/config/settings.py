@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.suggestions import remedy
 
 with lazy_imports():
+    from hoox_tasks import suggestions
     from hoox_tasks.config import wrangler
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _known(configured: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise Refused(
             f"There is no setting hoox.{unknown[0]}.",
-            remedy(unknown[0], DEFAULTS, f"The settings are: {', '.join(DEFAULTS)}."),
+            suggestions.remedy(unknown[0], DEFAULTS, f"The settings are: {', '.join(DEFAULTS)}."),
         )
     return {**DEFAULTS, **configured}
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
-from hoox_tasks.rules.authorizer import Authorizer, enforce
-from hoox_tasks.rules.messages import explain_error, shape_refusal
+from hoox_tasks.rules.authorizer import Authorizer, enforce, shape_refusal
+from hoox_tasks.rules.messages import explain_error
 from hoox_tasks.server.export_format import d1_dump
 from hoox_tasks.server.json_values import UnknownValueError, from_wire, to_wire
 from hoox_tasks.values import Value
