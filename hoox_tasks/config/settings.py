@@ -145,6 +145,20 @@ def find_workspace(start: Path) -> Path:
     return start
 
 
+def workspace_of(ledger: Path) -> Path:
+    """Give the folder of the workspace that a ledger's file belongs to, wherever it is used from.
+
+    It is the nearest one that has Invoke's files, a wrangler config or our own folder with the ledger in it;
+    where there is none, the file's folder.
+    """
+    for folder in ledger.resolve().parents:
+        if folder / ".hoox" == ledger.resolve().parent or any(
+            (folder / name).is_file() for name in (*WORKSPACE_NAMES, *CONFIG_NAMES)
+        ):
+            return folder
+    return ledger.parent
+
+
 def load_settings(
     target: Target,
     configured: Mapping[str, Any] | None = None,

@@ -119,6 +119,13 @@ class LocalDatabase:
             path = path.relative_to(root)
         return f"file:{path.as_posix()}"
 
+    def identity_in(self, folder: Path) -> str:
+        """`identity`, or `file:` and the absolute path where the folder is not in the ledger's workspace."""
+        root = self._root and self._root.resolve()
+        if root and folder.resolve().is_relative_to(root):
+            return self.identity
+        return f"file:{self.path.resolve().as_posix()}"
+
     @property
     def changes(self) -> int:
         """How many transactions of this object have changed the ledger."""
