@@ -23,7 +23,7 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.migrations import Migrations
 from hoox_tasks.seeding import load_scenario
-from tests.benchmarks.measuring import in_turns, note, run
+from tests.support.measuring import in_turns, note, run
 from tests.support.workspace import INV, Workspace
 
 SCALE = float(os.environ.get("HOOX_BENCHMARK_SCALE", "0.65"))
@@ -72,8 +72,8 @@ COMMANDS = {
     ),
     "db.export": (
         "inv db.export --path large.sqlite --output proven.sql",
-        ("sqlite3 .dump", "sqlite3 large.sqlite .dump > theirs.sql"),
-        13.0,
+        ("sqlite3 .dump; sqlite3 new.db < dump", f"sqlite3 large.sqlite .dump > shell.sql; {LOAD}"),
+        2.5,
     ),
     "db.verify": ("inv db.verify ours.sql", ("sqlite3 new.db < dump", LOAD), 2.2),
     "db.restore": (
@@ -84,7 +84,7 @@ COMMANDS = {
     "db.query --format csv": (
         f"inv db.query '{ROWS_OF_TRADES}' --path large.sqlite --format csv > ours.csv",
         ("sqlite3 -csv", f"sqlite3 -csv large.sqlite '{ROWS_OF_TRADES}' > theirs.csv"),
-        3.5,
+        4.5,
     ),
 }
 
@@ -100,11 +100,11 @@ def test_a_command_beside_its_peer(workspace: Workspace, name: str) -> None:
 
 
 def test_a_csv_beside_sqlite_utils(workspace: Workspace) -> None:
-    """All columns of all trades as CSV take at most two thirds of what `sqlite-utils query --csv` takes."""
+    """All columns of all trades as CSV take no longer than with `sqlite-utils query --csv`."""
     peer = f"{sys.executable} -m sqlite_utils query large.sqlite '{ROWS_OF_TRADES}' --csv > utils.csv"
     ours, _, _ = COMMANDS["db.query --format csv"]
     cost, other = in_turns(shell(ours), peer, workspace.root, workspace.environment())
-    assert note("db.query --format csv", "sqlite-utils --csv", cost, other, 0.67) <= 0.67
+    assert note("db.query --format csv", "sqlite-utils --csv", cost, other, 1.0) <= 1.0
 
 
 @pytest.mark.parametrize("task", ["db.list", "db.check", "db.report --output report.html"])

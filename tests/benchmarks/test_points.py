@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks.database.local.database import LocalDatabase
-from tests.benchmarks.measuring import Cost, note
+from tests.support.measuring import Cost, note
 
 ROWS = 900_000
 TURNS = 7
