@@ -44,8 +44,8 @@ def bench(c: Context, report: bool = False) -> None:
     if not report:
         c.run(f"{run} tests/benchmarks")
         return
-    from tests.support.measuring import FOUND
     from tests.support.benchmark_page import write_page
+    from tests.support.measuring import FOUND
 
     with TemporaryDirectory() as folder:
         found = Path(folder) / "found.jsonl"
