@@ -30,7 +30,7 @@ with lazy_imports():
 
 _MARKS = frozenset("?:@$")
 """How a placeholder begins."""
-_DATE = re.compile(r"\d{4}-\d")
+_DATE = r"\d{4}-\d"
 _SHOWN = 200
 """Characters of a statement that somebody is asked about."""
 
@@ -139,7 +139,7 @@ def explain_dates(
     compared = [
         found
         for statement in statements
-        if any(_DATE.search(text) for text in (statement, *texts))
+        if any("-" in text and re.search(_DATE, text) for text in (statement, *texts))
         for found in dates.dates_compared(statement, params, command.times)
     ]
     for table, column, text in compared:
