@@ -46,12 +46,26 @@ class Migration:
         """
         return EMPTY if self.is_empty else _digest(self.text.replace("\r\n", "\n").rstrip())
 
-    def matches(self, checksum: str) -> bool:
-        """Whether the file says what one with this checksum said; earlier versions counted its blank end."""
+    @cached_property
+    def fingerprint(self) -> str:
+        """What a ledger remembers of the file: its checksum, and behind a blank that of its statements."""
+        return EMPTY if self.is_empty else f"{self.checksum} {self._statements}"
+
+    @cached_property
+    def _statements(self) -> str:
+        return _digest(sql.without_comments(self.text))
+
+    def matches(self, fingerprint: str) -> bool:
+        """Whether the file says what one of this fingerprint said; earlier versions counted its blank end."""
+        checksum = fingerprint.split(" ")[0]
         if checksum == self.checksum:
             return True
         text = self.text.replace("\r\n", "\n")
         return checksum in {_digest(text), _digest(text.rstrip()), _digest(f"{text.rstrip()}\n")}
+
+    def does(self, fingerprint: str) -> bool:
+        """Whether the file has the statements of one of this fingerprint, whatever its comments."""
+        return self.matches(fingerprint) or self._statements in fingerprint.split(" ")[1:]
 
     @property
     def is_empty(self) -> bool:

@@ -356,23 +356,32 @@ class Migrations:
         """Record a migration as applied without running it; returns what was done, as a sentence.
 
         A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
-        under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
+        under its new name; one that is recorded already stays as it is. With `forget` a recorded one is taken
+        out of the history: one whose file is gone, that was recorded by mistake, or of which nothing is there.
 
-        Raises `Refused` where what the migration makes is not there, so that it cannot have run.
+        Raises `Refused` where what the migration makes is not there, so that it cannot have run; and with
+        `forget` where it may have run.
         """
+        name, correction = self.correction(database, name, forget=forget)
+        if correction.statements:
+            what = f"{name} was {'forgotten' if forget else 'recorded'}"
+            self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
+        return correction.done
+
+    def correction(
+        self, database: Database, name: str, *, forget: bool = False
+    ) -> tuple[str, marking.Correction]:
+        """Give what `mark` would do, and with which migration; raises `Refused` as it does."""
         current = self.status(database)
         if forget:
-            name = marking.find_forgettable(current, name)
-            correction = marking.forget(current, name, self.table)
-            what = f"{name} was forgotten"
-        else:
-            migration = self.find(name)
-            name = migration.name
-            lacking = model.lacking(self._made(current, migration), current.schema, self.table)
-            correction = marking.record_by_hand(current, migration, self.table, lacking)
-            what = f"{name} was recorded"
-        self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
-        return correction.done
+            entry = marking.find_recorded(current, name)
+            file = next((each for each in self.files if each.name == entry.name), None)
+            made = self._made(current, file) if file and file.refusal is None else None
+            there = made is not None and model.lacking(made, current.schema, self.table) != made.made
+            return entry.name, marking.forget(current, entry, self.table, made, there)
+        migration = self.find(name)
+        lacking = model.lacking(self._made(current, migration), current.schema, self.table)
+        return migration.name, marking.record_by_hand(current, migration, self.table, lacking)
 
     def adopt(
         self,

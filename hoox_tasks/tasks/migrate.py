@@ -356,7 +356,7 @@ def new(command: Command, message: str, down: bool = False) -> None:
 @ledger_task(
     {
         "name": "The migration: its file name or number.",
-        "forget": "Take a recorded name whose file is gone out of the history.",
+        "forget": "Take it out of the history: its file is gone, or it was recorded by mistake.",
     },
     positional=("name",),
     called="db.migrate.mark",
@@ -368,13 +368,22 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
     For a ledger that was changed by hand. An edited migration is accepted as
     its file is now; a renamed one gets its new name. A pending one whose
     tables, columns or indexes are not there is refused: it did not run.
+    With --forget it is pending again, or forgotten where its file is gone.
+    One that may have run is refused then: it would run twice.
 
     JSON: database, done (what was done, as a sentence), recovery_point (where
     anything was recorded), seconds.
     """
     with command.ledger() as database:
         if command.dry:
-            found = command.migrations.find(name).name if not forget else name
+            found, correction = command.migrations.correction(database, name, forget=forget)
+            if not correction.statements:
+                command.done(
+                    f"{correction.done.rstrip('.')} on {database.label}",
+                    database=database.label,
+                    done=correction.done,
+                )
+                return
             done = f"Would {'forget' if forget else 'record'} {found}"
             command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
             return
