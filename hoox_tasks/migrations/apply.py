@@ -23,7 +23,7 @@ from hoox_tasks.migrations.guards import (
     rows_guard,
     write_guards,
 )
-from hoox_tasks.migrations.history import Status, history_tables, own_tables, record
+from hoox_tasks.migrations.history import Status, history_tables, own_refusal, own_tables, record
 from hoox_tasks.migrations.lineage import Lineage
 from hoox_tasks.migrations.tables import Stored, checks_keys
 from hoox_tasks.values import Row
@@ -222,6 +222,8 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     keys_before = checks_keys(ledger)
     lineage = Lineage(ledger, own_tables(table))
     try_on(ledger, migration, lineage)
+    for name in lineage.meddled:  # By a trigger of the ledger.
+        raise own_refusal(migration, name)
     guards = write_guards(
         lineage, consent, run.own, keys=keys_before or checks_keys(ledger), keys_before=keys_before
     )

@@ -89,7 +89,8 @@ class Status:
 
     def recorded_by_hand(self, name: str) -> bool:
         """Whether a migration was recorded without anybody seeing it run."""
-        return (self.checksums or {}).get(name, "").endswith(_BY_HAND)
+        kept = (self.checksums or {}).items()
+        return any(same_name(each) == same_name(name) and text.endswith(_BY_HAND) for each, text in kept)
 
     @property
     def version(self) -> str:
@@ -277,6 +278,48 @@ def plan(
     for migration in pending:
         read_consent(migration.name, migration.text)
     return pending
+
+
+def refuse_own(migrations: Sequence[Migration], table: str) -> None:
+    """Raise `Refused` where a migration writes, changes or drops the tables of the history itself."""
+    for migration in migrations:
+        for name in sorted(own_tables(table)):
+            if name.lower() not in migration.text.lower():
+                continue
+            for piece in migration.pieces:
+                if name.lower() in written_names(piece.sql):
+                    raise own_refusal(migration, name, f" in line {piece.line}")
+
+
+def own_refusal(migration: Migration, table: str, where: str = "") -> Refused:
+    """Give the error for a migration that meddles with a table of the history."""
+    return Refused(
+        f"Migration {migration.name} changes {table}{where}, which says what was applied.",
+        "Leave that out; the history is corrected with `inv db.migrate.mark`.",
+    )
+
+
+def written_names(statement: str) -> set[str]:
+    """Give the names, in small letters, of what a statement writes, changes or drops, its trigger included."""
+    found = list(sql.tokens(statement))
+    words = [token.text.upper() for token in found]
+    triggers = sql.is_trigger(statement)
+    names = set()
+    for place, word in enumerate(words):
+        after = place + 1
+        if word == "UPDATE":
+            after += 2 if words[after : after + 1] == ["OR"] else 0
+        elif word in {"FROM", "TABLE"}:
+            if words[place - 1] not in ({"DELETE"} if word == "FROM" else {"DROP", "ALTER"}):
+                continue
+            after += 2 if words[after : after + 2] == ["IF", "EXISTS"] else 0
+        elif word != "INTO" and not (word == "ON" and triggers):
+            continue
+        if words[after + 1 : after + 2] == ["."]:
+            after += 2
+        if after < len(words):
+            names.add(sql.unquote_name(found[after].text).lower())
+    return names
 
 
 def refuse_transactions(migrations: Sequence[Migration]) -> None:

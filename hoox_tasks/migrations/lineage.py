@@ -24,6 +24,17 @@ from hoox_tasks.migrations.tables import (
 )
 
 
+_WRITES = frozenset(
+    {
+        sqlite3.SQLITE_INSERT,
+        sqlite3.SQLITE_UPDATE,
+        sqlite3.SQLITE_DELETE,
+        sqlite3.SQLITE_DROP_TABLE,
+        sqlite3.SQLITE_CREATE_TRIGGER,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """A table that may hold rows of a former one afterwards.
@@ -89,6 +100,8 @@ class Lineage:
         self._asking = False
         self._events = _Events()
         skipped = {name.lower() for name in own}
+        self.meddled: set[str] = set()
+        """Those of `own` that were written or dropped all the same."""
         self._before = {name: table for name, table in read_tables(ledger).items() if name not in skipped}
         self._skipped = skipped
         self._there = set(self._before)
@@ -122,6 +135,8 @@ class Lineage:
         if self._asking:
             return
         events, name = self._events, (first or "").lower()
+        if action in _WRITES and (name in self._skipped or (second or "").lower() in self._skipped):
+            self.meddled.add(first or "")
         if action == sqlite3.SQLITE_READ:
             events.reads.add(name)
         elif action == sqlite3.SQLITE_SELECT:

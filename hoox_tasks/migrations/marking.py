@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.errors import Refused
-from hoox_tasks.migrations.files import EMPTY, Migration, leading_number
+from hoox_tasks.migrations.files import EMPTY, Migration, leading_number, same_name
 from hoox_tasks.migrations.guards import history_guard
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
@@ -147,7 +147,8 @@ def forget(current: Status, entry: Entry, table: str, made: Made | None, there: 
     `made` is what its file makes, None where that is not known; `there` says whether anything of it is there.
     Raises `Refused` where the migration may have run: pending again, it would run twice.
     """
-    name = entry.name
+    key = same_name(entry.name)
+    (name,) = (recorded for recorded, _ in current.history if same_name(recorded) == key)
     proven = entry.state is State.MISSING or was_empty(current, entry) or current.recorded_by_hand(name)
     if not proven and (made is None or there or not made.made):
         names = [recorded for recorded, _ in current.history]

@@ -138,7 +138,9 @@ class Migrations:
         Raises `Refused` where the history and the files do not fit together, naming every misfit; where a
         pending file controls transactions; and where its consent is not understood.
         """
-        return history.plan(current, self.files, to=to, allow_out_of_order=allow_out_of_order)
+        pending = history.plan(current, self.files, to=to, allow_out_of_order=allow_out_of_order)
+        history.refuse_own(pending, self.table)
+        return pending
 
     def drift(self, current: Status) -> Drift:
         """Compare a ledger with what its applied migrations make (all, where it has no history)."""
@@ -166,6 +168,7 @@ class Migrations:
         Raises `Refused` where one controls transactions, and `MigrationFailed` where one does not run.
         """
         history.refuse_transactions(self.files)
+        history.refuse_own(self.files, self.table)
         self._schema(self.files)
         statements = history.history_tables(self.table)
         for migration in self.files:
