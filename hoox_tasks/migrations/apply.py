@@ -13,7 +13,7 @@ from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
-from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.consent import CHANGES, LOSS, Consent, in_file, in_flag
 from hoox_tasks.migrations.effects import Effect, Own
 from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.guards import (
@@ -314,17 +314,17 @@ def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementErro
     effects, cascading = unit.guards.refused(detail)
     told = "; ".join(map(str, effects))
     if kind == "amount":
-        names = sorted({f"{effect.table}.{effect.column}" for effect in effects})
+        names = sorted({_column(effect) for effect in effects})
         return MigrationFailed(
             f"Migration {migration.name} would change amounts, so it was undone: {told}.",
-            f"If that is meant, write `-- hoox: allow-value-changes {', '.join(names)}` into the file,"
-            f" or give --allow-value-changes={','.join(names)} {_WHERE}.",
+            f"If that is meant, write `{in_file(CHANGES, names)}` into the file,"
+            f" or give {in_flag(CHANGES, names)} {_WHERE}.",
             migration.path,
         )
-    tables = sorted({effect.table for effect in effects})
+    tables = sorted({sql.quote_name(effect.table) for effect in effects})
     remedy = (
-        f"If that is meant, write `-- hoox: allow-data-loss {', '.join(tables)}` into the file,"
-        f" or give --allow-data-loss={','.join(tables)} {_WHERE}."
+        f"If that is meant, write `{in_file(LOSS, tables)}` into the file,"
+        f" or give {in_flag(LOSS, tables)} {_WHERE}."
     )
     if cascading:
         remedy = (
@@ -334,6 +334,10 @@ def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementErro
     return MigrationFailed(
         f"Migration {migration.name} would lose rows, so it was undone: {told}.", remedy, migration.path
     )
+
+
+def _column(effect: Effect) -> str:
+    return f"{sql.quote_name(effect.table)}.{sql.quote_name(effect.column)}"
 
 
 def _failure(migration: Migration, piece: sql.Piece | None, error: StatementError) -> MigrationFailed:

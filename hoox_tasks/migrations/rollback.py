@@ -6,6 +6,7 @@ that somebody wrote since makes all of it fail, unless it is consented to.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -19,7 +20,7 @@ from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations import history
 from hoox_tasks.migrations.apply import try_on
-from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.consent import CHANGES, LOSS, Consent, in_file, in_flag
 from hoox_tasks.migrations.down import DOWN, DRAFT, create_down, read_down
 from hoox_tasks.migrations.drift import compare_schemas
 from hoox_tasks.migrations.effects import Effect
@@ -110,12 +111,20 @@ def plan(
 
 
 def named(migrations: Migrations, wanted: str) -> Migration | None:
-    """Give the migration that is there already and of this name or number; None for other words.
+    """Give the migration that is there already and of this name or number; None for a sentence.
 
-    Raises `Refused` for a number that no migration has, or several have.
+    Raises `Refused` for a name or a number that no migration has, or several have.
     """
     names = {name for each in migrations.files for name in (each.name, each.name.removesuffix(".sql"))}
-    return find(migrations.files, wanted) if wanted.isdigit() or wanted in names else None
+    if wanted not in names and len(wanted.split()) > 1:
+        return None
+    try:
+        return find(migrations.files, wanted)
+    except Refused as error:
+        if not wanted.isdigit():
+            new = shlex.quote(wanted)
+            error.remedy += f" A new one is made with `inv db.migrate.new {new}`, then its down file."
+        raise
 
 
 def write_draft(migrations: Migrations, migration: Migration, down: Path) -> Path:
@@ -398,15 +407,17 @@ def _explained(rollback: Rollback, error: StatementError) -> HooxError:
     reversal = rollback.about(int(detail.partition("=")[0]))
     told = "; ".join(map(str, effects))
     if kind == "amount":
-        columns = ", ".join(sorted({f"{effect.table}.{effect.column}" for effect in effects}))
+        columns = sorted(
+            {f"{sql.quote_name(effect.table)}.{sql.quote_name(effect.column)}" for effect in effects}
+        )
         return Refused(
             f"Taking back {', '.join(reversal.names)} would change amounts, so it was undone: {told}.",
-            f"If that is meant, write `-- hoox: allow-value-changes {columns}` into its down file.",
+            f"If that is meant, write `{in_file(CHANGES, columns)}` into its down file.",
         )
-    tables = sorted({effect.table for effect in effects})
-    consenting = f"give --allow-data-loss={','.join(tables)}"
+    tables = sorted({sql.quote_name(effect.table) for effect in effects})
+    consenting = f"give {in_flag(LOSS, tables)}"
     if reversal.file:
-        consenting += f", or write `-- hoox: allow-data-loss {', '.join(tables)}` into its down file"
+        consenting += f", or write `{in_file(LOSS, tables)}` into its down file"
     return Refused(
         f"Taking back {', '.join(reversal.names)} would lose what was written since, so it was undone:"
         f" {told}.",
