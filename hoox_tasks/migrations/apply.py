@@ -156,6 +156,30 @@ def begin(status: Status, pending: Sequence[Migration], *, table: str, strict: b
     return run
 
 
+def verify(database: Database, read: Callable[[Database], Status], expected: Status) -> Status:
+    """Read a ledger again, and compare it with what applying should have made of it; gives its status."""
+    try:
+        actual = read(database)
+    except RemoteError as error:
+        raise HooxError(
+            f"What was applied could not be looked at again: {error.problem}",
+            "Look with `inv db.migrate.status`.",
+        ) from error
+    missing = [name for name, _ in expected.history if name not in dict(actual.history)]
+    if len(actual.history) > len(expected.history) and not missing:
+        return actual  # Another run has gone on from there.
+    objects = {(item.type, item.name) for item in actual.schema}
+    lacking = [
+        f"{item.type} {item.name}" for item in expected.schema if (item.type, item.name) not in objects
+    ]
+    if missing or lacking:
+        raise HooxError(
+            f"The migrations were accepted, but {database.name} lacks {', '.join(missing + lacking)}.",
+            "Look with `inv db.migrate.status` and `inv db.schema` before anything else is done.",
+        )
+    return actual
+
+
 # ------------------------------------------------------------------------------------------ the statements
 
 

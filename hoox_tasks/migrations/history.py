@@ -300,7 +300,7 @@ def own_refusal(migration: Migration, table: str, where: str = "") -> Refused:
 
 
 def written_names(statement: str) -> set[str]:
-    """Give the names, in small letters, of what a statement writes, changes or drops, its trigger included."""
+    """Give the names, in small letters, of what a statement writes, changes or drops, also in a trigger."""
     found = list(sql.tokens(statement))
     words = [token.text.upper() for token in found]
     triggers = sql.is_trigger(statement)

@@ -23,7 +23,6 @@ from hoox_tasks.migrations.tables import (
     table_names,
 )
 
-
 _WRITES = frozenset(
     {
         sqlite3.SQLITE_INSERT,

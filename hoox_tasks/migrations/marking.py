@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
@@ -56,6 +56,8 @@ def record_by_hand(
             f"{migration.name} makes {told(lacking)}, which the ledger does not have: it did not run.",
             f"Forget it with `{mark_command(entry.name)} --forget`, then apply it with `inv db.migrate`."
             if never_ran
+            else entry.advice
+            if entry.state is State.OUT_OF_ORDER
             else "Apply it with `inv db.migrate`.",
         )
     rows: list[str] = []
@@ -95,12 +97,32 @@ def remedy(made: Made, lacking: Collection[Fact]) -> str:
     if not made.made:
         return ""
     if not lacking:
-        return f"All that it makes is there already: if its rows are as well, record it with {mark}."
+        return (
+            f"All that it makes is there already: record it with {mark}; where rows that it puts in are not"
+            " there, write them as a new migration."
+        )
     if set(lacking) == set(made.made):
         return ""
     repair = ";".join(missing_statements(made, lacking))
-    how = f" with `inv db.query --write {shlex.quote(repair)}`" if repair else ""
-    return f"It is there in part: make {told(lacking)}{how}, then record it with {mark}; or correct the file."
+    if not repair:
+        return f"It is there in part: {told(lacking)} is missing. {put_aside(lacking)} Then run this again."
+    how = f"`inv db.query --write {shlex.quote(repair)}`"
+    return (
+        f"It is there in part: make {told(lacking)} with {how}, then record it with {mark};"
+        " or correct the file."
+    )
+
+
+def put_aside(lacking: Iterable[Fact]) -> str:
+    """Say what to do about a table that is another one than a migration makes, and cannot become that."""
+    table = next((fact[1] for fact in sorted(lacking) if fact[0] == "column"), "")
+    if not table:
+        return f"Make the file say what the ledger has, or make {told(lacking)} by hand."
+    aside = f"ALTER TABLE {sql.quote_name(table)} RENAME TO {sql.quote_name(f'{table}_before')}"
+    return (
+        "Make the file say what the ledger has; or put the other table aside, rows and all, with"
+        f" `inv db.query --write {shlex.quote(aside)}`."
+    )
 
 
 def was_empty(current: Status, entry: Entry) -> bool:
@@ -114,16 +136,12 @@ def find_recorded(current: Status, wanted: str) -> Entry:
 
     Raises `Refused` where none is recorded under it, or it is not clear which one is meant.
     """
-    recorded = [
-        entry for entry in current.entries if entry.applied_at and entry.state is not State.RENAMED
-    ]
+    recorded = [entry for entry in current.entries if entry.applied_at and entry.state is not State.RENAMED]
     gone = [entry for entry in recorded if entry.state is State.MISSING or was_empty(current, entry)]
     for entries in (gone, recorded):
         chosen = [entry for entry in entries if wanted in {entry.name, entry.name.removesuffix(".sql")}]
         if not chosen and wanted.isdigit():
-            chosen = [
-                entry for entry in entries if leading_number(entry.name.split("/")[0]) == int(wanted)
-            ]
+            chosen = [entry for entry in entries if leading_number(entry.name.split("/")[0]) == int(wanted)]
         if len(chosen) == 1:
             return chosen[0]
         if chosen:

@@ -278,7 +278,7 @@ def test_marking_puts_every_misfit_right(database: LocalDatabase, folder: Path) 
     assert "Forgot" in Migrations(found).mark(database, "0003_c.sql", forget=True)
     assert states(database, folder) == {"0001_a.sql": State.APPLIED, "0002_better.sql": State.APPLIED}
     assert recorded(database.path) == ["0001_a.sql", "0002_better.sql"]
-    with pytest.raises(Refused, match="not a recorded migration whose file is gone"):
+    with pytest.raises(Refused, match="forgotten, it would run once more"):
         Migrations(found).mark(database, "0001_a.sql", forget=True)
 
 
