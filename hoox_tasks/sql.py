@@ -89,11 +89,6 @@ def _token() -> re.Pattern[str]:
 
 
 @cache
-def _quoted_or_blank() -> re.Pattern[str]:
-    return re.compile(rf"(?P<quoted>{_QUOTED})|(?:{_SPACE}|{_COMMENT})+")
-
-
-@cache
 def _trigger_head() -> re.Pattern[str]:
     return re.compile(_TRIGGER_HEAD)
 
@@ -134,11 +129,6 @@ def comments(sql: str) -> Iterator[tuple[int, str]]:
     for match in _token().finditer(sql):
         if match.lastgroup == "blank" and match.group().startswith(("--", "/*")):
             yield match.start(), match.group()
-
-
-def without_comments(script: str) -> str:
-    """Give a script with one blank for each run of blanks and comments, and none around it."""
-    return _quoted_or_blank().sub(r"\g<quoted> ", script).strip(" ;")
 
 
 def split(script: str) -> list[Piece]:

@@ -21,6 +21,8 @@ _FLYWAY = re.compile(r"(?:[VUB][0-9][0-9._]*|R)__.+\.sql")
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
 _BEGIN, _COMMIT = "BEGIN TRANSACTION", "COMMIT"
 _NAME_BYTES = 200
+_READ = 200_000
+"""Characters of a file that is read word by word, which takes some 2 s for a million of them."""
 EMPTY = hashlib.sha256(b"").hexdigest()
 """The checksum of every file without a statement."""
 
@@ -48,12 +50,17 @@ class Migration:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What a ledger remembers of the file: its checksum, and behind a blank that of its statements."""
-        return EMPTY if self.is_empty else f"{self.checksum} {self._statements}"
+        """What a ledger remembers of the file: its checksum, and behind a blank that of its statements.
+
+        The latter is that of the file without its comments; a file that is too long has none.
+        """
+        return EMPTY if self.is_empty else f"{self.checksum} {self._statements}".rstrip()
 
     @cached_property
     def _statements(self) -> str:
-        return _digest(sql.without_comments(self.text))
+        if len(self.text) > _READ:
+            return ""
+        return _digest(" ".join(token.text for token in sql.tokens(self.text) if token.text != ";"))
 
     def matches(self, fingerprint: str) -> bool:
         """Whether the file says what one of this fingerprint said; earlier versions counted its blank end."""
@@ -65,7 +72,7 @@ class Migration:
 
     def does(self, fingerprint: str) -> bool:
         """Whether the file has the statements of one of this fingerprint, whatever its comments."""
-        return self.matches(fingerprint) or self._statements in fingerprint.split(" ")[1:]
+        return self.matches(fingerprint) or fingerprint.split(" ")[1:2] == [self._statements]
 
     @property
     def is_empty(self) -> bool:
@@ -98,6 +105,15 @@ class Migration:
         return pieces
 
     @property
+    def _end(self) -> str:
+        """What follows the last statement; all of a file that has none, or cannot be divided."""
+        try:
+            last = self.pieces[-1]
+        except (Refused, IndexError):
+            return self.text
+        return self.text[last.offset + len(last.sql) :]
+
+    @property
     def warnings(self) -> list[str]:
         """What wrangler would make of the file that we do not, as sentences; and that it holds nothing."""
         if self.refusal is not None:
@@ -106,10 +122,11 @@ class Migration:
             return [f"{self.name} holds no statement: it is recorded, and does nothing."]
         found = []
         # Behind the file's text wrangler puts an INSERT into its history.
-        last = [token.text for token in sql.tokens(self.text)][-1:]
+        end = self._end
+        last = [token.text for token in sql.tokens(end)][-1:]
         if last != [";"]:
             found.append(f"{self.name} lacks its last semicolon: wrangler would fail at it.")
-        ends = [comment for _, comment in sql.comments(self.text)][-1:]
+        ends = [comment for _, comment in sql.comments(end)][-1:]
         if ends and ends[0].startswith("/*") and (len(ends[0]) < 4 or not ends[0].endswith("*/")):
             found.append(
                 f"{self.name} does not close its last comment: wrangler would run it again and again."

@@ -146,17 +146,21 @@ class _Writer:
     def watch(self, fate: Fate, copy: str) -> None:
         """Watch the rows of a table that the migration may remove or change."""
         table = fate.table
-        if table.virtual:
-            self._count_virtual(fate)
+        if table.index:
             return
         keyed = tuple(home for home in fate.homes if home.key and home.marker)
         fate = replace(fate, homes=keyed or fate.homes)
-        by_rowid = any(was == table.rowid for home in fate.homes for was, _ in home.key)
+        by_rowid = any(
+            home.rowids or any(was == table.rowid for was, _ in home.key) for home in fate.homes
+        )
         self._copy(table, copy, _compared(fate), [table.rowid] if by_rowid else [])
+        # A NULL in a key is the same as no other: without its rowid such a row is found by its values only.
+        loose = table.nullable and any(home.rowids is None for home in keyed)
+        null = " OR ".join(f"c{table.columns.index(column)} IS NULL" for column in table.key) if loose else ""
         if keyed or not fate.homes:
-            self._by_key(fate, copy, keyed)
-        else:
-            self._by_content(fate, copy)
+            self._by_key(fate, f"(SELECT rowid, * FROM {copy} WHERE NOT ({null}))" if null else copy, keyed)
+        if null or (fate.homes and not keyed):
+            self._by_content(fate, f"(SELECT * FROM {copy} WHERE {null})" if null else copy)
         if fate.homes and fate.allowed is not None:
             self._count_made(fate.homes[0], fate.allowed, copy)
 
@@ -264,6 +268,9 @@ class _Writer:
             matched = " AND ".join(
                 f"h{number}.{sql.quote_name(now)} IS +{place[was]}" for was, now in home.key
             )
+            if home.rowids:
+                known = " AND ".join(f"{place[was]} IS NOT NULL" for was, _ in home.key)
+                matched += f" AND ({known} OR h{number}.{home.rowids[1]} IS {place[home.rowids[0]]})"
             source += f" LEFT JOIN {sql.quote_name(home.table)} AS h{number} ON {matched}"
             conditions.append(f"h{number}.{sql.quote_name(home.marker)} IS NOT NULL")
         gone = " AND ".join(f"NOT {found}" for found in conditions) or "1"
@@ -371,19 +378,6 @@ class _Writer:
                 number = self._finding(table.name, column, EMPTIED, self._loss(table.name))
                 counts.append((number, f"count(b.c{i})"))
         self._record(counts, f"{copy} AS b")
-
-    def _count_virtual(self, fate: Fate) -> None:
-        """Count the rows of a virtual table, whose inside is its module's business."""
-        name, own = fate.table.name, self._own.get(fate.table.name.lower())
-        if fate.table.index or (own is not None and own.low is None and own.count is None):
-            return
-        self._count_before(name)
-        number = self._finding(name, "", GONE, self._loss(name))
-        now = f"(SELECT count(*) FROM {sql.quote_name(fate.homes[0].table)})" if fate.homes else "0"
-        was = f"(SELECT number FROM {_COUNTS} WHERE name = {sql.quote_text(name)})"
-        if own is not None and own.count is not None:
-            was = f"nullif({was}, {own.count})"
-        self._record([(number, f"{was} - {now}")], "(SELECT 1)")
 
     def _count_made(self, home: Home, allowed: frozenset[str], copy: str) -> None:
         """Count the rows of a table that was made anew: there may be no more than there were."""

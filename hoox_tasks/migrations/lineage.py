@@ -41,7 +41,8 @@ class Home:
     `same` is true where it is the very table, whatever its name. `columns` gives for a former column the one
     that has its values now; `others` are the columns besides. `key` pairs former and present columns by which
     a row is found again; empty where no key was kept. `made` says that the migration made it. `marker` is a
-    column that is never NULL in it; empty where it has none.
+    column that is never NULL in it; empty where it has none. `rowids` pairs the former and the present rowid
+    of rows whose key holds a NULL; None where no key does, or these rows have no rowid that was kept.
     """
 
     table: str
@@ -51,6 +52,7 @@ class Home:
     others: tuple[str, ...]
     key: tuple[tuple[str, str], ...]
     marker: str
+    rowids: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +402,8 @@ class Lineage:
             key = ((table.rowid, present.rowid),)
         marker = present.rowid or (present.key[0] if present.key else "")
         made = name not in self._now.values()
-        return Home(name, same, made, columns, others, key, marker)
+        rowids = (table.rowid, present.rowid) if table.nullable and by_rowid else None
+        return Home(name, same, made, columns, others, key, marker, rowids)
 
 
 def _renamed(renamed: dict[str, str], column: str) -> str:

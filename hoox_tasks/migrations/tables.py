@@ -14,6 +14,10 @@ from hoox_tasks.database.empty_ledger import EmptyLedger
 REPLACES = re.compile(r"\bREPLACE\b(?!\s*\()", re.IGNORECASE)
 """INSERT OR REPLACE, REPLACE INTO, ON CONFLICT REPLACE; not the function."""
 
+_INDEX = re.compile(r"\bcontent\s*=|\bfts5vocab\b", re.IGNORECASE)
+_ALONE = re.compile(r"\bcontent\s*=\s*(?:''|\"\")(?!.*\bcolumnsize\b)", re.IGNORECASE | re.DOTALL)
+"""A search table without content: what it was filled from may be nowhere else, but its rows can be counted."""
+
 _OWN_ROWS = (
     "FROM pragma_table_list AS l WHERE l.schema = 'main' AND l.type IN ('table', 'virtual')"
     r" AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\'"
@@ -39,7 +43,8 @@ class Stored:
 
     `names` are all its columns, `columns` those with values of their own (generated ones have none). `key` is
     its primary key. `rowid` is a name by which its rowid can be asked for, empty where it has none. `index`
-    says of a virtual table that its rows are made from another table's.
+    says of a virtual table that its rows are made from another table's. `nullable` says that its key may hold
+    NULL, which SQLite allows in any but INTEGER PRIMARY KEY.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Stored:
     key: tuple[str, ...]
     rowid: str
     references: tuple[Reference, ...]
+    nullable: bool = False
 
 
 def table_names(ledger: EmptyLedger) -> list[str]:
@@ -61,12 +67,15 @@ def read_tables(ledger: EmptyLedger, name: str | None = None) -> dict[str, Store
     """Read all tables that hold rows of their own, or one; by their names in small letters."""
     source = _OWN_ROWS + (f" AND l.name = {sql.quote_text(name)} COLLATE NOCASE" if name is not None else "")
     columns: defaultdict[tuple[str, bool, bool], list[tuple[str, int, int]]] = defaultdict(list)
-    for table, kind, without_rowid, column, place, hidden in _ask(
+    loose: defaultdict[str, list[str]] = defaultdict(list)
+    for table, kind, without_rowid, column, place, hidden, needed, of in _ask(
         ledger,
-        f"SELECT l.name, l.type, l.wr, x.name, x.pk, x.hidden {_joined(source, 'pragma_table_xinfo')}"
-        " ORDER BY l.name, x.cid",
+        'SELECT l.name, l.type, l.wr, x.name, x.pk, x.hidden, x."notnull", x.type'
+        f" {_joined(source, 'pragma_table_xinfo')} ORDER BY l.name, x.cid",
     ):
         columns[table, kind == "virtual", bool(without_rowid)].append((column, place, hidden))
+        if place and not needed and not without_rowid:
+            loose[table].append(of.upper())
     references: defaultdict[str, list[Reference]] = defaultdict(list)
     for table, column, parent, target, *actions in _ask(
         ledger,
@@ -91,6 +100,7 @@ def read_tables(ledger: EmptyLedger, name: str | None = None) -> dict[str, Store
             ),
             "" if without_rowid or not free else free[0],
             tuple(references[table]),
+            bool(loose[table]) and loose[table] != ["INTEGER"],
         )
     return found
 
@@ -120,7 +130,7 @@ def _is_index(ledger: EmptyLedger, name: str) -> bool:
         ledger, "SELECT type, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
     ):
         if table.lower() == name.lower():
-            if kind == "table" and re.search(r"\bcontent\s*=", text, re.IGNORECASE):
+            if kind == "table" and _INDEX.search(text) and not _ALONE.search(text):
                 return True
         elif kind == "trigger" and name.lower() in {
             sql.unquote_name(token.text).lower() for token in sql.tokens(text)
