@@ -16,16 +16,12 @@ from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations.consent import CHANGES, LOSS, Consent, in_file, in_flag
 from hoox_tasks.migrations.effects import Effect, Own
 from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.guards import (
-    Guards,
-    failed_guard,
-    history_guard,
-    rows_guard,
-    write_guards,
-)
+from hoox_tasks.migrations.guards import Guards, write_guards
 from hoox_tasks.migrations.history import Status, history_tables, own_refusal, own_tables, record
 from hoox_tasks.migrations.lineage import Lineage
-from hoox_tasks.migrations.tables import Stored, checks_keys
+from hoox_tasks.migrations.notes import read_notes, with_notes
+from hoox_tasks.migrations.preconditions import failed_guard, history_guard, rows_guard
+from hoox_tasks.migrations.tables import Stored, checks_keys, read_tables
 from hoox_tasks.values import Row
 
 _WHERE = "to `inv db.migrate` or `inv db.release`"
@@ -35,9 +31,9 @@ _WHERE = "to `inv db.migrate` or `inv db.release`"
 class Applied:
     """A migration that was applied, how long it took in seconds, and what it did to rows that were there.
 
-    `effects` is None where nobody could tell: D1 imports a migration with a trigger, and answers no rows.
-    What nobody consented to is undone there as well. `recorded` says that the migration was not run: what it
-    makes was there already, in a ledger without history.
+    `effects` is None where nobody could tell, as the answer was lost. What nobody consented to is undone then
+    as well. `recorded` says that the migration was not run: what it makes was there already, in a ledger
+    without history.
     """
 
     name: str
@@ -118,6 +114,9 @@ def apply_one(
     not run, or would lose what nobody consented to; nothing of it is left then.
     """
     unit = _write_unit(migration, run.ledger, run, table, consent | migration.consent)
+    noting = not database.answers(unit.statements)
+    if noting:
+        unit.note_answers()
     started = time.perf_counter()
     try:
         results = database.batch(unit.statements)
@@ -130,6 +129,8 @@ def apply_one(
         error.problem = f"Migration {migration.name} was not applied: {error.problem}"
         raise
     seconds = time.perf_counter() - started
+    if noting:
+        results = read_notes(database, len(unit.statements))
     answers = results if any(rows.columns for rows in results) else []
     effects: tuple[Effect, ...] | None = ()
     if unit.guards.findings:
@@ -206,7 +207,19 @@ class _Unit:
     def ask(self, table: str, rowid: str, places: dict[str, int]) -> None:
         """Add a query for the number of a table's rows and its highest rowid."""
         places[table.lower()] = len(self.statements)
-        self.add(f"SELECT count(*), {f'max({rowid})' if rowid else 'NULL'} FROM {sql.quote_name(table)}")
+        highest = f"max({rowid})" if rowid else "NULL"
+        self.add(f"SELECT count(*) AS a, {highest} AS b FROM {sql.quote_name(table)}")
+
+    def note_answers(self) -> None:
+        """Let what is asked be read afterwards, where the transaction answers no rows."""
+        report = [self.report] if self.guards.closing else []
+        self.statements, places = with_notes(
+            self.statements, {*report, *self.before.values(), *self.after.values()}
+        )
+        self.report = places.get(self.report, self.report)
+        self.pieces = {places[at]: piece for at, piece in self.pieces.items()}
+        self.before = {name: places[at] for name, at in self.before.items()}
+        self.after = {name: places[at] for name, at in self.after.items()}
 
     def owned(self, results: Sequence[Rows]) -> dict[str, Own]:
         """Give the rows that are this run's own now, by the name that each table has now.
@@ -272,7 +285,7 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     unit.add(*guards.closing)
     for stored, name in filled:
         unit.ask(name, stored.rowid, unit.after)
-    virtual = {name.lower() for name in ledger.of_kind("virtual")}
+    virtual = {name for name, stored in read_tables(ledger).items() if stored.virtual}
     for name in lineage.made:
         if lineage.holds_rows(name) and name not in virtual:
             unit.ask(name, "", unit.after)

@@ -19,6 +19,7 @@ from hoox_tasks.suggestions import remedy
 
 _FLYWAY = re.compile(r"(?:[VUB][0-9][0-9._]*|R)__.+\.sql")
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
+_HEXADECIMAL = re.compile(r"\s*[+-]?0[xX][0-9a-fA-F]")
 _BEGIN, _COMMIT = "BEGIN TRANSACTION", "COMMIT"
 _NAME_BYTES = 200
 _READ = 200_000
@@ -133,6 +134,8 @@ class Migration:
             )
         if "'" in self.name:
             found.append(f"{self.name} has an apostrophe in its name: older versions of wrangler fail at it.")
+        if _HEXADECIMAL.match(self.name):
+            found.append(f"{self.name} begins with 0x: older versions of wrangler order it as hexadecimal.")
         if _BEGIN in self.text.replace(f"{_BEGIN};", "", 1):
             found.append(
                 f"{self.name} says {_BEGIN} where wrangler does not leave it out: it would refuse it."
@@ -226,9 +229,18 @@ def order(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def leading_number(segment: str) -> int | None:
-    """Give the number that a name begins with, the way JavaScript reads one; None where it has none."""
+    """Give the number that a name begins with, the way JavaScript reads one; None where it has none.
+
+    It reads a double, and takes as none what is beyond all of them; so 0x10 is 0, and two numbers of 17
+    digits may be one.
+    """
     match = _LEADING_NUMBER.match(segment.split("_", 1)[0])
-    return int(match.group(1)) if match else None
+    if match is None:
+        return None
+    try:
+        return int(float(match.group(1)))
+    except OverflowError:
+        return None
 
 
 def read(name: str, path: Path) -> Migration:

@@ -10,7 +10,6 @@ from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations.files import EMPTY, Migration, leading_number, same_name
-from hoox_tasks.migrations.guards import history_guard
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
     NOTHING_APPLIED,
@@ -23,6 +22,7 @@ from hoox_tasks.migrations.history import (
     remember,
 )
 from hoox_tasks.migrations.model import Fact, Made, missing_statements, told
+from hoox_tasks.migrations.preconditions import history_guard
 from hoox_tasks.suggestions import option
 
 

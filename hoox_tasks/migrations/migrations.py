@@ -26,9 +26,9 @@ from hoox_tasks.migrations.apply import (
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Check, Drift, compare_schemas
 from hoox_tasks.migrations.files import Migration, discover, find, refuse_foreign, shared_numbers
-from hoox_tasks.migrations.guards import failed_guard, history_guard
 from hoox_tasks.migrations.history import State, Status
 from hoox_tasks.migrations.model import Model
+from hoox_tasks.migrations.preconditions import failed_guard, history_guard
 from hoox_tasks.values import Value
 
 _ATTEMPTS = 5

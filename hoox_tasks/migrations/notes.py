@@ -39,7 +39,7 @@ def with_notes(
 
 
 def read_notes(database: Database, number: int) -> list[Rows]:
-    """Read what was written down, as the answers of so many statements, and remove it; none where it fails."""
+    """Read what was written down, as the answers of so many statements, and remove it; none if it fails."""
     with suppress(HooxError):
         found, _ = database.batch(
             [

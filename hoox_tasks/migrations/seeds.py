@@ -21,7 +21,7 @@ _SAMPLE = 1_000
 """Rows of one migration in one table that are looked for; of more, as many spread over all of them."""
 _TEXT = 60_000
 """Characters of rows in one query: D1 allows a statement 100,000 bytes."""
-_MADE = re.compile(r"\(|\bCURRENT_", re.IGNORECASE)
+MADE_ANEW = re.compile(r"\(|\bCURRENT_", re.IGNORECASE)
 """In a column's default: its value is made anew for each row."""
 
 
@@ -110,7 +110,7 @@ class Seeds:
         columns = [
             column
             for column, kind, default, place in described
-            if not (default and _MADE.search(default))
+            if not (default and MADE_ANEW.search(default))
             and not (len(keys) == 1 and place and kind.upper() == "INTEGER")
         ] or keys
         if not columns:
