@@ -644,19 +644,20 @@ def test_what_the_migration_wrote_is_nobodys_loss(ledger: Database, text: str) -
     both = files(T, text)
     both.apply(ledger, to="1")
     before = ledger.schema()
+    execute(ledger, "INSERT INTO t (id, s) VALUES (9, 'z')")
     both.apply(ledger)
     if "DEFAULT CURRENT" in text:
         execute(ledger, "UPDATE n SET at = '2020-01-01'")
     execute(ledger, "INSERT INTO t (id, s) VALUES (3, 'c')")
     assert back(ledger, both).effects == ()
     assert differences(before, ledger) == []
-    assert list(ledger.query("SELECT * FROM t")) == [(1, "a"), (2, "b"), (3, "c")]
+    assert list(ledger.query("SELECT * FROM t")) == [(1, "a"), (2, "b"), (3, "c"), (9, "z")]
 
 
 @pytest.mark.parametrize(
     ("text", "change", "lost"),
     [
-        (WRITTEN["rows out of another table"], "INSERT INTO n VALUES (9, 'w')", "n: 1 row gone"),
+        (WRITTEN["rows out of another table"], "INSERT INTO n VALUES (8, 'w')", "n: 1 row gone"),
         (WRITTEN["rows out of another table"], "UPDATE n SET s = 'w' WHERE id = 1", "n: 1 row gone"),
         (WRITTEN["a column that is filled"], "UPDATE t SET u = 'w' WHERE id = 1", r"t\.u: 1 row dropped"),
         (WRITTEN["a search table"], "INSERT INTO n VALUES ('w')", "n: 1 row gone"),
@@ -665,6 +666,8 @@ def test_what_the_migration_wrote_is_nobodys_loss(ledger: Database, text: str) -
 def test_what_was_written_beside_it_is_a_loss(ledger: Database, text: str, change: str, lost: str) -> None:
     """Exactly what somebody else wrote there since is refused, and counted."""
     both = files(T, text)
+    both.apply(ledger, to="1")
+    execute(ledger, "INSERT INTO t (id, s) VALUES (9, 'z')")
     both.apply(ledger)
     execute(ledger, change)
     before = contents(ledger)
