@@ -256,14 +256,14 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     """Write a migration, its guards and its rows in the history as the statements of one transaction."""
     setup = history_tables(table)
     ledger.run(setup)
-    keys_before = checks_keys(ledger)
     lineage = Lineage(ledger, own_tables(table))
+    keys_before = checks_keys(ledger, lineage.before)
     try_on(ledger, migration, lineage)
     for name in lineage.meddled:  # By a trigger of the ledger.
         raise own_refusal(migration, name)
-    guards = write_guards(
-        lineage, consent, run.own, keys=keys_before or checks_keys(ledger), keys_before=keys_before
-    )
+    tables = read_tables(ledger)
+    keys = keys_before or checks_keys(ledger, tables)
+    guards = write_guards(lineage, consent, run.own, keys=keys, keys_before=keys_before)
     unit = _Unit(guards, lineage, run.own)
     unit.statements += setup
     unit.add(history_guard(table, [name for name, _ in run.status.history]))
@@ -285,7 +285,7 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     unit.add(*guards.closing)
     for stored, name in filled:
         unit.ask(name, stored.rowid, unit.after)
-    virtual = {name for name, stored in read_tables(ledger).items() if stored.virtual}
+    virtual = {name for name, stored in tables.items() if stored.virtual}
     for name in lineage.made:
         if lineage.holds_rows(name) and name not in virtual:
             unit.ask(name, "", unit.after)

@@ -103,15 +103,16 @@ class Lineage:
         skipped = {name.lower() for name in own}
         self.meddled: set[str] = set()
         """Those of `own` that were written or dropped all the same."""
-        self._before = {name: table for name, table in read_tables(ledger).items() if name not in skipped}
+        self.before = {name: table for name, table in read_tables(ledger).items() if name not in skipped}
+        """The tables that were there, by their names in small letters."""
         self._skipped = skipped
-        self._there = set(self._before)
+        self._there = set(self.before)
         # What each former table is called now, and which of its columns each is called now.
-        self._now: dict[str, str | None] = {name: name for name in self._before}
-        self._columns = {name: {c: c for c in table.columns} for name, table in self._before.items()}
-        self._present = {name: table.names for name, table in self._before.items()}
+        self._now: dict[str, str | None] = {name: name for name in self.before}
+        self._columns = {name: {c: c for c in table.columns} for name, table in self.before.items()}
+        self._present = {name: table.names for name, table in self.before.items()}
         # By present name: from which former tables it holds rows, and what was done to it.
-        self._origins = {name: {name} for name in self._before}
+        self._origins = {name: {name} for name in self.before}
         self._filled: set[str] = set()
         self._seeded: set[str] = set()
         self._deleted: set[str] = set()
@@ -250,7 +251,7 @@ class Lineage:
     def dropped_columns(self) -> list[tuple[Stored, str]]:
         """The columns that ALTER TABLE dropped from tables that were there."""
         return [
-            (self._before[name], column)
+            (self.before[name], column)
             for name, columns in self._dropped_columns.items()
             for column in columns
         ]
@@ -264,7 +265,7 @@ class Lineage:
     @property
     def survivors(self) -> list[tuple[Stored, str]]:
         """The tables that were there and are still, each with its present name."""
-        return [(self._before[former], last) for former, last in self._now.items() if last is not None]
+        return [(self.before[former], last) for former, last in self._now.items() if last is not None]
 
     @property
     def filled(self) -> list[tuple[Stored, str]]:
@@ -302,7 +303,7 @@ class Lineage:
                 written.add(former)
         reached = self._cascade(removed, written)
         touched = removed | written | reached
-        return [self._fate(self._before[former], former in reached) for former in sorted(touched)]
+        return [self._fate(self.before[former], former in reached) for former in sorted(touched)]
 
     def _made_anew(self, former: str) -> bool:
         """Whether another table has the name of a former one, which was renamed or dropped."""
@@ -317,7 +318,7 @@ class Lineage:
                 return True
             if parent not in written:
                 return False
-            keys = {reference.target} if reference.target else set(self._before[parent].key)
+            keys = {reference.target} if reference.target else set(self.before[parent].key)
             place = self._now[parent]
             return any((place, self._columns[parent].get(key, key).lower()) in self._updated for key in keys)
 
@@ -326,7 +327,7 @@ class Lineage:
         while True:
             following = {
                 name
-                for name, table in self._before.items()
+                for name, table in self.before.items()
                 if name not in reached and any(follows(reference) for reference in table.references)
             }
             if not following:
@@ -378,7 +379,7 @@ class Lineage:
             for former in self._origins.get(home.table, ())
             if self._now[former] is None or self._made_anew(former)
         }
-        return frozenset(self._before[former].name for former in gone)
+        return frozenset(self.before[former].name for former in gone)
 
     def _home(self, table: Stored, name: str, rewritten: bool) -> Home:
         former = table.name.lower()

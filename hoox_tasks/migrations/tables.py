@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -147,9 +147,9 @@ def _joined(source: str, pragma: str) -> str:
     return source.replace("AS l", f"AS l JOIN {pragma}(l.name) AS x", 1)
 
 
-def checks_keys(ledger: EmptyLedger) -> bool:
-    """Whether there are foreign keys that SQLite can check."""
-    if not any(table.refers for table in read_tables(ledger).values()):
+def checks_keys(ledger: EmptyLedger, tables: Mapping[str, Stored] | None = None) -> bool:
+    """Whether there are foreign keys that SQLite can check; `tables` are those of the ledger, if known."""
+    if not any(table.refers for table in (tables or read_tables(ledger)).values()):
         return False
     try:
         _ask(ledger, "PRAGMA foreign_key_check")
