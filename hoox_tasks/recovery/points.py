@@ -107,7 +107,7 @@ def save(database: Database, folder: Path, number: int, cause: str, moment: Mome
             mark=saved.mark,
             tables=dict(moment.tables),
             sha256=saved.sha256,
-            identity=database.identity,
+            identity=database.identity_in(folder),
         )
         with files.written_whole(folder / f"{name}.json") as output:
             output.write(records.encode({"format": FORMAT, **asdict(point)}))
@@ -132,7 +132,7 @@ def history(database: Database, folder: Path, *, note: Note | None = None) -> li
             if note:
                 note(f"The recovery point {path} is left out: {error}.")
             continue
-        if _is_of(point, database):
+        if _is_of(point, database, folder):
             found.append(point)
     return sorted(found, key=lambda point: point.order, reverse=True)
 
@@ -295,10 +295,10 @@ def _is_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None or _OLD_ID.fullmatch(name) is not None
 
 
-def _is_of(point: RecoveryPoint, database: Database) -> bool:
+def _is_of(point: RecoveryPoint, database: Database, folder: Path) -> bool:
     """Whether a point is of this ledger; older versions knew it by its address, with the name of then."""
     if point.identity:
-        return point.identity == database.identity
+        return point.identity == database.identity_in(folder)
     account, _, database_id = database.identity.removeprefix("d1:").partition("/")
     renamed = database.identity.startswith("d1:") and point.ledger.endswith(
         f" ({database_id}) of account {account}"

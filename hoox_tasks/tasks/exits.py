@@ -16,15 +16,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
 from invoke.exceptions import Exit
 
-from hoox_tasks.console import gate, pulse, terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
+
+with lazy_imports():
+    from hoox_tasks.console import pulse
 
 _FAILED = 1
 _REFUSED = 2
@@ -41,7 +45,7 @@ def explained(command: Command) -> Iterator[None]:
     """Let every ending of a task be a sentence and an exit code, and never a traceback."""
     _make_output_usable()
     try:
-        with _interruptible(), pulse.beating():
+        with _interruptible(), pulse.beating() if sys.stderr.isatty() else nullcontext():
             yield
     except Exit:
         raise

@@ -88,6 +88,10 @@ class RemoteDatabase:
         """`d1:`, the account's id and the database's."""
         return f"d1:{self.client.account_id}/{self.client.database_id}"
 
+    def identity_in(self, folder: Path) -> str:
+        """`identity`, which is the same everywhere."""
+        return self.identity
+
     @property
     def settles_late(self) -> bool:
         """True: D1 goes on with a request whose sender is gone."""
