@@ -619,7 +619,7 @@ def test_a_history_that_does_not_run_here_is_refused(ledger: Database) -> None:
 # ------------------------------------------------------------------------- what the migration wrote itself
 
 T = "CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b');"
-WRITTEN = {
+BY_ITSELF = {
     "rows out of another table": "CREATE TABLE n (id INTEGER PRIMARY KEY, s TEXT); INSERT INTO n SELECT id, s FROM t;",
     "a copy of a table": "CREATE TABLE n AS SELECT * FROM t;",
     "rows with the time of day": (
@@ -636,7 +636,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize(
     ("ledger", "text"),
-    cases(WRITTEN, ("rows out of another table", "a column that is filled")),
+    cases(BY_ITSELF, ("rows out of another table", "a column that is filled")),
     indirect=["ledger"],
 )
 def test_what_the_migration_wrote_is_nobodys_loss(ledger: Database, text: str) -> None:
@@ -657,10 +657,10 @@ def test_what_the_migration_wrote_is_nobodys_loss(ledger: Database, text: str) -
 @pytest.mark.parametrize(
     ("text", "change", "lost"),
     [
-        (WRITTEN["rows out of another table"], "INSERT INTO n VALUES (8, 'w')", "n: 1 row gone"),
-        (WRITTEN["rows out of another table"], "UPDATE n SET s = 'w' WHERE id = 1", "n: 1 row gone"),
-        (WRITTEN["a column that is filled"], "UPDATE t SET u = 'w' WHERE id = 1", r"t\.u: 1 row dropped"),
-        (WRITTEN["a search table"], "INSERT INTO n VALUES ('w')", "n: 1 row gone"),
+        (BY_ITSELF["rows out of another table"], "INSERT INTO n VALUES (8, 'w')", "n: 1 row gone"),
+        (BY_ITSELF["rows out of another table"], "UPDATE n SET s = 'w' WHERE id = 1", "n: 1 row gone"),
+        (BY_ITSELF["a column that is filled"], "UPDATE t SET u = 'w' WHERE id = 1", r"t\.u: 1 row dropped"),
+        (BY_ITSELF["a search table"], "INSERT INTO n VALUES ('w')", "n: 1 row gone"),
     ],
 )
 def test_what_was_written_beside_it_is_a_loss(ledger: Database, text: str, change: str, lost: str) -> None:
