@@ -207,8 +207,8 @@ class Migrations:
         `planned` is called with that plan before anything is changed.
 
         Raises `Refused` where `plan` does, or where it cannot be told whether a migration is there, and
-        `MigrationFailed` where a migration fails: it has left nothing
-        behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
+        `MigrationFailed` where a migration fails: it has left nothing behind, those before it stay. On D1, k
+        migrations cost at most k + 3 requests, and each that is imported one more.
         """
         applied: list[Applied] = []
 
