@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path, PurePath
 
 from hoox_tasks import files, records
@@ -181,12 +182,13 @@ def check(folder: Path, point: RecoveryPoint) -> None:
 def prune(database: Database, folder: Path, keep: int, *, spare: str = "", note: Note | None = None) -> None:
     """Remove the recovery points of a ledger that are too many, and what killed tasks left of points.
 
-    The last `keep` stay, and those that are younger than a day, up to 1 GiB; so do the point `spare`, and
-    those of tasks that are still at work. `note` is told where young ones have to go, and of whatever cannot
-    be removed: this is done after a change, and fails no task.
+    The last `keep` stay, and those of the day before the last change, up to 1 GiB; so do the point `spare`,
+    and those of tasks that are still at work. `note` is told where young ones have to go, and of whatever
+    cannot be removed: this is done after a change, and fails no task.
     """
     try:
-        chosen, young = surplus(folder, history(database, folder), keep, now=datetime.now(UTC))
+        found = history(database, folder)
+        chosen, young = surplus(folder, found, keep, now=_now(found, spare))
         for point in chosen:
             if point.id != spare and not _in_use(folder, point.id):
                 forget(folder, point)
@@ -200,6 +202,15 @@ def prune(database: Database, folder: Path, keep: int, *, spare: str = "", note:
             f"Recovery points of {database.label} from the last 24 hours were removed, because those beyond"
             f" the last {keep} take more than {YOUNG_BYTES // 1024**3} GiB."
         )
+
+
+def _now(points: Sequence[RecoveryPoint], spare: str) -> datetime:
+    """The time that ages are reckoned from: when the last point before `spare` was taken, at the latest.
+
+    A clock that is ahead for one run then makes nothing old.
+    """
+    former = (datetime.fromisoformat(point.created_at) for point in points if point.id != spare)
+    return min([datetime.now(UTC), *islice(former, 1)])
 
 
 def surplus(
