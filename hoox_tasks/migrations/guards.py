@@ -162,7 +162,7 @@ class _Writer:
         opening += [*again.back, *again.forth]
         self._guards.trial = range(start, len(opening))
         for place, (table, columns, copy) in enumerate(kept):
-            if place < len(again.made):
+            if place >= len(again.grown):
                 number = self._finding(table.name, "", GONE, self._loss(table.name))
                 self._record([(number, lost_rows(table, columns, copy))], "(SELECT 1)", opening)
             elif columns:

@@ -31,7 +31,7 @@ class Again:
 def copy_kept(again: Again, into: list[str]) -> list[tuple[Stored, tuple[str, ...], str]]:
     """Write statements that copy the tables; gives each table, what is compared of it, and its copy."""
     kept = []
-    for place, (table, columns) in enumerate((*again.made, *again.grown)):
+    for place, (table, columns) in enumerate((*again.grown, *again.made)):
         copy = f"hoox_guard_again_{place}"
         kept.append((table, columns, copy))
         key = _key(table)
