@@ -280,6 +280,9 @@ class Database(Protocol):
         of them together, as that of `query`.
         """
 
+    def answers(self, statements: Sequence[Statement]) -> bool:
+        """Whether a batch of these statements answers rows: some are imported by D1, which does not."""
+
     def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each.
 

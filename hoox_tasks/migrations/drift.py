@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.migrations.history import Entry, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,25 @@ class Drift:
         if self.unknown:
             found.append(f"Not all of {', '.join(self.unknown)} could be compared.")
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is wrong with a ledger, compared with its migrations: nothing of both where it agrees.
+
+    `wrong` are the migrations that are not applied as their files are, `differences` the objects that are
+    missing, extra or different. `reservations` say what could not be compared.
+    """
+
+    status: Status
+    wrong: list[Entry]
+    differences: list[Difference]
+    reservations: list[str] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the ledger is what its migrations say."""
+        return not self.wrong and not self.differences
 
 
 def compare_schemas(

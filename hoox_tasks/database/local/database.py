@@ -206,6 +206,10 @@ class LocalDatabase:
         with self.transaction(write=write):
             return self._run_under_rules(statements, write, TimeLimit(self._connection, timeout))
 
+    def answers(self, statements: Sequence[Statement]) -> bool:
+        """Whether a batch of these statements answers rows: here every batch does."""
+        return True
+
     def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each."""
         with self.transaction():
