@@ -207,6 +207,24 @@ def _last_number(folder: Path) -> int:
 # ----------------------------------------------------------------------------------------- files and names
 
 
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Give what a folder has by names of a pattern, in their order; nothing where there is no such folder.
+
+    Raises `Refused` where it cannot be looked into, which `Path.glob` takes for an empty one.
+    """
+    try:
+        with os.scandir(folder):
+            pass
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Refused(
+            f"The folder {folder} cannot be looked into: {error.strerror}.",
+            "Look at its place and its permissions.",
+        ) from error
+    return sorted(folder.glob(pattern))
+
+
 def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
     """Return the name of a backup taken at `moment` (now), in UTC: `db-backup-2026-05-19-174000.sql`."""
     return f"db-backup-{moment or datetime.now(UTC):%Y-%m-%d-%H%M%S}{suffix}"

@@ -7,6 +7,7 @@ says how old they are, but not which of them is newer.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,22 +66,28 @@ class Backup:
 
 
 def find(folder: Path) -> list[Backup]:
-    """Return the backups in `folder`, the newest first."""
-    found = [_backup(path) for pattern in _PATTERNS for path in folder.glob(pattern)]
+    """Return the backups in `folder`, the newest first.
+
+    Raises `Refused` where the folder cannot be looked into, `PermissionError` for a file that cannot.
+    """
+    found = [_backup(path) for pattern in _PATTERNS for path in files.listed(folder, pattern)]
     return sorted(filter(None, found), key=lambda backup: backup.order, reverse=True)
 
 
 def _backup(path: Path) -> Backup | None:
     """Describe a file; None where it is gone, hidden or no file."""
-    if path.name.startswith(".") or not path.is_file():
+    if path.name.startswith("."):
         return None
     manifest, problem = None, ""
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
         manifest = read_manifest(path)
     except Refused as error:
         problem = error.problem
-    try:
-        status = path.stat()
+    except PermissionError:
+        raise
     except OSError:  # Removed meanwhile, by another task's rotation.
         return None
     taken = manifest.taken if manifest else datetime.fromtimestamp(status.st_mtime, UTC)
@@ -89,7 +96,9 @@ def _backup(path: Path) -> Backup | None:
 
 def next_sequence(folder: Path) -> int:
     """Return the sequence of a backup that is about to be written: higher than that of every other there."""
-    sequences = [backup.manifest.sequence for backup in find(folder) if backup.manifest]
+    sequences = []
+    with suppress(Refused, PermissionError):  # A backup can be written all the same, by the clock.
+        sequences = [backup.manifest.sequence for backup in find(folder) if backup.manifest]
     last = max((sequence for sequence in sequences if sequence < _HIGHEST), default=0)
     return max(last + 1, milliseconds(datetime.now(UTC)))
 

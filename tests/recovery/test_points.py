@@ -493,7 +493,7 @@ def test_a_point_that_is_none_is_left_out(ledger: LocalDatabase, folder: Path, c
     assert after.id == "8"
 
 
-@pytest.mark.parametrize("name", ["999999999999999999.json", ".999999999999999999.number", ".0.number"])
+@pytest.mark.parametrize("name", ["999999999999999999.json", "999999999999999.json", ".999999999999999999.number", ".0.number"])
 def test_a_number_that_nobody_drew_does_not_end_the_sequence(
     ledger: LocalDatabase, folder: Path, name: str
 ) -> None:
