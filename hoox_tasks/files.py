@@ -263,12 +263,15 @@ class Draft:
         os.fsync(self._file.fileno())
         return self.path
 
-    def replace(self, target: Path | None = None) -> Path:
-        """Put the file in the place of what was at `target`, whose mode it gets; returns its path."""
+    def replace(self, target: Path | None = None, *, at_most: int = 0o7777) -> Path:
+        """Put the file in the place of what was at `target`; returns its path.
+
+        It gets the mode of what it replaces, but no right that is not in `at_most`.
+        """
         self.finish()
         target = target or self.target
         with suppress(FileNotFoundError):
-            self.path.chmod(stat.S_IMODE(target.stat().st_mode))
+            self.path.chmod(stat.S_IMODE(target.stat().st_mode) & at_most)
         self.path.replace(target)
         _sync_folder(target.parent)
         return target

@@ -38,7 +38,10 @@ class Backup:
 
     @property
     def verified(self) -> bool:
-        """Whether it was loaded and compared with its source when it was written, and is whole."""
+        """Whether it was loaded and compared with its source when it was written, and is whole.
+
+        Of what it is now, only the size is looked at; `is_unchanged` reads it.
+        """
         manifest = self.manifest
         return (
             manifest is not None
@@ -149,12 +152,14 @@ def remove(backups: Sequence[Backup]) -> None:
 
 def last_proven(backups: Iterable[Backup]) -> Backup | None:
     """Return the newest backup that was verified, and is what it was then."""
-    for backup in backups:
-        if backup.verified and backup.manifest:
-            with suppress(OSError):
-                if files.digest(backup.path) == backup.manifest.sha256:
-                    return backup
-    return None
+    return next((backup for backup in backups if backup.verified and is_unchanged(backup)), None)
+
+
+def is_unchanged(backup: Backup) -> bool:
+    """Whether the file is what its manifest says, to the last byte: it is read whole."""
+    with suppress(OSError):
+        return backup.manifest is not None and files.digest(backup.path) == backup.manifest.sha256
+    return False
 
 
 def _is_among(path: Path, paths: Collection[Path]) -> bool:

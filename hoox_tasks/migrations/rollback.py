@@ -6,6 +6,7 @@ that somebody wrote since makes all of it fail, unless it is consented to.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -202,7 +203,7 @@ def _refuse_underivable(reversals: Sequence[Reversal]) -> None:
         names = [name for reversal in reversals if reversal.reasons for name in reversal.names]
         raise Refused(
             "More was done than added, and only what was added is taken back without a down file.",
-            f"Write one with `inv db.migrate.new --down {names[0]}`.",
+            f"Write one with `inv db.migrate.new --down {shlex.quote(names[0])}`.",
             detail="\n".join(problems),
         )
 
@@ -304,10 +305,11 @@ def _refuse_breaking(reversal: Reversal, broken: set[tuple[str, str]]) -> None:
     """Raise `Refused` where a view or trigger that no migration made needs something that would be gone."""
     made = {(item.type, item.name) for item in reversal.before}
     for kind, name in sorted(broken - made):
+        drop = f"DROP {kind.upper()} {sql.quote_name(name)}"
         raise Refused(
             f"The {kind} {name}, which no migration made, needs what {reversal.names[-1]} made, so nothing"
             " was taken back.",
-            f"Drop it first, as with `inv db.query 'DROP {kind.upper()} {name}' --write`.",
+            f"Drop it first, as with `inv db.query {shlex.quote(drop)} --write`.",
         )
 
 

@@ -290,6 +290,8 @@ def _point(name: str, found: Record) -> RecoveryPoint:
         sha256=found.text("sha256", ""),
         identity=found.text("identity", ""),
     )
+    if not point.cause.isprintable():
+        raise Damaged("its cause is not one line of text")
     if point.id != name or not _is_id(name):
         raise Damaged("its id is not its name")
     if found.number("format", 1) not in (1, FORMAT):

@@ -62,7 +62,7 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED, _interrupted(command)
     if isinstance(error, HooxError):
-        code, message = error.exit_code, terminal.addressed(str(error), command.flags)
+        code, message = error.exit_code, terminal.addressed(str(error), command.chosen)
     elif isinstance(error, OSError) and error.filename is None:
         return _unwritten(error, command)  # All else that we write names its file.
     elif isinstance(error, OSError):
@@ -88,7 +88,7 @@ def _print_failure(error: BaseException, message: str, code: int, command: Comma
     told = error if isinstance(error, HooxError) else HooxError(message)
     document = {
         "error": _shown(told.problem),
-        "remedy": _shown(told.remedy),
+        "remedy": _shown(terminal.addressed(told.remedy, command.chosen)),
         "detail": _shown(told.detail),
         "exit": code,
         "changed": command.changed,

@@ -89,6 +89,11 @@ class RemoteDatabase:
         return f"d1:{self.client.account_id}/{self.client.database_id}"
 
     @property
+    def mode(self) -> int:
+        """All rights: D1 is no file, and who may read it is up to its account."""
+        return 0o7777
+
+    @property
     def settles_late(self) -> bool:
         """True: D1 goes on with a request whose sender is gone."""
         return True
