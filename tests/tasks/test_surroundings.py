@@ -286,7 +286,7 @@ def test_all_counts_of_a_ledger_agree(workspace: Workspace) -> None:
 def test_in_a_bare_container_the_first_commands_run(workspace: Workspace, program: str) -> None:
     """Without a home, a language or any other variable, and with a home that nobody writes to, as in README."""
     query = "SELECT created_at, symbol, action, price, quantity FROM trades ORDER BY created_at DESC LIMIT 5"
-    commands = [["db.apply"], ["db.query", query]] if program == "invoke" else [["db", "list"]]
+    commands = [["db.apply"], ["db.query", query]] if program == "invoke" else [["db", "apply"]]
     workspace.home.chmod(0o500)
     for home in ("/nonexistent", str(workspace.home)) if program == "invoke" else ("/nonexistent",):
         for command in commands:
