@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hoox_tasks import sql
 from hoox_tasks.database.remote.statements import unmistakable
 from hoox_tasks.errors import Refused
-from hoox_tasks.rules.messages import shape_refusal
+from hoox_tasks.rules.authorizer import shape_refusal
 from hoox_tasks.views.shell import completions, read_inputs
 from tests.support.strategies import examples
 

@@ -136,7 +136,8 @@ def export(
                 bookmark=snapshot.bookmark,
                 one_moment=snapshot.one_moment,
                 tables=content.tables,
-                identity=database.identity,
+                identity=database.identity_in(draft.target.parent),
+                place=database.address,
                 sequence=rotation.next_sequence(draft.target.parent),
             )
             written = name_with_manifest(draft, manifest, reserve=reserve, at_most=database.mode)

@@ -41,7 +41,8 @@ class Manifest:
     source. `bookmark` is D1's, where the source has one. `one_moment` is false where somebody wrote while the
     rows were fetched. `tables` are those whose rows are in the file.
 
-    `identity` is the ledger's (see `Database.identity`), empty where it is not known. `sequence` orders the
+    `identity` is the ledger's (see `Database.identity_in`), empty where it is not known, and `place` where it
+    was when the export was written (see `Database.address`). `sequence` orders the
     exports of a folder: milliseconds since 1970, or one more than the highest in the folder where that is
     greater, as after the clock was set back.
 
@@ -62,6 +63,7 @@ class Manifest:
     one_moment: bool = True
     tables: dict[str, Content] = field(default_factory=dict)
     identity: str = ""
+    place: str = ""
     sequence: int = 0
     sealed: str = ""
 
@@ -128,6 +130,7 @@ def parse(found: Record) -> Manifest:
         one_moment=found.value("one_moment", bool, True),
         tables={name: _content(tables.fields(name)) for name in tables.names()},
         identity=found.text("identity", ""),
+        place=found.text("place", ""),
         sequence=found.number("sequence", milliseconds(created_at)),
         sealed=found.text("sealed", ""),
     )

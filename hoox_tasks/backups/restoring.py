@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,8 +51,20 @@ class Checked:
         if manifest is None:
             return ""
         if manifest.identity:
-            return "" if manifest.identity == database.identity else manifest.source
+            # A backup may have been moved into the workspace, or out of it.
+            own = manifest.identity in {database.identity, database.identity_in(Path("/"))}
+            return "" if own and not _is_elsewhere(manifest.place, database) else manifest.source
         return "" if manifest.source == database.label else manifest.source
+
+
+def _is_elsewhere(place: str, database: Database) -> bool:
+    """Whether a ledger of another workspace still lies where a backup was taken of one with this identity."""
+    path = Path(place)
+    if not database.identity.startswith("file:") or not path.is_absolute():
+        return False
+    with suppress(OSError):
+        return path.is_file() and not path.samefile(database.address)
+    return False
 
 
 @contextmanager

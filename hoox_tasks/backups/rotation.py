@@ -8,6 +8,7 @@ says how old they are, but not which of them is newer.
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,6 +61,12 @@ class Backup:
         if manifest is None or self.bytes != manifest.bytes or self.path.is_symlink():
             return ""
         return manifest.identity
+
+    @property
+    def written(self) -> tuple[object, ...]:
+        """By what an export is told from all others, whatever its name is now."""
+        manifest = self.manifest
+        return (manifest.sequence, manifest.created_at, manifest.sha256) if manifest else (self.path,)
 
     @property
     def order(self) -> tuple[int, str]:
@@ -118,12 +125,15 @@ def surplus(
     """Choose what may go: of each ledger all but the newest `keep`, and all older than `days`.
 
     `backups` are newest first. With `identity`, only those of that ledger go. Never chosen are: those in
-    `spare`, the last one of each ledger that is verified and not damaged since, and whatever `identity` is
-    not known of.
+    `spare`, the last one of each ledger that is verified and not damaged since, whatever `identity` is not
+    known of, and files of which there are copies by other names, since only one of them was written by us.
     """
+    found = list(backups)
+    # A copy that somebody made by hand has the manifest of what it is a copy of: which of the two is ours?
+    copies = Counter(backup.written for backup in found)
     ours: dict[str, list[Backup]] = {}
-    for backup in backups:
-        if backup.identity and identity in (None, backup.identity):
+    for backup in found:
+        if backup.identity and identity in (None, backup.identity) and copies[backup.written] == 1:
             ours.setdefault(backup.identity, []).append(backup)
     oldest = (now or datetime.now(UTC)) - timedelta(days=days) if days is not None else None
     chosen = []

@@ -23,8 +23,8 @@ from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database import load_program
 from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.database.local.connection import primary_code
 from hoox_tasks.database.local.database import LocalDatabase
-from hoox_tasks.database.local.errors import primary_code
 from hoox_tasks.database.schema import check_definitions, read_tables, with_counted_rows
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.files import digest

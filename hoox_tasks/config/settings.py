@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.suggestions import remedy
 
 with lazy_imports():
+    from hoox_tasks import suggestions
     from hoox_tasks.config import wrangler
 
 if TYPE_CHECKING:
@@ -145,6 +145,20 @@ def find_workspace(start: Path) -> Path:
     return start
 
 
+def workspace_of(ledger: Path) -> Path:
+    """Give the folder of the workspace that a ledger's file belongs to, wherever it is used from.
+
+    It is the nearest one that has Invoke's files, a wrangler config or our own folder with the ledger in it;
+    where there is none, the file's folder.
+    """
+    for folder in ledger.resolve().parents:
+        if folder / ".hoox" == ledger.resolve().parent or any(
+            (folder / name).is_file() for name in (*WORKSPACE_NAMES, *CONFIG_NAMES)
+        ):
+            return folder
+    return ledger.parent
+
+
 def load_settings(
     target: Target,
     configured: Mapping[str, Any] | None = None,
@@ -204,7 +218,7 @@ def _known(configured: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise Refused(
             f"There is no setting hoox.{unknown[0]}.",
-            remedy(unknown[0], DEFAULTS, f"The settings are: {', '.join(DEFAULTS)}."),
+            suggestions.remedy(unknown[0], DEFAULTS, f"The settings are: {', '.join(DEFAULTS)}."),
         )
     return {**DEFAULTS, **configured}
 

@@ -12,10 +12,10 @@ from hoox_tasks.console.table import Layout, write_markdown, write_table
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.suggestions import remedy
 from hoox_tasks.values import Value
 
 with lazy_imports():
+    from hoox_tasks import suggestions
     from hoox_tasks.console import documents, separated
 
 FORMATS = ("table", "json", "csv", "tsv", "ndjson", "markdown")
@@ -50,7 +50,7 @@ def render(results: Iterable[Rows], format: str, output: TextIO, layout: Layout 
 def unknown_format(format: str, known: Sequence[str]) -> Refused:
     """Give the error about a format that there is not."""
     choice = f"Choose one of: {', '.join(known)}."
-    return Refused(f"There is no format {format}.", remedy(format, known, choice))
+    return Refused(f"There is no format {format}.", suggestions.remedy(format, known, choice))
 
 
 class Watched(io.TextIOBase):

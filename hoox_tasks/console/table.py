@@ -10,10 +10,13 @@ from itertools import chain
 from typing import TextIO
 
 from hoox_tasks import sql
-from hoox_tasks.console import times
 from hoox_tasks.console.gate import printable, unmarked
 from hoox_tasks.database.interface import Rows
-from hoox_tasks.values import Approximate, Row, Value
+from hoox_tasks.lazy import lazy_imports
+from hoox_tasks.values import Approximate, Row, Value, may_be_time
+
+with lazy_imports():
+    from hoox_tasks.console import times
 
 _TABLE_ROWS = 1000
 """Rows whose widths are worked out together; a longer result is laid out in several such blocks."""
@@ -39,7 +42,7 @@ class Layout:
 
     def time_columns(self, columns: Sequence[str], rows: Sequence[Row]) -> list[bool]:
         """Tell which columns of some rows are shown as times."""
-        if not any(map(times.may_be_time, chain.from_iterable(rows))):
+        if not any(map(may_be_time, chain.from_iterable(rows))):
             return [False] * len(columns)
         names = self.times()
         return [times.is_time(column, names) for column in columns]
@@ -218,4 +221,5 @@ def _shown(value: Value, time: bool = False, grouped: bool = False) -> str:
     if isinstance(value, Approximate):
         # A leading sign that nobody takes for a digit: the number may have been rounded.
         return f"≈{value}"
-    return (time and times.read_time(value)) or (f"{value:,}" if grouped else str(value))
+    read = times.read_time(value) if time and may_be_time(value) else ""
+    return read or (f"{value:,}" if grouped else str(value))

@@ -11,11 +11,17 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hoox_tasks.console import gate, pulse
+from hoox_tasks.console import gate
 from hoox_tasks.errors import Refused
-from hoox_tasks.values import Progress
+from hoox_tasks.lazy import lazy_imports
+
+with lazy_imports():
+    from hoox_tasks.console import pulse
+
+if TYPE_CHECKING:
+    from hoox_tasks.values import Progress
 
 ALL_FLAGS = frozenset({"--path", "--database", "--env", "--remote", "--preview"})
 """The flags that choose a ledger, which most tasks take."""

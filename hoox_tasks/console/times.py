@@ -13,31 +13,22 @@ from typing import NamedTuple
 
 from hoox_tasks import sql
 from hoox_tasks.config.moments import write_moment
-from hoox_tasks.values import Value
+from hoox_tasks.values import Value, may_be_time
 
-_SECONDS = 10**8
-"""The first number that is taken for a time: 1973. What is smaller is shown as the number that it is."""
 MILLISECONDS = 10**11
 """The first number that is taken for milliseconds, as some workers write them: also 1973, but in those."""
-_END = 10**14
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXTREME = re.compile(r"(?i:min|max)\((?:\w+\.)?(\w+)\)")
 _DATE = re.compile(r"\s*\d{4}-\d\d?(?:\D.*)?", re.DOTALL)
-_DATE_INSIDE = re.compile(r"\d{4}-\d")
 _SHAPES = {**dict.fromkeys(("<", ">", "=", "!", "LIKE", "IS"), "o"), "NOT": "n", "BETWEEN": "b", "AND": "a"}
 _SHAPES |= {"IN": "i", "(": "("}
 _COMPARED = re.compile(r"Tn?(?:oo?|b|b.a|i\()D|Doo?T")
 """A time column T beside a date D, in a statement of one letter for each token."""
 
 
-def may_be_time(value: Value) -> bool:
-    """Whether a value is in the range of times."""
-    return isinstance(value, int | float) and _SECONDS <= value < _END
-
-
 def read_time(value: Value) -> str:
     """Write Unix seconds, or milliseconds where the number is clearly of those; empty where it is no time."""
-    if not isinstance(value, int | float) or not _SECONDS <= value < _END:
+    if not isinstance(value, int | float) or not may_be_time(value):
         return ""
     thousandths = value if value >= MILLISECONDS else value * 1000
     if thousandths != int(thousandths):  # Finer than it would be written.
@@ -57,12 +48,6 @@ class Comparison(NamedTuple):
     table: str
     column: str
     text: str
-
-
-def may_compare(statement: str, params: Sequence[Value]) -> bool:
-    """Whether there is any date in a statement or its parameters: a quick look, before it is taken apart."""
-    texts = [statement, *(value for value in params if isinstance(value, str))]
-    return any(_DATE_INSIDE.search(text) for text in texts)
 
 
 def dates_compared(

@@ -10,11 +10,10 @@ from typing import TypeAlias
 from hoox_tasks import sql
 from hoox_tasks.database.counts import TABLES_QUERY, table_kinds
 from hoox_tasks.database.interface import SCHEMA_QUERY, SchemaObject, Statement
-from hoox_tasks.database.local.errors import primary_code, translated
+from hoox_tasks.database.local.connection import primary_code, translated
 from hoox_tasks.errors import StatementError
-from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
+from hoox_tasks.rules.authorizer import Authorizer, enforce, lift, shape_refusal
 from hoox_tasks.rules.functions import supply_functions
-from hoox_tasks.rules.messages import shape_refusal
 from hoox_tasks.values import Value
 
 _EXPLAIN = "EXPLAIN "

@@ -244,6 +244,11 @@ class Database(Protocol):
         so that a workspace may be moved, else absolute.
         """
 
+    def identity_in(self, folder: Path) -> str:
+        """What files in a folder call this ledger: `identity`, but a file by its absolute path wherever the
+        folder lies outside of the ledger's workspace, since others may use it too.
+        """
+
     @property
     def name(self) -> str:
         """What people call it, and what they type to confirm: a file's or a database's name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoox_tasks.config.settings import Settings
+from hoox_tasks.config.settings import Settings, workspace_of
 from hoox_tasks.database.interface import Database
 from hoox_tasks.lazy import lazy_imports
 
@@ -20,7 +20,7 @@ def open_database(settings: Settings, *, create: bool = False) -> Database:
         return remote.open_remote(settings)
     return local.LocalDatabase(
         settings.path,
-        root=settings.root,
+        root=workspace_of(settings.path),
         name=settings.name,
         create=create,
         strict=settings.strict,

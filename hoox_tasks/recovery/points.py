@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path, PurePath
 
 from hoox_tasks import files, records
@@ -113,7 +114,7 @@ def save(database: Database, folder: Path, number: int, cause: str, moment: Mome
             mark=saved.mark,
             tables=dict(moment.tables),
             sha256=saved.sha256,
-            identity=database.identity,
+            identity=database.identity_in(folder),
         )
         with files.written_whole(folder / f"{name}.json") as output:
             output.write(records.encode({"format": FORMAT, **asdict(point)}))
@@ -141,7 +142,7 @@ def history(database: Database, folder: Path, *, note: Note | None = None) -> li
             if note:
                 note(f"The recovery point {path} is left out: {error}.")
             continue
-        if _is_of(point, database):
+        if _is_of(point, database, folder):
             found.append(point)
     return sorted(found, key=lambda point: point.order, reverse=True)
 
@@ -190,12 +191,13 @@ def check(folder: Path, point: RecoveryPoint) -> None:
 def prune(database: Database, folder: Path, keep: int, *, spare: str = "", note: Note | None = None) -> None:
     """Remove the recovery points of a ledger that are too many, and what killed tasks left of points.
 
-    The last `keep` stay, and those that are younger than a day, up to 1 GiB; so do the point `spare`, and
-    those of tasks that are still at work. `note` is told where young ones have to go, and of whatever cannot
-    be removed: this is done after a change, and fails no task.
+    The last `keep` stay, and those of the day before the last change, up to 1 GiB; so do the point `spare`,
+    and those of tasks that are still at work. `note` is told where young ones have to go, and of whatever
+    cannot be removed: this is done after a change, and fails no task.
     """
     try:
-        chosen, young = surplus(folder, history(database, folder), keep, now=datetime.now(UTC))
+        found = history(database, folder)
+        chosen, young = surplus(folder, found, keep, now=_now(found, spare))
         for point in chosen:
             if point.id != spare and not _in_use(folder, point.id):
                 forget(folder, point)
@@ -210,6 +212,15 @@ def prune(database: Database, folder: Path, keep: int, *, spare: str = "", note:
             f"Recovery points of {database.label} from the last 24 hours were removed, because those beyond"
             f" the last {keep} take more than {YOUNG_BYTES // 1024**3} GiB."
         )
+
+
+def _now(points: Sequence[RecoveryPoint], spare: str) -> datetime:
+    """The time that ages are reckoned from: when the last point before `spare` was taken, at the latest.
+
+    A clock that is ahead for one run then makes nothing old.
+    """
+    former = (datetime.fromisoformat(point.created_at) for point in points if point.id != spare)
+    return min([datetime.now(UTC), *islice(former, 1)])
 
 
 def surplus(
@@ -311,10 +322,10 @@ def _is_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None or _OLD_ID.fullmatch(name) is not None
 
 
-def _is_of(point: RecoveryPoint, database: Database) -> bool:
+def _is_of(point: RecoveryPoint, database: Database, folder: Path) -> bool:
     """Whether a point is of this ledger; older versions knew it by its address, with the name of then."""
     if point.identity:
-        return point.identity == database.identity
+        return point.identity == database.identity_in(folder)
     account, _, database_id = database.identity.removeprefix("d1:").partition("/")
     renamed = database.identity.startswith("d1:") and point.ledger.endswith(
         f" ({database_id}) of account {account}"

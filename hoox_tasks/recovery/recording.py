@@ -47,6 +47,14 @@ class Recorder:
                 raise
             moment.when_ended(self._ended)
 
+    def prune(self, keep: int, note: Callable[[str], None] | None = None) -> None:
+        """Remove the ledger's points that are too many, now that its task has ended well.
+
+        `keep` of them stay, and those younger than a day (see `points.prune`); `note` is told of what goes.
+        """
+        if self.point is not None:
+            points.prune(self._database, self._folder, keep, spare=self.point.id, note=note)
+
     def close(self) -> None:
         """Say that the task has ended: from now on its point is one among others."""
         if self._number is not None:
@@ -67,16 +75,14 @@ def recording(
 ) -> Iterator[Recorder]:
     """Take a recovery point of `database` before it is first changed in a block; none with a `keep` of 0.
 
-    When the block has ended well, the ledger's points that are too many are removed, which `note` is told
-    of: `keep` of them stay, and those younger than a day (see `points.prune`).
+    When the block has ended well, points that are too many are removed, see `Recorder.prune`.
     """
     recorder = Recorder(database, folder, cause)
     if keep > 0:
         database.before_first_change = recorder
     try:
         yield recorder
-        if recorder.point is not None:
-            points.prune(database, folder, keep, spare=recorder.point.id, note=note)
+        recorder.prune(keep, note)
     finally:
         database.before_first_change = None
         recorder.close()

@@ -33,11 +33,7 @@ from typing import Final
 from hoox_tasks.rules.functions import FUNCTIONS, WITHHELD, supply_functions
 from hoox_tasks.rules.limits import LIMITS, NO_LIMIT
 
-# ---------------------------------------------------------------------------------------------- limits
-
-
-# ------------------------------------------------------------------------------------------- functions
-
+# ---------------------------------------------------------------------------------- tables and modules
 
 _ABSENT_TABLES: Final = frozenset({"dbstat", "sqlite_dbpage", "sqlite_stmt"})
 """Tables of insight that many builds of SQLite offer by themselves, and D1's does not."""
@@ -215,6 +211,17 @@ def enforce(
     return authorizer
 
 
+def lift(connection: sqlite3.Connection) -> None:
+    """Take the gate away again: no authorizer, and SQLite's own limits.
+
+    Functions that `enforce` supplied stay: an index or a view made meanwhile may use them.
+    """
+    connection.set_authorizer(None)
+    for limit in LIMITS:
+        connection.setlimit(limit, NO_LIMIT)
+    _configure(connection, False)
+
+
 def _configure(connection: sqlite3.Connection, defensive: bool) -> None:
     """D1 keeps the tables inside of an FTS5 table from being written; Python can say so since 3.12."""
     if sys.version_info >= (3, 12):
@@ -306,18 +313,29 @@ def _pragma_allowed(name: str, argument: str | None) -> bool:
     return False
 
 
-# --------------------------------------------------------------------------------------- D1's own words
+# ------------------------------------------------------------------------------------------- statements
+
+_NOTHING: Final = r"(?s)(?:[\s;]++|--[^\n]*+|/\*.*?(?:\*/|\Z))*+\Z"
+_BLANK_OR_COMMENT: Final = r"(\s+)(--.*)?"
+_RENAME_INTO_RESERVED: Final = r"(?i)\brename\s+to\s+[\"'`\[]?_cf_"
 
 
-# --------------------------------------------------------- functions that an older SQLite does not have
+def shape_refusal(sql: str) -> str | None:
+    """What D1 says against a text that SQLite itself would let pass; None where D1 has nothing to say.
 
-
-def lift(connection: sqlite3.Connection) -> None:
-    """Take the gate away again: no authorizer, and SQLite's own limits.
-
-    Functions that `enforce` supplied stay: an index or a view made meanwhile may use them.
+    These are a text without a statement (nothing but space, comments and semicolons), and a table that
+    is renamed to a name that D1 keeps for itself.
     """
-    connection.set_authorizer(None)
-    for limit in LIMITS:
-        connection.setlimit(limit, NO_LIMIT)
-    _configure(connection, False)
+    if re.match(_NOTHING, sql):
+        if not re.sub(_BLANK_OR_COMMENT, _without_indented, sql).strip():
+            return "No SQL statements detected."
+        return "SQL code did not contain a statement."
+    if "_cf_" in sql.lower() and re.search(_RENAME_INTO_RESERVED, sql):
+        return f"{_NOT_AUTHORIZED}: SQLITE_AUTH"
+    return None
+
+
+def _without_indented(match: re.Match[str]) -> str:
+    """Leave a comment out if space stands before it on its line, or a blank line."""
+    indented = match.start() == 0 or "\n" in match[1][:-1]
+    return "" if indented else match[0]

@@ -7,7 +7,6 @@ import sqlite3
 from typing import Final
 
 from hoox_tasks.rules.authorizer import (
-    _NOT_AUTHORIZED,
     _TRANSACTION_REFUSED,
     Authorizer,
     _function_refused,
@@ -15,19 +14,10 @@ from hoox_tasks.rules.authorizer import (
 from hoox_tasks.rules.functions import FUNCTIONS, SINCE
 from hoox_tasks.rules.versions import SOURCES, needs_newer
 
-_NOTHING: Final = r"(?s)(?:[\s;]++|--[^\n]*+|/\*.*?(?:\*/|\Z))*+\Z"
-
-
-_BLANK_OR_COMMENT: Final = r"(\s+)(--.*)?"
-
-
 _DENIED: Final = r"not authorized|authorization denied|access to .* is prohibited"
 
 
 _ERRORS: Final = ("no such ", "not authorized to use ")
-
-
-_RENAME_INTO_RESERVED: Final = r"(?i)\brename\s+to\s+[\"'`\[]?_cf_"
 
 
 # Python 3.11 to 3.14 call a code that they do not know "unknown" (https://sqlite.org/rescode.html).
@@ -41,27 +31,6 @@ OVERLOAD: Final = ("exceeded timeout", "memory limit", "CPU time limit")
 def is_overload(message: str) -> bool:
     """Whether D1 gave up on a request, or did not answer in time, because it was to do too much."""
     return any(words in message for words in (*OVERLOAD, "No answer from"))
-
-
-def shape_refusal(sql: str) -> str | None:
-    """What D1 says against a text that SQLite itself would let pass; None where D1 has nothing to say.
-
-    These are a text without a statement (nothing but space, comments and semicolons), and a table that
-    is renamed to a name that D1 keeps for itself.
-    """
-    if re.match(_NOTHING, sql):
-        if not re.sub(_BLANK_OR_COMMENT, _without_indented, sql).strip():
-            return "No SQL statements detected."
-        return "SQL code did not contain a statement."
-    if "_cf_" in sql.lower() and re.search(_RENAME_INTO_RESERVED, sql):
-        return f"{_NOT_AUTHORIZED}: SQLITE_AUTH"
-    return None
-
-
-def _without_indented(match: re.Match[str]) -> str:
-    """Leave a comment out if space stands before it on its line, or a blank line."""
-    indented = match.start() == 0 or "\n" in match[1][:-1]
-    return "" if indented else match[0]
 
 
 def explain_error(error: sqlite3.Error | MemoryError, authorizer: Authorizer) -> str:

@@ -5,62 +5,45 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from hoox_tasks.config.settings import DEFAULTS
-from hoox_tasks.tasks import adopt as adopting
-from hoox_tasks.tasks import (
-    backups,
-    diff,
-    exits,
-    info,
-    insert,
-    ledger,
-    parsing,
-    query,
-    recovery,
-    restore,
-    rollback,
-    seed,
-    serve,
-    views,
-)
-from hoox_tasks.tasks import migrate as migrate_tasks
-from hoox_tasks.tasks import release as release_tasks
+from hoox_tasks.tasks import exits, parsing
+from hoox_tasks.tasks.parsing import NamedTask
 
-migrate: Collection = Collection(
+_migrate: Collection = Collection(
     "migrate",
-    migrate_tasks.apply,
-    migrate_tasks.status,
-    migrate_tasks.new,
-    migrate_tasks.mark,
-    adopting.adopt,
-    rollback.rollback,
+    NamedTask("migrate", "apply", default=True),
+    NamedTask("migrate", "status"),
+    NamedTask("migrate", "new"),
+    NamedTask("migrate", "mark"),
+    NamedTask("adopt", "adopt"),
+    NamedTask("rollback", "rollback"),
 )
 
 db: Collection = Collection(
     "db",
-    ledger.apply,
-    ledger.list_,
-    info.info,
-    query.query,
-    ledger.schema,
-    insert.insert,
-    ledger.reset,
-    seed.seed,
-    seed.scenarios,
-    backups.export,
-    release_tasks.release,
-    release_tasks.pull,
-    backups.verify,
-    diff.diff,
-    backups.list_backups,
-    restore.restore,
-    migrate_tasks.check,
-    recovery.undo,
-    recovery.history,
-    serve.serve,
-    views.shell,
-    views.browse,
-    views.report,
-    migrate,
+    NamedTask("ledger", "apply"),
+    NamedTask("ledger", "list_", name="list"),
+    NamedTask("info", "info"),
+    NamedTask("query", "query"),
+    NamedTask("ledger", "schema"),
+    NamedTask("insert", "insert"),
+    NamedTask("ledger", "reset"),
+    NamedTask("seed", "seed"),
+    NamedTask("seed", "scenarios"),
+    NamedTask("backups", "export"),
+    NamedTask("release", "release"),
+    NamedTask("release", "pull"),
+    NamedTask("backups", "verify"),
+    NamedTask("diff", "diff"),
+    NamedTask("backups", "list_backups", name="backups"),
+    NamedTask("restore", "restore"),
+    NamedTask("migrate", "check"),
+    NamedTask("recovery", "undo"),
+    NamedTask("recovery", "history"),
+    NamedTask("serve", "serve"),
+    NamedTask("views", "shell"),
+    NamedTask("views", "browse"),
+    NamedTask("views", "report"),
+    _migrate,
 )
 """The collection to add to a namespace of one's own."""
 parsing.install()

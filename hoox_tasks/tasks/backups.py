@@ -118,7 +118,8 @@ def export(
         size = path.stat().st_size
         removed = []
         if keep:
-            removed = _prune(command, path.parent, identity=database.identity, keep=keep, spare=[path])
+            own = database.identity_in(path.parent)
+            removed = _prune(command, path.parent, identity=own, keep=keep, spare=[path])
         kind = "verified" if written.verified else "not verified"
         kind += ", encrypted" if encrypt_to else ""
         if not written.one_moment:

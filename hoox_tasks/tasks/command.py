@@ -18,15 +18,16 @@ from hoox_tasks.console.formats import print_document
 from hoox_tasks.database.opening import open_database
 from hoox_tasks.errors import Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.recovery.recording import Recorder, recording
 
 with lazy_imports():
     from hoox_tasks import ledger, migrations
     from hoox_tasks.config import dictionary, section
+    from hoox_tasks.recovery import recording
 
 if TYPE_CHECKING:
     from hoox_tasks.database.interface import Database, Moment
     from hoox_tasks.recovery import points
+    from hoox_tasks.recovery.recording import Recorder
 
 
 class Command:
@@ -45,7 +46,8 @@ class Command:
         json: bool = False,
         confirmed: bool = False,
     ) -> None:
-        self._cause = cause
+        self.cause = cause
+        """What recovery points and their history call it."""
         self.json = json
         self.confirmed: bool = confirmed
         self.intention: str = f"go on with {cause}"
@@ -65,17 +67,6 @@ class Command:
         self._started = time.perf_counter()
 
     # --------------------------------------------------------------------------------- what it is given
-
-    @property
-    def cause(self) -> str:
-        """What recovery points and their history call it."""
-        return self._cause
-
-    @cause.setter
-    def cause(self, cause: str) -> None:
-        self._cause = cause
-        if self._recorder is not None:
-            self._recorder.cause = cause
 
     @property
     def settings(self) -> Settings:
@@ -175,22 +166,28 @@ class Command:
             database.before_first_change = _refuse_change
             yield
             return
-        folder, keep = self.settings.snapshots_dir, self.settings.keep_snapshots
-        with recording(database, folder, self.cause, keep=keep, note=terminal.note) as self._recorder:
-            if self.asks:
-                database.before_first_change = self._asking(database, database.before_first_change)
-            yield
+        keep = self.settings.keep_snapshots
+        recorders: list[Recorder] = []
 
-    def _asking(self, database: Database, then: Callable[[Moment], None] | None) -> Callable[[Moment], None]:
-        """Give what happens before the first change where somebody is asked."""
-
-        def ask(moment: Moment) -> None:
+        def before_change(moment: Moment) -> None:
             if self.asks:
                 self.confirm(database, f"This will {self.intention} on {database.label}.")
-            if then is not None:
-                then(moment)
+            if keep > 0:
+                if not recorders:
+                    recorders.append(recording.Recorder(database, self.settings.snapshots_dir, self.cause))
+                    self._recorder = recorders[0]
+                recorders[0](moment)
 
-        return ask
+        if keep > 0 or self.asks:
+            database.before_first_change = before_change
+        try:
+            yield
+            for recorder in recorders:
+                recorder.prune(keep, terminal.note)
+        finally:
+            database.before_first_change = None
+            for recorder in recorders:
+                recorder.close()
 
     @property
     def asks(self) -> bool:

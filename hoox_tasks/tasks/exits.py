@@ -16,16 +16,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType, TracebackType
 
 from invoke.exceptions import Exit
-from invoke.executor import Executor
+from invoke.tasks import Task
 
 from hoox_tasks import interruptions
-from hoox_tasks.console import gate, pulse, terminal
+from hoox_tasks.console import gate, terminal
 from hoox_tasks.errors import HooxError, RemoteError
+from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.tasks.command import Command
+
+with lazy_imports():
+    from hoox_tasks.console import pulse
 
 _FAILED = 1
 _REFUSED = 2
@@ -42,7 +46,7 @@ def explained(command: Command) -> Iterator[None]:
     """Let every ending of a task be a sentence and an exit code, and never a traceback."""
     _make_output_usable()
     try:
-        with _interruptible(), pulse.beating():
+        with _interruptible(), pulse.beating() if sys.stderr.isatty() else nullcontext():
             yield
     except Exit:
         raise
@@ -172,16 +176,21 @@ def explain_start() -> None:
 
 
 def _interrupt_runner(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt where a task runs, of whomever it is; before and behind them all, die silently.
+    """Raise KeyboardInterrupt where somebody else's task runs; before, between and behind them, die silently.
 
-    Invoke would end with 1 there, as for a failure, or Python with a traceback.
+    Invoke would end with 1 there, as for a failure, or Python with a traceback. A task of ours that has begun
+    has another handler.
     """
-    while frame is not None and frame.f_code is not Executor.execute.__code__:
+    while frame is not None:
+        if frame.f_code is Task.__call__.__code__ and not _is_ours(frame.f_locals["self"]):
+            raise KeyboardInterrupt
         frame = frame.f_back
-    if frame is not None:
-        raise KeyboardInterrupt
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+
+
+def _is_ours(task: object) -> bool:
+    return type(task).__module__.startswith("hoox_tasks.")
 
 
 def unreadable_configuration(error: BaseException) -> str:

@@ -44,7 +44,9 @@ def info(command: Command, max_backup_age: str | None = None) -> None:
         ours = [
             backup
             for backup in backups.find(command.settings.backups_dir)
-            if backup.identity == database.identity and backup.manifest and backup.manifest.whole
+            if backup.identity == database.identity_in(command.settings.backups_dir)
+            and backup.manifest
+            and backup.manifest.whole
         ]
         # Whoever relies on it wants to know that it is still what it was when it was verified.
         last = backups.last_proven(ours) if limit else next(iter(ours), None)

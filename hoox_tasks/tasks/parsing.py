@@ -1,4 +1,7 @@
-"""Command lines as our tasks take them, which Invoke alone would not.
+"""Our tasks as Invoke's parser meets them: known by name until typed, and with command lines of our kind.
+
+Invoke asks every task for its flags to read one command line. Ours give them when they are looked at, so that
+a query does not wait for the modules of all the other tasks.
 
 Arguments may be left out at the end, or be several; a misspelt flag is not taken for an argument; and what is
 misspelt is answered with what may have been meant. Invoke makes its parser by itself, whoever started it, so
@@ -8,17 +11,96 @@ this takes the place of a part of that. Tasks of others are parsed as before, bu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from importlib import import_module
 from typing import Any
 
+from invoke import collection
 from invoke.exceptions import Exit
 from invoke.parser import parser
 from invoke.parser.argument import Argument
+from invoke.parser.context import ParserContext
+from invoke.tasks import Task
 
 from hoox_tasks.console import terminal
-from hoox_tasks.suggestions import nearest, suggestion
+from hoox_tasks.lazy import lazy_imports
+
+with lazy_imports():
+    from hoox_tasks import suggestions
 
 _FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*")
 _UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+
+
+_PACKAGE = __name__.rpartition(".")[0]
+_OF_A_CONTEXT = {"args", "positional_args", "flags", "inverse_flags"}
+
+
+class NamedTask(Task[Any]):
+    """The task that a module of this package calls `attribute`, as `name`; executed at its first use."""
+
+    def __init__(
+        self, module: str, attribute: str, *, name: str | None = None, default: bool = False
+    ) -> None:
+        self._module = module
+        self._attribute = attribute
+        self._name = name or attribute
+        self.is_default = default
+        self.aliases: tuple[str, ...] = ()
+        self.times_called = 0
+
+    @cached_property
+    def task(self) -> Task[Any]:
+        """The task itself."""
+        found: Task[Any] = getattr(import_module(f"{_PACKAGE}.{self._module}"), self._attribute)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python itself asks for these, to copy it for one.
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    def __hash__(self) -> int:
+        return hash((self._module, self._attribute))
+
+    def __deepcopy__(self, memo: dict[int, object]) -> NamedTask:
+        return self  # It is never changed, and Invoke copies what it takes from a module.
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> _Promise:  # type: ignore[override]
+        """Give the flags as something that is gone through when somebody looks."""
+        return _Promise(lambda: self.task.get_arguments(ignore_unknown_help))
+
+    __doc__ = property(lambda self: self.task.__doc__)
+
+
+class _Promise:
+    """The flags of a task, which are found out when they are gone through."""
+
+    def __init__(self, make: Callable[[], list[Argument]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Argument]:
+        return iter(self._make())
+
+
+class _Context(ParserContext):
+    """A task with its flags to Invoke's parser; those that are promised are found out at the first look."""
+
+    def __init__(self, name: str | None = None, aliases: Any = (), args: Any = ()) -> None:
+        if isinstance(args, _Promise):
+            self.name, self.aliases, self._promise = name, aliases, args
+        else:
+            super().__init__(name, aliases, args)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _OF_A_CONTEXT or "_promise" not in self.__dict__:
+            raise AttributeError(name)
+        super().__init__(self.name, self.aliases, self.__dict__.pop("_promise"))
+        return getattr(self, name)
+
+    def __repr__(self) -> str:  # The parser puts it into what it logs, and that would be a look.
+        return f"<parser/Context {self.name!r}>"
 
 
 class Flag(Argument):
@@ -91,12 +173,13 @@ class _Machine(parser.ParseMachine):
     def _suggestion(self, word: str) -> str:
         if word.startswith("-"):
             flags = [*self.initial.flags, *(self.context.flags if self.context else ())]
-            return suggestion(word, flags)
+            return suggestions.suggestion(word, flags)
         # `hoox db migrate statsu` is the task `db.migrate`, and a word that it does not know.
         heads = [f"{name}." for name in (self.context.name, *self.context.aliases)] if self.context else []
         below = {
             name.removeprefix(head): name for head in heads for name in self.contexts if name.startswith(head)
         }
+        nearest = suggestions.nearest
         found = nearest(word, self.contexts) or below.get(nearest(word, below), "")
         return terminal.worded(f"Did you mean `inv {found}`?") if found else ""
 
@@ -116,6 +199,7 @@ _Machine._class_transitions = parser.ParseMachine._class_transitions
 
 def install() -> None:
     """Let Invoke parse command lines so from now on."""
+    collection.ParserContext = _Context  # type: ignore[attr-defined]
     parser.ParseMachine = _Machine  # type: ignore[misc]
 
 

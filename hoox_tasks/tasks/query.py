@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO, cast
 
 from hoox_tasks import sql
 from hoox_tasks.console import terminal
 from hoox_tasks.console.formats import FORMATS, Watched, render, result_document, unknown_format
-from hoox_tasks.console.pager import paged
 from hoox_tasks.console.table import Layout
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.tasks import parameters
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.values import Value
 
 with lazy_imports():
     from hoox_tasks import ledger
+    from hoox_tasks.console import pager as pagers
     from hoox_tasks.console import separated
     from hoox_tasks.console import times as dates
+    from hoox_tasks.tasks import parameters
 
+_MARKS = frozenset("?:@$")
+"""How a placeholder begins."""
+_DATE = re.compile(r"\d{4}-\d")
 _SHOWN = 200
 """Characters of a statement that somebody is asked about."""
 
@@ -84,7 +88,7 @@ def query(
         raise unknown_format(format, FORMATS)
     statements = [piece.sql for piece in sql_pieces(_source(sql))]
     params: list[Value] = []
-    if len(statements) == 1:
+    if len(statements) == 1 and (param or set(statements[0]) & _MARKS):
         statements[0], params = parameters.bind(statements[0], param or [])
     elif param:
         raise Refused("--param goes with one statement only.", "Run the statements one by one.")
@@ -131,10 +135,11 @@ def explain_dates(
 
     Raises `Refused` for a statement that would change the rows it finds.
     """
+    texts = [value for value in params if isinstance(value, str)]
     compared = [
         found
         for statement in statements
-        if dates.may_compare(statement, params)
+        if any(_DATE.search(text) for text in (statement, *texts))
         for found in dates.dates_compared(statement, params, command.times)
     ]
     for table, column, text in compared:
@@ -182,7 +187,9 @@ def run(
             yield result
 
     rows = None
-    with paged(output or sys.stdout, wanted=pager) as shown, _told(database, write=write, begun=seen):
+    output = output or sys.stdout
+    pages = pagers.paged(output) if pager and output.isatty() else nullcontext(output)
+    with pages as shown, _told(database, write=write, begun=seen):
         rows = render(map(separated.disarm, results()) if safe_csv else results(), format, shown, layout)
     footer = ["The reader left before the end" if rows is None else terminal.count(rows, "row")]
     if write:

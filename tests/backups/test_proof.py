@@ -197,15 +197,17 @@ def test_rows_that_refer_to_nothing_are_counted(ledger: LocalDatabase, tmp_path:
 
 
 def test_a_backup_says_which_ledger_it_is_of(ledger: LocalDatabase, tmp_path: Path) -> None:
-    """What another ledger's backup is restored into is told whose it was; its own is not."""
+    """What another ledger's backup is restored into is told whose it was, also one of the same name; that of a moved workspace is its own."""
     export(ledger, tmp_path / "b.sql")
     with backups.checked(tmp_path / "b.sql", MIGRATIONS) as backup:
         assert backup.other_source(ledger) == ""
         with closing(LocalDatabase(tmp_path / "other.sqlite", create=True, root=tmp_path)) as other:
             assert backup.other_source(other) == ledger.label
-        moved = tmp_path / "moved"
-        moved.mkdir()
-        with closing(LocalDatabase(moved / "ledger.sqlite", create=True, root=moved)) as same:
+        twin = tmp_path / "twin"
+        twin.mkdir()
+        with closing(LocalDatabase(twin / "ledger.sqlite", create=True, root=twin)) as same:
+            assert backup.other_source(same) == ledger.label
+            ledger.path.rename(tmp_path / "gone.sqlite")
             assert backup.other_source(same) == ""
 
 

@@ -13,7 +13,7 @@ from wcwidth import wcswidth
 
 from hoox_tasks.console.formats import print_table, render
 from hoox_tasks.console.table import Layout
-from hoox_tasks.console.times import Comparison, dates_compared, may_compare, read_time
+from hoox_tasks.console.times import Comparison, dates_compared, read_time
 from hoox_tasks.database.interface import Rows
 from hoox_tasks.values import Row, Value
 
@@ -188,7 +188,6 @@ def test_a_time_that_is_compared_with_a_date_is_noticed(
     """Whichever way round, written out or bound; with functions of time, and in other tables, it is meant so."""
     found = dates_compared(statement, params, COLUMNS)
     assert [name for _, name, _ in found] == ([column] if column else [])
-    assert may_compare(statement, params) or not found
 
 
 def test_a_comparison_names_the_date() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from hoox_tasks.rules.authorizer import Authorizer, enforce
+from hoox_tasks.rules.authorizer import Authorizer, enforce, shape_refusal
 from hoox_tasks.rules.limits import STATEMENT_BYTES, VALUE_BYTES
-from hoox_tasks.rules.messages import explain_error, shape_refusal
+from hoox_tasks.rules.messages import explain_error
 from hoox_tasks.values import Value
 from tests.support.engine import Engine, EngineDatabase, EngineError
 

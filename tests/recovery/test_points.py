@@ -193,8 +193,8 @@ def test_points_younger_than_a_day_stay(ledger: LocalDatabase, folder: Path, set
     for hours in range(30):
         set_clock(NOW + timedelta(hours=hours))
         assert change(ledger, folder, keep=3)
-    # The last change was made in hour 29: then the points of the hours 6 to 29 are younger than a day.
-    assert ids(ledger, folder) == [str(number) for number in range(30, 6, -1)]
+    # The change before the last was made in hour 28: the points of the hours 5 to 29 are not a day older.
+    assert ids(ledger, folder) == [str(number) for number in range(30, 5, -1)]
     set_clock(NOW + timedelta(days=30))
     assert change(ledger, folder, keep=3)
     assert ids(ledger, folder) == ["31", "30", "29"]
@@ -297,6 +297,24 @@ def test_what_a_killed_task_left_goes(ledger: LocalDatabase, folder: Path) -> No
     assert change(ledger, folder)
     assert sorted(path.name for path in folder.glob("*.sqlite")) == ["2.sqlite", "notes.sqlite"]
     assert not list(folder.glob(".*.part"))
+
+
+def test_a_clock_that_is_ahead_once_makes_nothing_old(
+    ledger: LocalDatabase, folder: Path, set_clock: SetClock
+) -> None:
+    """Points of a day stay although one task believes that weeks have passed; they go when that is true."""
+    set_clock(NOW)
+    for _ in range(4):
+        assert change(ledger, folder, keep=1)
+    set_clock(NOW + timedelta(days=40))
+    assert change(ledger, folder, keep=1)
+    set_clock(NOW + timedelta(hours=1))
+    assert change(ledger, folder, keep=1)
+    assert ids(ledger, folder) == ["6", "5", "4", "3", "2", "1"]
+    set_clock(NOW + timedelta(days=41))
+    for _ in range(2):
+        assert change(ledger, folder, keep=1)
+    assert "1" not in ids(ledger, folder)
 
 
 def test_pruning_fails_no_task(ledger: LocalDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

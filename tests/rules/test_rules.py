@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks.rules.authorizer import Denial, enforce, lift
+from hoox_tasks.rules.authorizer import Denial, enforce, lift, shape_refusal
 from hoox_tasks.rules.limits import STATEMENT_BYTES
-from hoox_tasks.rules.messages import explain_error, find_remedy, shape_refusal
+from hoox_tasks.rules.messages import explain_error, find_remedy
 
 SCHEMA = """
 BEGIN;

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hoox_tasks.console import terminal
-from hoox_tasks.database.local.errors import translated
+from hoox_tasks.database.local.connection import translated
 from hoox_tasks.errors import HooxError
 from hoox_tasks.tasks import ns
 from tests.support.in_process import QuickWorkspace

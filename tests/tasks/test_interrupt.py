@@ -129,9 +129,10 @@ sys.meta_path.insert(0, Interrupting)
     ("program", "module"),
     [
         ("hoox_tasks", "invoke.collection"),
-        ("hoox_tasks", "hoox_tasks.tasks.views"),
-        ("invoke", "hoox_tasks.tasks.views"),
+        ("hoox_tasks", "hoox_tasks.tasks.exits"),
+        ("invoke", "hoox_tasks.tasks.exits"),
         ("invoke", "hoox_tasks.tasks.parsing"),
+        ("invoke", "hoox_tasks.tasks.ledger"),
     ],
 )
 def test_ctrl_c_while_a_task_starts_is_silent(workspace: Workspace, program: str, module: str) -> None:

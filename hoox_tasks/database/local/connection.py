@@ -1,4 +1,7 @@
-"""A connection to a ledger's file: opened with what every one of them needs, and patient with locks."""
+"""A connection to a ledger's file: opened with what every one of them needs, and patient with locks.
+
+What SQLite says when something goes wrong is turned into our errors by `translated`.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,23 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hoox_tasks import sql
-from hoox_tasks.database.local.errors import primary_code, translated, unopened
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.rules.versions import refuse_old
 
 with lazy_imports():
     from hoox_tasks import files
+    from hoox_tasks.database.local import errors
+
+if TYPE_CHECKING:
+    from hoox_tasks.rules.authorizer import Authorizer
+    from hoox_tasks.values import Row
 
 _WAL_MODE = slice(18, 20)
 """Where a file's head says that it is in WAL mode (https://www.sqlite.org/fileformat2.html#the_database_header)."""
@@ -25,9 +33,40 @@ _OURS = ".hoox"
 """The folder of a workspace that is made for us, and that git need not see."""
 _BREATH = 0.1
 """Seconds that SQLite may wait for a lock before Python looks whether it should go on."""
+_BLOCK = 1000
+"""Rows of a query that are fetched at once."""
+_NOT_UTF_8 = "Could not decode to UTF-8"
+"""How Python begins to say so of a text; there is no code for it."""
 _STEPS = 100_000
 """Steps of SQLite's virtual machine after which Python looks whether it should go on."""
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@contextmanager
+def translated(
+    path: Path | None,
+    statement: str = "",
+    *,
+    authorizer: Authorizer | None = None,
+    index: int | None = None,
+) -> Iterator[None]:
+    """Turn the errors of `sqlite3` inside a block into ours.
+
+    `path` is the ledger's file, None for one in memory. `statement` is what is run, and `index` its place in
+    its unit. `authorizer` is the gate in front of it, which knows why it refused something.
+    """
+    started = time.monotonic()
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning, MemoryError, OverflowError, UnicodeEncodeError) as error:
+        waited = time.monotonic() - started
+        raise errors.explained(error, path, statement, authorizer, index, waited) from error
+
+
+def primary_code(error: BaseException | None) -> int | None:
+    """Return SQLite's primary result code of an error; None for one that is not SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def open_connection(
@@ -52,7 +91,7 @@ def open_connection(
         # Lets Python see Ctrl-C while SQLite is busy with one long statement.
         connection.set_progress_handler(lambda: 0, _STEPS)
     except sqlite3.Error as error:
-        raise unopened(path, str(error)) from error
+        raise errors.unopened(path, str(error)) from error
     try:
         with translated(path):
             connection.execute("PRAGMA foreign_keys = ON")
@@ -185,7 +224,7 @@ def _is_fresh(path: Path, create: bool) -> bool:
                 )
             return status.st_size == 0
     except (OSError, RuntimeError) as error:
-        raise unopened(path, getattr(error, "strerror", "") or str(error)) from error
+        raise errors.unopened(path, getattr(error, "strerror", "") or str(error)) from error
     if not create:
         raise Refused(
             f"There is no ledger at {path}.",
@@ -200,3 +239,41 @@ def _is_fresh(path: Path, create: bool) -> bool:
             f"The folder {path.parent} cannot be made: {error.strerror}.", "Choose another with --path."
         ) from error
     return True
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+
+def fetch_blocks(
+    connection: sqlite3.Connection, run: Callable[[], sqlite3.Cursor], cursor: sqlite3.Cursor
+) -> Iterator[list[Row]]:
+    """Fetch a query's rows from `cursor`, and once more from `run` where a text is not UTF-8.
+
+    Such a text has its bytes as lone surrogates. To read every text that way takes half as long again. The
+    connection has to hold one moment: the second time gives the same rows.
+    """
+    taken = 0
+    try:
+        while block := cursor.fetchmany(_BLOCK):
+            yield block
+            taken += len(block)
+        return
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith(_NOT_UTF_8):
+            raise
+    connection.text_factory = with_surrogates
+    cursor = run()
+    while block := cursor.fetchmany(_BLOCK):
+        rest, taken = block[taken:], max(0, taken - len(block))
+        if rest:
+            yield rest
+
+
+def with_surrogates(text: bytes) -> str:
+    """Give a text whose bytes that are not UTF-8 are lone surrogates."""
+    return text.decode("utf-8", "surrogateescape")
+
+
+def columns_of(cursor: sqlite3.Cursor) -> tuple[str, ...]:
+    """Give the names of a result's columns; none where the statement gives no rows."""
+    return tuple(column[0] for column in cursor.description or ())

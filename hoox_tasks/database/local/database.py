@@ -30,19 +30,21 @@ from hoox_tasks.database.interface import (
 )
 from hoox_tasks.database.local.connection import (
     TimeLimit,
+    columns_of,
     connect_modules,
     deny_transactions,
+    fetch_blocks,
     open_connection,
     open_reader,
+    primary_code,
     run_patiently,
+    translated,
+    with_surrogates,
 )
-from hoox_tasks.database.local.errors import primary_code, translated
-from hoox_tasks.database.local.fetching import columns_of, fetch_blocks, with_surrogates
 from hoox_tasks.errors import Refused, StatementError
 from hoox_tasks.files import PRIVATE
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.rules.authorizer import Authorizer, enforce, lift
-from hoox_tasks.rules.messages import shape_refusal
+from hoox_tasks.rules.authorizer import Authorizer, enforce, lift, shape_refusal
 from hoox_tasks.values import Progress, Row, Value
 
 with lazy_imports():
@@ -122,6 +124,13 @@ class LocalDatabase:
         if root and path.is_relative_to(root):
             path = path.relative_to(root)
         return f"file:{path.as_posix()}"
+
+    def identity_in(self, folder: Path) -> str:
+        """`identity`, or `file:` and the absolute path where the folder is not in the ledger's workspace."""
+        root = self._root and self._root.resolve()
+        if root and folder.resolve().is_relative_to(root):
+            return self.identity
+        return f"file:{self.path.resolve().as_posix()}"
 
     @property
     def changes(self) -> int:

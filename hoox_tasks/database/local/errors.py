@@ -7,9 +7,7 @@ import re
 import shlex
 import shutil
 import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -65,47 +63,32 @@ _ROOM: Final = 64 * 1024
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-@contextmanager
-def translated(
+def explained(
+    error: Exception,
     path: Path | None,
-    statement: str = "",
-    *,
-    authorizer: Authorizer | None = None,
-    index: int | None = None,
-) -> Iterator[None]:
-    """Turn the errors of `sqlite3` inside a block into ours.
-
-    `path` is the ledger's file, None for one in memory. `statement` is what is run, and `index` its place in
-    its unit. `authorizer` is the gate in front of it, which knows why it refused something.
-    """
-    started = time.monotonic()
-    try:
-        yield
-    except (sqlite3.Warning, OverflowError, UnicodeEncodeError) as error:
-        raise _not_run(error) from error
-    except (sqlite3.Error, MemoryError) as error:
-        waited = time.monotonic() - started
-        code = primary_code(error)
-        if code == sqlite3.SQLITE_INTERRUPT:
-            raise KeyboardInterrupt from error
-        if path is not None and code in _LOCKED:
-            raise _locked(path, waited) from error
-        if path is not None and code == sqlite3.SQLITE_CORRUPT and (found := _NOT_READ.match(str(error))):
-            raise _unreadable(path, found["name"], found["why"]) from error
-        if path is not None and code in _ABOUT_THE_FILE:
-            full = code == sqlite3.SQLITE_IOERR and _is_full(path)
-            kind, problem, remedy = _ABOUT_THE_FILE[sqlite3.SQLITE_FULL if full else code]
-            word = shlex.quote(str(path.absolute()))
-            raise kind(problem.format(path=path, text=error), remedy.format(word=word)) from error
-        if "one statement at a time" in str(error):
-            raise _not_run(error) from error
-        raise _failed(error, statement, authorizer, index) from error
-
-
-def primary_code(error: BaseException | None) -> int | None:
-    """Return SQLite's primary result code of an error; None for one that is not SQLite's."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+    statement: str,
+    authorizer: Authorizer | None,
+    index: int | None,
+    waited: float,
+) -> BaseException:
+    """Give our error for one of `sqlite3` (see `translated`), after `waited` seconds."""
+    if isinstance(error, sqlite3.Warning | OverflowError | UnicodeEncodeError):
+        return _not_run(error)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return KeyboardInterrupt()
+    if path is not None and code in _LOCKED:
+        return _locked(path, waited)
+    if path is not None and code == sqlite3.SQLITE_CORRUPT and (found := _NOT_READ.match(str(error))):
+        return _unreadable(path, found["name"], found["why"])
+    if path is not None and code in _ABOUT_THE_FILE:
+        full = code == sqlite3.SQLITE_IOERR and _is_full(path)
+        kind, problem, remedy = _ABOUT_THE_FILE[sqlite3.SQLITE_FULL if full else code]
+        word = shlex.quote(str(path.absolute()))
+        return kind(problem.format(path=path, text=error), remedy.format(word=word))
+    if "one statement at a time" in str(error):
+        return _not_run(error)
+    return _failed(error, statement, authorizer, index)
 
 
 def _is_full(path: Path) -> bool:
@@ -147,12 +130,12 @@ def _stored(path: Path, name: str) -> tuple[str, str]:
     return "object", ""
 
 
-def _failed(
-    error: sqlite3.Error | MemoryError, statement: str, authorizer: Authorizer | None, index: int | None
-) -> HooxError:
+def _failed(error: Exception, statement: str, authorizer: Authorizer | None, index: int | None) -> HooxError:
     text = str(error)
     denied = authorizer.denied if authorizer else None
-    message = explain_error(error, authorizer) if authorizer else text
+    message = text
+    if authorizer and isinstance(error, sqlite3.Error | MemoryError):
+        message = explain_error(error, authorizer)
     if denied is not None and denied.read_only and message == denied.words:
         remedy = "Give --write to let it change the ledger."
         if denied.never:

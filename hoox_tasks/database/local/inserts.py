@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Batch
-from hoox_tasks.database.local.errors import translated
+from hoox_tasks.database.local.connection import translated
 from hoox_tasks.database.upserts import on_conflict
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from hoox_tasks import files, sql
 from hoox_tasks.database.counts import TABLES_QUERY, table_kinds
 from hoox_tasks.database.interface import Saved, Snapshot
 from hoox_tasks.database.local import copying
-from hoox_tasks.database.local.connection import open_connection
-from hoox_tasks.database.local.errors import translated
+from hoox_tasks.database.local.connection import open_connection, translated
 from hoox_tasks.database.local.snapshot import open_snapshot
 from hoox_tasks.errors import HooxError
 from hoox_tasks.values import Progress

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement, Table
-from hoox_tasks.database.local.connection import open_connection
-from hoox_tasks.database.local.errors import translated
-from hoox_tasks.database.local.fetching import with_surrogates
+from hoox_tasks.database.local.connection import open_connection, translated, with_surrogates
 from hoox_tasks.database.local.reader import ReaderProcess, fetch, prepare
 from hoox_tasks.values import Row
 
