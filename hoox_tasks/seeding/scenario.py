@@ -13,7 +13,6 @@ from decimal import ROUND_UP, Decimal
 from pathlib import Path
 
 from hoox_tasks.errors import Refused
-from hoox_tasks.files import listed
 from hoox_tasks.seeding.toml_table import Table
 from hoox_tasks.suggestions import remedy
 from hoox_tasks.toml import read_toml
@@ -192,11 +191,11 @@ class Scenario:
 def find_scenarios(folders: Sequence[Path]) -> dict[str, Path]:
     """The scenarios in some folders, by name and in its order; the first folder that has a name wins.
 
-    Folders that do not exist count as empty; raises `Refused` for one that cannot be looked into.
+    Folders that do not exist count as empty.
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        for file in listed(folder, "*.toml"):
+        for file in folder.glob("*.toml"):
             found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
 

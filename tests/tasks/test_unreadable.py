@@ -21,12 +21,10 @@ COMMANDS = {
     "info": ["db.info"],
     "backups": ["db.backups"],
     "prune": ["db.backups", "--prune", "--keep", "1"],
-    "scenarios": ["db.scenarios"],
 }
 PLACES = {
     "snapshots": ["history", "undo", "info"],
     "backups": ["backups", "prune", "info"],
-    "fixtures": ["scenarios"],
 }
 
 
