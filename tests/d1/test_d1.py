@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from hoox_tasks.d1 import D1Client, answers, streaming
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from hoox_tasks.values import Approximate
 from tests.support.d1_api import listening
 
 if TYPE_CHECKING:
@@ -973,5 +974,5 @@ def test_the_largest_integers_stay_integers() -> None:
     cells = json.loads("[9223372036854776000, -9223372036854776000, 9007199254740992, 18446744073709552000]")
     largest, smallest, large, real = answers.read_row(cells)
     assert [repr(largest), repr(smallest), repr(large)] == [str(2**63 - 1), str(-(2**63)), str(2**53)]
-    assert {type(largest), type(smallest), type(large)} == {answers.Approximate}
+    assert {type(largest), type(smallest), type(large)} == {Approximate}
     assert (real, type(real)) == (2.0**64, float)

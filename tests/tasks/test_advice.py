@@ -6,8 +6,8 @@ import re
 import shlex
 import shutil
 import sqlite3
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_a_full_disk_is_not_called_a_failure_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
     """SQLite may call both an I/O error; the disk is asked, and the command names the ledger."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     failure = sqlite3.OperationalError("disk I/O error")
     failure.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
     path = tmp_path / "a b.sqlite"

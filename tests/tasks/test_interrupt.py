@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,6 @@ def test_ctrl_c_between_import_and_task_is_silent_and_in_others_tasks_theirs(wor
         "if 'EARLY' in os.environ:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    how = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    how: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     assert workspace.inv("own", **how) == Run(0, "mine\n", "")
     assert workspace.inv("own", env={"EARLY": "1"}, **how) == Run(-signal.SIGINT, "", "")
