@@ -261,6 +261,10 @@ class Database(Protocol):
     def address(self) -> str:
         """Which ledger this is, beyond doubt: the path; or name, id and account."""
 
+    @property
+    def mode(self) -> int:
+        """Who may read the ledger's file: its mode, which no copy goes beyond; or all rights."""
+
     def query(
         self, sql: str, params: Sequence[Value] = (), *, write: bool = False, timeout: float | None = None
     ) -> Rows:

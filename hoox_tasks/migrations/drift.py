@@ -109,10 +109,16 @@ def _by_name(schema: Iterable[SchemaObject], ignored: Collection[str]) -> dict[t
 
 def normal_definition(ddl: str) -> list[str]:
     """A definition's tokens, without what means nothing: capitals, quotes of names, spaces, comments."""
-    return [
-        token.text if token.text.startswith("'") else sql.unquote_name(token.text).lower()
-        for token in sql.tokens(ddl)
-    ]
+    found: list[str] = []
+    for token in sql.tokens(ddl):
+        if token.text.startswith("'"):
+            found.append(token.text)
+        elif token.text.startswith('"') and found[-1:] == ["default"]:
+            # There it is a text, as SQLite takes it (https://sqlite.org/quirks.html#dblquote).
+            found.append(sql.quote_value(sql.unquote_name(token.text)))
+        else:
+            found.append(sql.unquote_name(token.text).lower())
+    return found
 
 
 def _shown(item: SchemaObject | None) -> str:

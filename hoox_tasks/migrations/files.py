@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
+from hoox_tasks.files import listed
 from hoox_tasks.migrations.consent import Consent, read_consent
 from hoox_tasks.suggestions import remedy
 
@@ -155,7 +156,7 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
             "Make it with `inv db.migrate.new`, or correct the configuration.",
         )
     found = []
-    for path in folder.glob(pattern):
+    for path in listed(folder, pattern):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not path.is_symlink() and not _is_hidden(name):
             found.append(read(name, path))

@@ -282,7 +282,7 @@ def _advise(command: Command, database: Database, current: migrations.Status) ->
     """Name for every state the command that leads on, and say what is odd about the files."""
 
     def note(text: str) -> None:
-        terminal.note(terminal.addressed(text, command.flags))
+        terminal.note(terminal.addressed(text, command.chosen))
 
     plain = migrations.State.PENDING
     for entry in current.entries:
@@ -427,7 +427,7 @@ def check(command: Command) -> None:
         else:
             for entry in found.wrong:
                 text = f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip()
-                command.say(terminal.addressed(text, command.flags))
+                command.say(terminal.addressed(text, command.chosen))
             for difference in found.differences:
                 command.say(str(difference))
             for reservation in found.reservations:

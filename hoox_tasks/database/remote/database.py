@@ -92,6 +92,9 @@ class RemoteDatabase:
         """`identity`, which is the same everywhere."""
         return self.identity
 
+    mode = 0o7777
+    """All rights: D1 is no file."""
+
     @property
     def settles_late(self) -> bool:
         """True: D1 goes on with a request whose sender is gone."""
