@@ -1,5 +1,7 @@
 """The tasks of this repository. A workspace of yours needs one line: `from hoox_tasks import ns`."""
 
+import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -111,6 +113,41 @@ def address(c: Context, repository: str) -> None:
 
 
 @task
+def site(c: Context) -> None:
+    """Build the documentation site in build/docs/site, from README.md and docs/; fails on any warning."""
+    root = Path(__file__).parent
+    build = root / "build/docs"
+    shutil.rmtree(build, ignore_errors=True)
+    shutil.copytree(root / "docs", build / "pages")
+    (build / "pages/mkdocs.yml").rename(build / "mkdocs.yml")
+    for path in (root / "README.md", *(root / "docs").glob("*.md")):
+        name = "index.md" if path.name == "README.md" else path.name
+        (build / "pages" / name).write_text(as_page(path), "utf-8", newline="\n")
+    c.run(f"{PYTHON} zensical build --strict --clean --config-file {build / 'mkdocs.yml'}")
+
+
+def as_page(path: Path) -> str:
+    """Give a document as a page of the site: what it links to outside docs/ stands in the repository.
+
+    Raises `Exit` for a link to a file that is not there; the generator looks at links to pages only.
+    """
+    root = Path(__file__).parent
+    address = re.search(r'^Repository = "(.*)"', (root / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert address
+
+    def lead(match: re.Match[str]) -> str:
+        name, mark, place = match[1].partition("#")
+        target = (path.parent / name).resolve()
+        if not target.exists():
+            raise Exit(f"{path.name} links to {name}, which is not there. Correct it.", 1)
+        inside = target.is_relative_to(root / "docs")
+        where = target.relative_to(root / "docs" if inside else root).as_posix()
+        return f"]({'' if inside else f'{address[1]}/blob/main/'}{where}{mark}{place})"
+
+    return re.sub(r"\]\((?!\w+:|#)([^)\s]+)\)", lead, path.read_text("utf-8"))
+
+
+@task
 def market(c: Context) -> None:
     """Draw the pictures of docs/market.md anew, from the rows of the scenarios."""
     from hoox_tasks.seeding import load_scenario
@@ -123,4 +160,4 @@ def market(c: Context) -> None:
         draw_market(load_scenario(name, [root / "fixtures"]), folder / f"{name}.svg")
 
 
-ns = Collection(db, lint, test, fuzz, bench, docs, lock, address, market)
+ns = Collection(db, lint, test, fuzz, bench, docs, site, lock, address, market)

@@ -26,7 +26,10 @@ if not TYPE_CHECKING:  # A type checker would take every name for one that is th
 
             return __version__
         if name in {"ns", "db"}:
-            from hoox_tasks import tasks
+            from hoox_tasks.interruptions import deadly
+
+            with deadly():
+                from hoox_tasks import tasks
 
             return getattr(tasks, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-_MISSING_TABLE = r"no such table: (?:main\.)?(\S+?)(?:[\s:]|\Z)"
+_MISSING_TABLE = r"no such table: (?:main\.)?((?s:.+?))(?: at offset \d+)?(?:: SQLITE_\w+.*)?\.?\Z"
 """As SQLite says it, in a file and on D1; neither has a code for it."""
 
 

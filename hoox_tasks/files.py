@@ -207,6 +207,24 @@ def _last_number(folder: Path) -> int:
 # ----------------------------------------------------------------------------------------- files and names
 
 
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Give what a folder has by names of a pattern, in their order; nothing where there is no such folder.
+
+    Raises `Refused` where it cannot be looked into, which `Path.glob` takes for an empty one.
+    """
+    try:
+        with os.scandir(folder):
+            pass
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Refused(
+            f"The folder {folder} cannot be looked into: {error.strerror}.",
+            "Look at its place and its permissions.",
+        ) from error
+    return sorted(folder.glob(pattern))
+
+
 def backup_name(moment: datetime | None = None, *, suffix: str = ".sql") -> str:
     """Return the name of a backup taken at `moment` (now), in UTC: `db-backup-2026-05-19-174000.sql`."""
     return f"db-backup-{moment or datetime.now(UTC):%Y-%m-%d-%H%M%S}{suffix}"
@@ -249,12 +267,15 @@ class Draft:
         os.fsync(self._file.fileno())
         return self.path
 
-    def replace(self, target: Path | None = None) -> Path:
-        """Put the file in the place of what was at `target`, whose mode it gets; returns its path."""
+    def replace(self, target: Path | None = None, *, at_most: int = 0o7777) -> Path:
+        """Put the file in the place of what was at `target`; returns its path.
+
+        It gets the mode of what it replaces, but no right that is not in `at_most`.
+        """
         self.finish()
         target = target or self.target
         with suppress(FileNotFoundError):
-            self.path.chmod(stat.S_IMODE(target.stat().st_mode))
+            self.path.chmod(stat.S_IMODE(target.stat().st_mode) & at_most)
         self.path.replace(target)
         _sync_folder(target.parent)
         return target

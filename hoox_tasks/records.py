@@ -97,13 +97,17 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def read(path: Path) -> Record:
-    """Read a record; raises `Damaged` where the file is none, `FileNotFoundError` where there is none."""
+    """Read a record; raises `Damaged` where the file is none.
+
+    Raises `FileNotFoundError` where there is none, and `PermissionError` where we may not look: it may be a
+    good one.
+    """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Damaged("it is no regular file")
             content = file.read(_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except OSError as error:
         raise Damaged(f"it cannot be read ({error.strerror or error})") from None

@@ -30,8 +30,12 @@ _QUOTED = (
 _IN_WORD = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
 _WORD = rf"[^\x00-@\[-^`{{-\x7f]{_IN_WORD}*+"
 
-_BLANK = re.compile(f"(?:{_SPACE}|{_COMMENT})*+")
-_SIMPLE_BODY = re.compile(rf"(?:[^;'\"`\[/-]++|{_QUOTED}|{_COMMENT}|[/-])*+")
+_BLANK = f"(?:{_SPACE}|{_COMMENT})*+"
+_SIMPLE_BODY = rf"(?:[^;'\"`\[/-]++|{_QUOTED}|{_COMMENT}|[/-])*+"
+_BEGINS_BLANK = frozenset(" \t\n\f\r\ufeff-/")
+_MAY_HIDE = frozenset(";'\"`[/-")
+"""What may end a statement, or hide what would."""
+_SHORT = 1000
 _TOKEN = (
     rf"(?P<blank>{_SPACE}|{_COMMENT})|(?P<quoted>{_QUOTED})|(?P<word>{_WORD})"
     r"|(?P<number>[0-9][0-9A-Za-z_.]*|\.[0-9][0-9A-Za-z_]*)|(?P<semicolon>;)|(?P<other>(?s:.))"
@@ -40,7 +44,7 @@ _TRIGGER_HEAD = (
     rf"(?i:(?:EXPLAIN(?:{_SPACE}|{_COMMENT})++(?:QUERY(?:{_SPACE}|{_COMMENT})++PLAN(?:{_SPACE}|{_COMMENT})++)?)?"
     rf"CREATE(?:{_SPACE}|{_COMMENT})++(?:TEMP(?:ORARY)?(?:{_SPACE}|{_COMMENT})++)?TRIGGER)(?![A-Za-z0-9_$])"
 )
-_BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_BARE_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
 
 TRANSACTION_WORDS = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"})
 """First words of the statements that open and close transactions."""
@@ -86,6 +90,16 @@ class Piece(NamedTuple):
 @cache
 def _token() -> re.Pattern[str]:
     return re.compile(_TOKEN)
+
+
+@cache
+def _blank() -> re.Pattern[str]:
+    return re.compile(_BLANK)
+
+
+@cache
+def _simple_body() -> re.Pattern[str]:
+    return re.compile(_SIMPLE_BODY)
 
 
 @cache
@@ -144,7 +158,7 @@ def split(script: str) -> list[Piece]:
     position, line, counted = 0, 1, 0
     while True:
         start = _end_of_blank(script, position)
-        if start == len(script):
+        if start >= len(script):
             return pieces
         end = _end_of_statement(script, start)
         text = _without_trailing_blank(script[start:end])
@@ -216,14 +230,18 @@ class Completion:
 
 
 def _end_of_blank(script: str, position: int) -> int:
-    match = _BLANK.match(script, position)
+    if script[position : position + 1] not in _BEGINS_BLANK:
+        return position
+    match = _blank().match(script, position)
     return match.end() if match else position
 
 
 def _end_of_statement(script: str, start: int) -> int:
     """Give the position of the semicolon that ends the statement at `start`, or the script's end."""
     if not _is_trigger_at(script, start):
-        match = _SIMPLE_BODY.match(script, start)
+        if not start and len(script) < _SHORT and _MAY_HIDE.isdisjoint(script):
+            return len(script)
+        match = _simple_body().match(script, start)
         return match.end() if match else len(script)
     # A trigger's body is BEGIN statement; ... END: only an END that follows a semicolon ends it, which a
     # CASE ... END never does.
@@ -282,7 +300,7 @@ def is_trigger(sql: str) -> bool:
 
 def quote_name(name: str) -> str:
     """Write a table's or column's name so that SQLite reads it as one; plain names stay bare."""
-    if _BARE_NAME.match(name) and name.upper() not in KEYWORDS:
+    if re.match(_BARE_NAME, name) and name.upper() not in KEYWORDS:
         return name
     return '"' + name.replace('"', '""') + '"'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 _NEAR = 0.7
@@ -15,6 +16,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_form = {candidate.lower(): candidate for candidate in known}
     found = get_close_matches(name.lower(), by_form, n=1, cutoff=_NEAR)
     return by_form[found[0]] if found else ""
+
+
+def option(flag: str, value: str) -> str:
+    """Write a flag with its value for a command that somebody is to type, such as `--to 0002_b.sql`."""
+    # What begins with a dash would be taken for another flag.
+    return f"--{flag}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"
 
 
 def remedy(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from invoke.exceptions import Exit
 
 from tests.support import ROOT, npm, workflow_steps
 from tests.support.documents import (
@@ -28,6 +30,7 @@ from tests.support.documents import (
     tried,
 )
 
+MKDOCS = ROOT / "docs/mkdocs.yml"
 TEXTS = {document: document.read_text("utf-8") for document in DOCUMENTS}
 
 
@@ -152,6 +155,7 @@ def test_the_repository_has_one_address() -> None:
     address = project["project"]["urls"]["Repository"]
     own = address.removeprefix("https://github.com/")
     texts = {**TEXTS, **{path: path.read_text("utf-8") for path in (ROOT / ".github").rglob("*.yml")}}
+    assert yaml.load(MKDOCS.read_text("utf-8"), yaml.BaseLoader)["repo_url"] == address
     named = {
         match
         for text in texts.values()
@@ -183,6 +187,21 @@ def test_the_diagrams_are_diagrams() -> None:
     *types, broken = done.stdout.splitlines()
     assert types == ["flowchart-v2", "er"]
     assert "error" in broken
+
+
+def test_the_pages_of_the_site_link_to_what_is_there(tmp_path: Path) -> None:
+    """A page of the site leads to pages, the rest is in the repository, and a link to nothing is no page."""
+    as_page = runpy.run_path(str(ROOT / "tasks.py"))["as_page"]
+    pages = {path.name: as_page(path) for path in DOCUMENTS if path == README or path.parent == ROOT / "docs"}
+    assert "](operators.md#make-a-ledger)" in pages["README.md"]
+    assert "](https://github.com/OWNER/REPOSITORY/blob/main/CONTRIBUTING.md)" in pages["README.md"]
+    assert "](https://github.com/OWNER/REPOSITORY/blob/main/fixtures/" in pages["market.md"]
+    assert "](market/demo.svg)" in pages["market.md"]
+    assert len(yaml.load(MKDOCS.read_text("utf-8"), yaml.BaseLoader)["nav"]) == len(pages)
+    page = tmp_path / "page.md"
+    page.write_text("[a](https://example.com) [b](#place) ![c](nothing.svg)\n")
+    with pytest.raises(Exit, match=r"nothing\.svg, which is not there"):
+        as_page(page)
 
 
 def test_every_task_is_in_the_readme() -> None:

@@ -12,7 +12,7 @@ from hoox_tasks.backups.exporting import Export, default_path, discard, export
 from hoox_tasks.backups.manifest import Content, Manifest, manifest_path, read_manifest
 from hoox_tasks.backups.naming import check_target
 from hoox_tasks.backups.restoring import Checked, checked, compare_with, restore, restore_beside
-from hoox_tasks.backups.rotation import Backup, find, last_proven, remove, surplus
+from hoox_tasks.backups.rotation import Backup, find, is_unchanged, last_proven, remove, surplus
 
 __all__ = [
     "Backup",
@@ -30,6 +30,7 @@ __all__ = [
     "export",
     "find",
     "is_encrypted",
+    "is_unchanged",
     "last_proven",
     "manifest_path",
     "read_manifest",

@@ -98,9 +98,9 @@ def export(
 ) -> Export:
     """Write a ledger as SQL to `path`, or to standard output; nothing is left of a file if it fails.
 
-    A file that is there already is replaced. With `reserve` no file is: the export gets the next name like
-    `path` that is free, which the result tells, and its folder is made. With `moment`, which must be held, it
-    is the ledger of that moment.
+    A file that is there already is replaced, and keeps its mode as far as the ledger has it too. With
+    `reserve` no file is: the export gets the next name like `path` that is free, which the result tells, and
+    its folder is made. With `moment`, which must be held, it is the ledger of that moment.
 
     With `verify` a file is loaded before it gets its name, and compared with what was read: raises
     `HooxError` naming a table that differs. A manifest is written beside it, which names the last migration
@@ -145,7 +145,7 @@ def export(
                 place=database.address,
                 sequence=rotation.next_sequence(draft.target.parent),
             )
-            written = name_with_manifest(draft, manifest, reserve=reserve)
+            written = name_with_manifest(draft, manifest, reserve=reserve, at_most=database.mode)
     return Export(written, counts, verify, manifest.one_moment, content.dangling)
 
 

@@ -52,10 +52,11 @@ def _is_database(path: Path) -> bool:
         return False
 
 
-def name_with_manifest(draft: Draft, manifest: Manifest, *, reserve: bool) -> Path:
+def name_with_manifest(draft: Draft, manifest: Manifest, *, reserve: bool, at_most: int = 0o7777) -> Path:
     """Name a backup and its manifest, both of which are on the disk by then; returns the backup's path.
 
-    With `reserve` no file is replaced. An interruption leaves both of them or, of new ones, neither.
+    A file that it replaces leaves it its mode, but no right that is not in `at_most`. With `reserve` no file
+    is replaced. An interruption leaves both of them or, of new ones, neither.
     """
     with files.draft(manifest_path(draft.target)) as proof:
         proof.output.write(records.encode(manifests.fields(manifest)))
@@ -68,8 +69,8 @@ def name_with_manifest(draft: Draft, manifest: Manifest, *, reserve: bool) -> Pa
                 else:
                     # The manifest of the file that is replaced must not speak for the new one.
                     proof.target.unlink(missing_ok=True)
-                    written = draft.replace()
-                proof.replace(manifest_path(written))
+                    written = draft.replace(at_most=at_most)
+                proof.replace(manifest_path(written), at_most=at_most)
             return written
         except KeyboardInterrupt:
             if reserve and written is not None:

@@ -7,6 +7,7 @@ says how old they are, but not which of them is newer.
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -38,7 +39,10 @@ class Backup:
 
     @property
     def verified(self) -> bool:
-        """Whether it was loaded and compared with its source when it was written, and is whole."""
+        """Whether it was loaded and compared with its source when it was written, and is whole.
+
+        Of what it is now, only the size is looked at; `is_unchanged` reads it.
+        """
         manifest = self.manifest
         return (
             manifest is not None
@@ -72,22 +76,28 @@ class Backup:
 
 
 def find(folder: Path) -> list[Backup]:
-    """Return the backups in `folder`, the newest first."""
-    found = [_backup(path) for pattern in _PATTERNS for path in folder.glob(pattern)]
+    """Return the backups in `folder`, the newest first.
+
+    Raises `Refused` where the folder cannot be looked into, `PermissionError` for a file that cannot.
+    """
+    found = [_backup(path) for pattern in _PATTERNS for path in files.listed(folder, pattern)]
     return sorted(filter(None, found), key=lambda backup: backup.order, reverse=True)
 
 
 def _backup(path: Path) -> Backup | None:
     """Describe a file; None where it is gone, hidden or no file."""
-    if path.name.startswith(".") or not path.is_file():
+    if path.name.startswith("."):
         return None
     manifest, problem = None, ""
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
         manifest = read_manifest(path)
     except Refused as error:
         problem = error.problem
-    try:
-        status = path.stat()
+    except PermissionError:
+        raise
     except OSError:  # Removed meanwhile, by another task's rotation.
         return None
     taken = manifest.taken if manifest else datetime.fromtimestamp(status.st_mtime, UTC)
@@ -96,7 +106,9 @@ def _backup(path: Path) -> Backup | None:
 
 def next_sequence(folder: Path) -> int:
     """Return the sequence of a backup that is about to be written: higher than that of every other there."""
-    sequences = [backup.manifest.sequence for backup in find(folder) if backup.manifest]
+    sequences = []
+    with suppress(Refused, PermissionError):  # A backup can be written all the same, by the clock.
+        sequences = [backup.manifest.sequence for backup in find(folder) if backup.manifest]
     last = max((sequence for sequence in sequences if sequence < _HIGHEST), default=0)
     return max(last + 1, milliseconds(datetime.now(UTC)))
 
@@ -150,12 +162,14 @@ def remove(backups: Sequence[Backup]) -> None:
 
 def last_proven(backups: Iterable[Backup]) -> Backup | None:
     """Return the newest backup that was verified, and is what it was then."""
-    for backup in backups:
-        if backup.verified and backup.manifest:
-            with suppress(OSError):
-                if files.digest(backup.path) == backup.manifest.sha256:
-                    return backup
-    return None
+    return next((backup for backup in backups if backup.verified and is_unchanged(backup)), None)
+
+
+def is_unchanged(backup: Backup) -> bool:
+    """Whether the file is what its manifest says, to the last byte: it is read whole."""
+    with suppress(OSError):
+        return backup.manifest is not None and files.digest(backup.path) == backup.manifest.sha256
+    return False
 
 
 def _is_among(path: Path, paths: Collection[Path]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database import load_program
 from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.database.local.connection import primary_code
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.database.schema import check_definitions, read_tables, with_counted_rows
 from hoox_tasks.errors import HooxError, Refused
@@ -122,6 +124,7 @@ def loaded(
     with ExitStack() as stack:
         by = by or stack.enter_context(loader(source))
         steps = by.steps(own=own)
+        stack.enter_context(_speaking_of(source, by.scratch))
         meanwhile()
         for step in steps:
             if "loaded" in step:
@@ -137,6 +140,18 @@ def loaded(
             check_definitions(objects)
         violations = next(steps)["violations"]
         yield Scratch(by.scratch, objects, tables, with_counted_rows(found), violations)
+
+
+@contextmanager
+def _speaking_of(source: Path, scratch: Path) -> Iterator[None]:
+    """Let what is wrong with the scratch file be said of the backup, which is what its user knows."""
+    try:
+        yield
+    except Refused as error:
+        if primary_code(error.__cause__) != sqlite3.SQLITE_CORRUPT or str(scratch) not in error.problem:
+            raise
+        problem = error.problem.replace(str(scratch), str(source))
+        raise Refused(problem, "Take another backup.") from error
 
 
 class _Process:

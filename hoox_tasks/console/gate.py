@@ -12,13 +12,13 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-_COMMAND = re.compile(r"^([ \t\u3000]*):(?=:)", re.MULTILINE)
-_OLD_COMMAND = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
+_COMMAND = r"(?m)^([ \t\u3000]*):(?=:)"
+_OLD_COMMAND = r"(?i)##(?=\[|vso\[)"
 """What a runner takes out of a log and obeys: `::add-mask::x` at the start of a line, `##[add-mask]x` and
 Azure's `##vso[...]` anywhere in it
 (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands)."""
 
-_MARKUP = re.compile(r"[\\`*\[\]<>&~|]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_MARKUP = r"(?i)[\\`*\[\]<>&~|]|:(?=//)|(?<=www)\."
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -37,7 +37,7 @@ def disarmed(text: str) -> str:
     """Write out what the runner of a job would obey, where this runs in a job: `::` becomes `\\x3a:`."""
     if not in_job():
         return text
-    return _OLD_COMMAND.sub(r"#\\x23", _COMMAND.sub(r"\1\\x3a", text))
+    return re.sub(_OLD_COMMAND, r"#\\x23", re.sub(_COMMAND, r"\1\\x3a", text))
 
 
 def in_job() -> bool:
@@ -52,7 +52,7 @@ def shown(text: str) -> str:
 
 def unmarked(text: str) -> str:
     """Write a text so that Markdown shows it as it is: no markup, no HTML, and no link that nobody wrote."""
-    return _MARKUP.sub(r"\\\g<0>", text)
+    return re.sub(_MARKUP, r"\\\g<0>", text)
 
 
 class Gated:
@@ -86,7 +86,7 @@ def tell(text: str) -> None:
 def command(text: str) -> None:
     """Write a command of ours, of one line, that the runner of a job is to obey."""
     with suppress(OSError):
-        sys.stderr.write(_OLD_COMMAND.sub(r"#\\x23", printable(text)) + "\n")
+        sys.stderr.write(re.sub(_OLD_COMMAND, r"#\\x23", printable(text)) + "\n")
         sys.stderr.flush()
 
 

@@ -23,6 +23,17 @@ with lazy_imports():
 if TYPE_CHECKING:
     from hoox_tasks.values import Progress
 
+ALL_FLAGS = frozenset({"--path", "--database", "--env", "--remote", "--preview"})
+"""The flags that choose a ledger, which most tasks take."""
+FEWER_FLAGS = {
+    "db.backups": frozenset({"--env"}),
+    "db.scenarios": frozenset({"--env"}),
+    "db.migrate.new": frozenset({"--database", "--env"}),
+    "db.serve": frozenset({"--path", "--database", "--env"}),
+    "db.pull": ALL_FLAGS - {"--remote"},
+}
+"""The tasks that take fewer."""
+
 _program = "inv"
 
 
@@ -44,15 +55,24 @@ def worded(text: str) -> str:
 
 
 def addressed(text: str, flags: Sequence[str]) -> str:
-    """Let the commands about migrations in a text mean the ledger that these flags chose."""
-    if not flags:
-        return text
-    chosen = shlex.join(flags)
-    return re.sub(
-        r"`(inv (?:--dry )?db\.(?:migrate|check|query|release)\b(?![^`]* --(?:remote|path)\b)[^`]*)`",
-        lambda match: f"`{match[1]} {chosen}`",
-        text,
-    )
+    """Let the commands in a text mean the ledger that these flags chose, as far as the tasks take them.
+
+    `flags` are words of a command line, each flag with its value as `--path=x` or on its own.
+    """
+
+    def complete(match: re.Match[str]) -> str:
+        words = match[1].split()
+        if {"--remote", "--path"} & set(words):  # It says itself which ledger it means.
+            return match[0]
+        known = FEWER_FLAGS.get(match[2], ALL_FLAGS)
+        more = []
+        for flag in flags:
+            name, _, value = flag.partition("=")
+            if name in known and name not in words and shlex.quote(value) not in words:
+                more.append(flag if not value or value.startswith("-") else f"{name} {shlex.quote(value)}")
+        return f"`{' '.join([match[1], *more])}`"
+
+    return re.sub(r"`(inv (?:--dry )?(db(?:\.[a-z]+)+)\b[^`]*)`", complete, text) if flags else text
 
 
 def note(text: str) -> None:

@@ -89,7 +89,10 @@ def _cell(cell: Any) -> Value:
     if isinstance(cell, int):
         if -(2**53) < cell < 2**53:
             return cell
-        return Approximate(cell) if -(2**63) <= cell < 2**63 else float(cell)
+        # As doubles the largest integers are 2^63, which no integer is; 1024 further on the next one begins.
+        if abs(cell) <= 2**63 + 1024:
+            return Approximate(min(max(cell, -(2**63)), 2**63 - 1))
+        return float(cell)
     if isinstance(cell, list):
         return bytes(cell)
     return json.dumps(cell)

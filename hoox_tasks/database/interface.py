@@ -261,6 +261,10 @@ class Database(Protocol):
     def address(self) -> str:
         """Which ledger this is, beyond doubt: the path; or name, id and account."""
 
+    @property
+    def mode(self) -> int:
+        """Who may read the ledger's file: its mode, which no copy goes beyond; or all rights."""
+
     def query(
         self, sql: str, params: Sequence[Value] = (), *, write: bool = False, timeout: float | None = None
     ) -> Rows:
@@ -279,6 +283,9 @@ class Database(Protocol):
         Without `write` they only read, all of one moment, and need no right to write. `timeout` is for all
         of them together, as that of `query`.
         """
+
+    def answers(self, statements: Sequence[Statement]) -> bool:
+        """Whether a batch of these statements answers rows: some are imported by D1, which does not."""
 
     def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each.

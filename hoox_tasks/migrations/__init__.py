@@ -13,7 +13,7 @@ from hoox_tasks.migrations.adopt import Adoption, Verdict
 from hoox_tasks.migrations.apply import Applied, MigrationFailed, try_on
 from hoox_tasks.migrations.consent import Consent, consent
 from hoox_tasks.migrations.down import DOWN
-from hoox_tasks.migrations.drift import Difference
+from hoox_tasks.migrations.drift import Check, Difference
 from hoox_tasks.migrations.effects import Effect
 from hoox_tasks.migrations.files import (
     Migration,
@@ -26,7 +26,7 @@ from hoox_tasks.migrations.files import (
     passed_over,
 )
 from hoox_tasks.migrations.history import CHECKSUMS, Entry, State, Status, history_tables
-from hoox_tasks.migrations.migrations import NO_CONSENT, Check, Migrations
+from hoox_tasks.migrations.migrations import NO_CONSENT, Migrations
 from hoox_tasks.migrations.rollback import Rollback, RolledBack
 
 __all__ = [

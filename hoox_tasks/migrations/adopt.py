@@ -8,19 +8,27 @@ applied; where rows leave it open, nothing is done, as running it again could do
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from hoox_tasks import sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
-from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.database.interface import SchemaObject, Statement
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.migrations.apply import try_on
+from hoox_tasks.migrations.drift import normal_definition
 from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.history import history_tables, own_tables
+from hoox_tasks.migrations.history import history_tables, mark_command, own_tables
 from hoox_tasks.migrations.lineage import Lineage
+from hoox_tasks.migrations.marking import put_aside
 from hoox_tasks.migrations.model import Fact, Made, Model, definitions, facts, missing_statements, told
+from hoox_tasks.migrations.seeds import Ask, Found, Seeds
+from hoox_tasks.suggestions import option
+
+_DEFINED = frozenset({"index", "view", "trigger"})
+"""What is one thing only with one definition; a table may be written in many ways, and grows."""
 
 
 class Verdict(Enum):
@@ -36,8 +44,8 @@ class Verdict(Enum):
 class Step:
     """One migration of the plan: what is done with it, and why.
 
-    `lacking` are the facts that it makes and that are not there. `repair` are statements that make them.
-    `unseeded` says that its objects are there, and none of its rows.
+    `lacking` are the facts that it makes and that are not there, or are something else under their name.
+    `repair` are statements that make them. `unseeded` says that its objects are there, and not all its rows.
     """
 
     migration: Migration
@@ -71,6 +79,11 @@ class Adoption:
         return replace(self, steps=self.steps[: names.index(last.name) + 1])
 
     @property
+    def leading(self) -> list[Migration]:
+        """The first migrations, as far as they are there."""
+        return _leading(self.steps)
+
+    @property
     def lines(self) -> list[str]:
         """The plan, a line for each migration."""
         return [f"  {step}" for step in self.steps]
@@ -88,33 +101,34 @@ class Adoption:
         )
 
     def _way_on(self, step: Step) -> str:
-        name = shlex.quote(step.migration.name)
-        if step.repair:
-            script = shlex.quote(";\n".join(step.repair))
-            return f"Make what is missing with `inv db.query --write {script}`, then run this again."
+        name = step.migration.name
+        if step.lacking:
+            return _repairing(step)
+        before = self.steps[: self.steps.index(step)]
+        leading = _leading(before)
+        last = option("to", leading[-1].name if leading else "0")
+        if len(leading) < len(before):
+            previous = option("to", before[-1].migration.name)
+            reason = "" if step.unseeded or step.verdict is Verdict.PARTLY else f"If {name} ran, "
+            record = f"{reason}record {'it' if reason else name} then with `{mark_command(name)}`."
+            return (
+                f"Take over what is there with `inv db.migrate.adopt {last}`, then apply what comes before"
+                f" it with `inv db.migrate {previous}`. {record[:1].upper()}{record[1:]}"
+                " Then go on with `inv db.migrate`."
+            )
         if step.unseeded:
             return (
-                f"Take the ledger over with `inv db.migrate.adopt --to {name}`; where those rows should be"
-                " there, write them as a new migration. Then go on with `inv db.migrate`."
+                f"Take the ledger over with `inv db.migrate.adopt {option('to', name)}`; where those rows"
+                " should be there, write them as a new migration. Then go on with `inv db.migrate`."
             )
         if step.verdict is Verdict.PARTLY:
             return (
-                f"Where the ledger is right as it is, take it over with `inv db.migrate.adopt --to {name}`,"
-                " and compare it with `inv db.check`."
+                "Where the ledger is right as it is, take it over with"
+                f" `inv db.migrate.adopt {option('to', name)}`, and compare it with `inv db.check`."
             )
-        before = self.steps[: self.steps.index(step)]
-        leading = _leading(before)
-        last = shlex.quote(leading[-1].name) if leading else "0"
-        if len(leading) == len(before):
-            return (
-                f"If it ran, take the ledger over with `inv db.migrate.adopt --to {name}`;"
-                f" if it did not, with `inv db.migrate.adopt --to {last}`. Then go on with `inv db.migrate`."
-            )
-        previous = shlex.quote(before[-1].migration.name)
         return (
-            f"Take over what is there with `inv db.migrate.adopt --to {last}`, then apply what comes before"
-            f" it with `inv db.migrate --to {previous}`. If {name} ran, record it"
-            f" then with `inv db.migrate.mark {name}`. Then go on with `inv db.migrate`."
+            f"If it ran, take the ledger over with `inv db.migrate.adopt {option('to', name)}`;"
+            f" if it did not, with `inv db.migrate.adopt {last}`. Then go on with `inv db.migrate`."
         )
 
     def taken_over(self, to: Migration | None) -> list[Migration]:
@@ -127,15 +141,27 @@ class Adoption:
             self.refuse_doubts()
             return _leading(self.steps)
         chosen = self.until(to).steps
-        absent = [step for step in chosen if step.verdict is Verdict.APPLY and step.lacking]
+        absent = [step for step in chosen if step.lacking]
         if absent:
             step = absent[0]
+            before = chosen[chosen.index(step) - 1].migration.name if step is not chosen[0] else "0"
             raise Refused(
                 f"{step.migration.name} makes {told(step.lacking)}, which {self.label} does not have.",
-                "Take the ledger over up to the migration before it, then apply it with `inv db.migrate`.",
+                _repairing(step)
+                if step.verdict is Verdict.PARTLY
+                else f"Take the ledger over with `inv db.migrate.adopt {option('to', before)}`, then apply it"
+                " with `inv db.migrate`.",
                 detail="\n".join(self.lines),
             )
         return [step.migration for step in chosen]
+
+
+def _repairing(step: Step) -> str:
+    """Say how what a ledger lacks of a migration is made, where it is there in part."""
+    if step.repair:
+        script = shlex.quote(";\n".join(step.repair))
+        return f"Make what is missing with `inv db.query --write {script}`, then run this again."
+    return f"{put_aside(step.lacking)} Then run this again."
 
 
 def _leading(steps: Iterable[Step]) -> list[Migration]:
@@ -150,7 +176,7 @@ def _leading(steps: Iterable[Step]) -> list[Migration]:
 def compare(
     files: Sequence[Migration],
     schema: Sequence[SchemaObject],
-    holding: Callable[[Collection[str]], set[str]],
+    ask: Ask,
     label: str,
     *,
     table: str,
@@ -158,26 +184,35 @@ def compare(
 ) -> Adoption:
     """Compare every migration with a ledger that has `schema` and no history.
 
-    `holding` gives those of some tables, in small letters, that hold rows. `label` names the ledger.
+    `ask` asks the ledger, `label` names it.
     """
     own = {name.lower() for name in own_tables(table)}
     with (
         closing(Model(table, strict=strict, base=schema)) as model,
         closing(EmptyLedger(schema, strict=strict)) as actual,
     ):
-        made = [model.run(migration) for migration in files]
+        seeds, made = Seeds(model.ledger), []
+        for migration in files:
+            made.append(model.run(migration))
+            seeds.note(made[-1].filled)
         here = facts(actual, own)
         there = _found(made, here, definitions(schema))
         tables = {fact[1] for fact in here if fact[0] == "table"}
-        full = holding(tables & set().union(*(each.touched for each in made)))
+        touched = sorted(tables & set().union(*(each.touched for each in made)))
+        holding = ask([f"SELECT EXISTS (SELECT 1 FROM {sql.quote_name(name)})" for name in touched])
+        full = {name for name, holds in zip(touched, holding, strict=True) if holds}
         emptied = {name for name in tables - full if model.holds_rows(name)}
+        columns = {
+            name: [fact[2] for fact in here if fact[0] == "column" and fact[1] == name] for name in full
+        }
+        rows = seeds.compare(columns, ask)
         actual.run(history_tables(table))
         seen = _Seen(actual, own, here, full, emptied, strict)
         last = max((place for place, found in enumerate(there) if found is True), default=-1)
         return Adoption(
             tuple(
-                seen.step(each, found, behind=place < last)
-                for place, (each, found) in enumerate(zip(made, there, strict=True))
+                seen.step(each, found, seeded, behind=place < last)
+                for place, (each, found, seeded) in enumerate(zip(made, there, rows, strict=True))
             ),
             label,
         )
@@ -197,15 +232,21 @@ def _found(
     for each in reversed(made):
         needed, absent = each.made - removed, each.gone - restored
         lacking, staying = needed - here, absent & here
+        others = {
+            fact
+            for fact in needed & here & each.statements.keys()
+            if fact[0] in _DEFINED
+            and present.get(fact) not in [normal_definition(each.statements[fact]), *later.get(fact, [])]
+        }
         answer: bool | frozenset[Fact] | None
         if needed or absent:
-            if not lacking and not staying:
+            if not lacking and not staying and not others:
                 # That something is not there says little where a definition tells more.
                 answer = True if needed or not each.changed else _redefined(each, present, later)
             elif lacking == needed and staying == absent:
                 answer = False
             else:
-                answer = lacking
+                answer = lacking | others
         elif each.made or each.gone:
             answer = True
         else:
@@ -265,14 +306,24 @@ class _Seen:
         self._full = full
         self._emptied = emptied
 
-    def step(self, each: Made, found: bool | frozenset[Fact] | None, *, behind: bool) -> Step:
-        """Decide on a migration; `behind` says that a later one is there."""
+    def step(
+        self,
+        each: Made,
+        found: bool | frozenset[Fact] | None,
+        seeded: Sequence[Found],
+        *,
+        behind: bool,
+    ) -> Step:
+        """Decide on a migration; `seeded` tells of its rows, `behind` that a later one is there."""
         migration = each.migration
         if found is True:
             lost = sorted(each.filled & self._emptied)
             if lost:
                 reason = f"it puts rows into {', '.join(lost)}, which holds none"
                 return Step(migration, Verdict.OPEN, reason, unseeded=True)
+            absent = [rows for rows in seeded if rows.lacking]
+            if absent:
+                return Step(migration, Verdict.OPEN, ", ".join(map(str, absent)), unseeded=True)
             return Step(migration, Verdict.RECORD, "what it makes is there")
         if isinstance(found, frozenset):
             return self._completed(each, found)
@@ -283,8 +334,8 @@ class _Seen:
             if held:
                 reason = f"it writes rows of {', '.join(held)}, which holds some"
                 return Step(migration, Verdict.OPEN, reason)
-            absent = behind and any(("table", name) not in self._here for name in each.touched)
-            if each.unknown or absent or (behind and each.filled & self._emptied):
+            lacks = behind and any(("table", name) not in self._here for name in each.touched)
+            if each.unknown or lacks or (behind and each.filled & self._emptied):
                 return Step(migration, Verdict.OPEN, "nothing that is there tells it")
             if behind and not each.filled:
                 return _recorded(migration)
@@ -300,15 +351,34 @@ class _Seen:
             except HooxError:
                 pass
             else:
+                now, wanted = definitions(copy.schema()), each.statements
                 missed = lacking - facts(copy, self._own)
+                missed |= {
+                    fact
+                    for fact in lacking & self._here & wanted.keys()
+                    if now.get(fact) != normal_definition(wanted[fact])
+                }
                 doubled = {stored.name.lower() for stored, _ in lineage.filled} & self._full
                 if not missed and not doubled:
                     return self._applied(each, f"it makes what is missing: {told(lacking)}")
-        reason = (
-            f"of what it makes {told(lacking)} is missing" if lacking else "what it removes is there in part"
-        )
-        repair = missing_statements(each, lacking)
-        return Step(migration, Verdict.PARTLY, reason, lacking, tuple(repair))
+        reasons = []
+        if lacking - self._here:
+            reasons.append(f"of what it makes {told(lacking - self._here)} is missing")
+        if lacking & self._here:
+            reasons.append(f"{told(lacking & self._here)} is another one")
+        reason = "; ".join(reasons) or "what it removes is there in part"
+        return Step(migration, Verdict.PARTLY, reason, lacking, self._repair(each, lacking))
+
+    def _repair(self, each: Made, lacking: frozenset[Fact]) -> tuple[str, ...]:
+        """Give statements that make what is lacking of a migration; none where they would not do it."""
+        statements = [f"DROP {kind.upper()} {sql.quote_name(name)}" for kind, name in lacking & self._here]
+        statements += missing_statements(each, lacking)
+        with closing(EmptyLedger(self._actual.schema(), strict=self._strict)) as copy:
+            try:
+                copy.run(map(Statement, statements))
+            except HooxError:
+                return ()
+            return tuple(statements) if lacking <= facts(copy, self._own) else ()
 
     def _applied(self, each: Made, reason: str) -> Step:
         """Decide to apply a migration, where it puts no rows into tables that hold some."""

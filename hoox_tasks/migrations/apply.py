@@ -13,19 +13,15 @@ from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
-from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.consent import CHANGES, LOSS, Consent, in_file, in_flag
 from hoox_tasks.migrations.effects import Effect, Own
 from hoox_tasks.migrations.files import Migration
-from hoox_tasks.migrations.guards import (
-    Guards,
-    failed_guard,
-    history_guard,
-    rows_guard,
-    write_guards,
-)
-from hoox_tasks.migrations.history import Status, history_tables, own_tables, record
+from hoox_tasks.migrations.guards import Guards, write_guards
+from hoox_tasks.migrations.history import Status, history_tables, own_refusal, own_tables, record
 from hoox_tasks.migrations.lineage import Lineage
-from hoox_tasks.migrations.tables import Stored, checks_keys
+from hoox_tasks.migrations.notes import read_notes, with_notes
+from hoox_tasks.migrations.preconditions import failed_guard, history_guard, rows_guard
+from hoox_tasks.migrations.tables import Stored, checks_keys, read_tables
 from hoox_tasks.values import Row
 
 _WHERE = "to `inv db.migrate` or `inv db.release`"
@@ -35,9 +31,9 @@ _WHERE = "to `inv db.migrate` or `inv db.release`"
 class Applied:
     """A migration that was applied, how long it took in seconds, and what it did to rows that were there.
 
-    `effects` is None where nobody could tell: D1 imports a migration with a trigger, and answers no rows.
-    What nobody consented to is undone there as well. `recorded` says that the migration was not run: what it
-    makes was there already, in a ledger without history.
+    `effects` is None where nobody could tell, as the answer was lost. What nobody consented to is undone then
+    as well. `recorded` says that the migration was not run: what it makes was there already, in a ledger
+    without history.
     """
 
     name: str
@@ -118,6 +114,9 @@ def apply_one(
     not run, or would lose what nobody consented to; nothing of it is left then.
     """
     unit = _write_unit(migration, run.ledger, run, table, consent | migration.consent)
+    noting = not database.answers(unit.statements)
+    if noting:
+        unit.note_answers()
     started = time.perf_counter()
     try:
         results = database.batch(unit.statements)
@@ -130,6 +129,8 @@ def apply_one(
         error.problem = f"Migration {migration.name} was not applied: {error.problem}"
         raise
     seconds = time.perf_counter() - started
+    if noting:
+        results = read_notes(database, len(unit.statements))
     answers = results if any(rows.columns for rows in results) else []
     effects: tuple[Effect, ...] | None = ()
     if unit.guards.findings:
@@ -154,6 +155,30 @@ def begin(status: Status, pending: Sequence[Migration], *, table: str, strict: b
                 for stored, _ in lineage.filled:
                     run.filled.setdefault(stored.name, migration)
     return run
+
+
+def verify(database: Database, read: Callable[[Database], Status], expected: Status) -> Status:
+    """Read a ledger again, and compare it with what applying should have made of it; gives its status."""
+    try:
+        actual = read(database)
+    except RemoteError as error:
+        raise HooxError(
+            f"What was applied could not be looked at again: {error.problem}",
+            "Look with `inv db.migrate.status`.",
+        ) from error
+    missing = [name for name, _ in expected.history if name not in dict(actual.history)]
+    if len(actual.history) > len(expected.history) and not missing:
+        return actual  # Another run has gone on from there.
+    objects = {(item.type, item.name) for item in actual.schema}
+    lacking = [
+        f"{item.type} {item.name}" for item in expected.schema if (item.type, item.name) not in objects
+    ]
+    if missing or lacking:
+        raise HooxError(
+            f"The migrations were accepted, but {database.name} lacks {', '.join(missing + lacking)}.",
+            "Look with `inv db.migrate.status` and `inv db.schema` before anything else is done.",
+        )
+    return actual
 
 
 # ------------------------------------------------------------------------------------------ the statements
@@ -182,7 +207,19 @@ class _Unit:
     def ask(self, table: str, rowid: str, places: dict[str, int]) -> None:
         """Add a query for the number of a table's rows and its highest rowid."""
         places[table.lower()] = len(self.statements)
-        self.add(f"SELECT count(*), {f'max({rowid})' if rowid else 'NULL'} FROM {sql.quote_name(table)}")
+        highest = f"max({rowid})" if rowid else "NULL"
+        self.add(f"SELECT count(*) AS a, {highest} AS b FROM {sql.quote_name(table)}")
+
+    def note_answers(self) -> None:
+        """Let what is asked be read afterwards, where the transaction answers no rows."""
+        report = [self.report] if self.guards.closing else []
+        self.statements, places = with_notes(
+            self.statements, {*report, *self.before.values(), *self.after.values()}
+        )
+        self.report = places.get(self.report, self.report)
+        self.pieces = {places[at]: piece for at, piece in self.pieces.items()}
+        self.before = {name: places[at] for name, at in self.before.items()}
+        self.after = {name: places[at] for name, at in self.after.items()}
 
     def owned(self, results: Sequence[Rows]) -> dict[str, Own]:
         """Give the rows that are this run's own now, by the name that each table has now.
@@ -219,12 +256,14 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     """Write a migration, its guards and its rows in the history as the statements of one transaction."""
     setup = history_tables(table)
     ledger.run(setup)
-    keys_before = checks_keys(ledger)
     lineage = Lineage(ledger, own_tables(table))
+    keys_before = checks_keys(ledger, lineage.before)
     try_on(ledger, migration, lineage)
-    guards = write_guards(
-        lineage, consent, run.own, keys=keys_before or checks_keys(ledger), keys_before=keys_before
-    )
+    for name in lineage.meddled:  # By a trigger of the ledger.
+        raise own_refusal(migration, name)
+    tables = read_tables(ledger)
+    keys = keys_before or checks_keys(ledger, tables)
+    guards = write_guards(lineage, consent, run.own, keys=keys, keys_before=keys_before)
     unit = _Unit(guards, lineage, run.own)
     unit.statements += setup
     unit.add(history_guard(table, [name for name, _ in run.status.history]))
@@ -246,7 +285,7 @@ def _write_unit(migration: Migration, ledger: EmptyLedger, run: Run, table: str,
     unit.add(*guards.closing)
     for stored, name in filled:
         unit.ask(name, stored.rowid, unit.after)
-    virtual = {name.lower() for name in ledger.of_kind("virtual")}
+    virtual = {name for name, stored in tables.items() if stored.virtual}
     for name in lineage.made:
         if lineage.holds_rows(name) and name not in virtual:
             unit.ask(name, "", unit.after)
@@ -312,17 +351,17 @@ def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementErro
     effects, cascading = unit.guards.refused(detail)
     told = "; ".join(map(str, effects))
     if kind == "amount":
-        names = sorted({f"{effect.table}.{effect.column}" for effect in effects})
+        names = sorted({_column(effect) for effect in effects})
         return MigrationFailed(
             f"Migration {migration.name} would change amounts, so it was undone: {told}.",
-            f"If that is meant, write `-- hoox: allow-value-changes {', '.join(names)}` into the file,"
-            f" or give --allow-value-changes={','.join(names)} {_WHERE}.",
+            f"If that is meant, write `{in_file(CHANGES, names)}` into the file,"
+            f" or give {in_flag(CHANGES, names)} {_WHERE}.",
             migration.path,
         )
-    tables = sorted({effect.table for effect in effects})
+    tables = sorted({sql.quote_name(effect.table) for effect in effects})
     remedy = (
-        f"If that is meant, write `-- hoox: allow-data-loss {', '.join(tables)}` into the file,"
-        f" or give --allow-data-loss={','.join(tables)} {_WHERE}."
+        f"If that is meant, write `{in_file(LOSS, tables)}` into the file,"
+        f" or give {in_flag(LOSS, tables)} {_WHERE}."
     )
     if cascading:
         remedy = (
@@ -332,6 +371,10 @@ def _explained(migration: Migration, unit: _Unit, run: Run, error: StatementErro
     return MigrationFailed(
         f"Migration {migration.name} would lose rows, so it was undone: {told}.", remedy, migration.path
     )
+
+
+def _column(effect: Effect) -> str:
+    return f"{sql.quote_name(effect.table)}.{sql.quote_name(effect.column)}"
 
 
 def _failure(migration: Migration, piece: sql.Piece | None, error: StatementError) -> MigrationFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ from hoox_tasks import sql
 from hoox_tasks.errors import Refused
 
 _DIRECTIVE = re.compile(r"--[ \t]*hoox:[ \t]*(?P<words>[^\r\n]*)")
-_LOSS, _CHANGES = "allow-data-loss", "allow-value-changes"
+_QUOTED = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]'
+LOSS, CHANGES = "allow-data-loss", "allow-value-changes"
+"""What may be consented to, as it is written in a file and as a flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +81,31 @@ def read_consent(name: str, text: str) -> Consent:
         if match is None:
             continue
         word, _, names = match["words"].partition(" ")
-        found = _names(re.split(r"\(|--", names)[0])  # A reason may stand behind the names.
-        if word not in {_LOSS, _CHANGES} or not found:
+        # A reason may stand behind the names.
+        listed = re.match(rf"(?:{_QUOTED}|(?!--|\().)*", names)
+        found = _names(re.findall(rf"(?:{_QUOTED}|[^\s,])+", listed[0] if listed else ""))
+        if word not in {LOSS, CHANGES} or not found:
             line = text.count("\n", 0, offset) + 1
             raise Refused(
                 f"Migration {name} has `{comment.strip()}` in line {line}, which says nothing known.",
-                f"Write `-- hoox: {_LOSS} TABLE` or `-- hoox: {_CHANGES} TABLE.COLUMN`.",
+                f"Write `-- hoox: {LOSS} TABLE` or `-- hoox: {CHANGES} TABLE.COLUMN`.",
             )
-        (loss if word == _LOSS else changes).update(found)
+        (loss if word == LOSS else changes).update(found)
     return Consent(frozenset(loss), frozenset(changes))
 
 
+def in_file(word: str, names: Iterable[str]) -> str:
+    """Write the comment by which a file consents to something; quoted names stay as they are."""
+    return f"-- hoox: {word} {', '.join(names)}"
+
+
+def in_flag(word: str, names: Iterable[str]) -> str:
+    """Write the flag that consents to something."""
+    return f"--{word}={shlex.quote(','.join(names))}"
+
+
 def _names(words: str | Iterable[str]) -> frozenset[str]:
-    parts = re.split(r"[,\s]+", words) if isinstance(words, str) else list(words)
-    return frozenset(sql.unquote_name(part).lower() for part in parts if part)
+    """Give names in small letters, without quotes; in a flag, commas stand between them."""
+    parts = re.findall(rf"(?:{_QUOTED}|[^,])+", words) if isinstance(words, str) else list(words)
+    names = (re.sub(_QUOTED, lambda quoted: sql.unquote_name(quoted[0]), part.strip()) for part in parts)
+    return frozenset(name.lower() for name in names if name)

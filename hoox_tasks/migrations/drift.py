@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.migrations.history import Entry, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,25 @@ class Drift:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is wrong with a ledger, compared with its migrations: nothing of both where it agrees.
+
+    `wrong` are the migrations that are not applied as their files are, `differences` the objects that are
+    missing, extra or different. `reservations` say what could not be compared.
+    """
+
+    status: Status
+    wrong: list[Entry]
+    differences: list[Difference]
+    reservations: list[str] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the ledger is what its migrations say."""
+        return not self.wrong and not self.differences
+
+
 def compare_schemas(
     expected: Iterable[SchemaObject], actual: Iterable[SchemaObject], ignored: Collection[str]
 ) -> list[Difference]:
@@ -89,10 +109,16 @@ def _by_name(schema: Iterable[SchemaObject], ignored: Collection[str]) -> dict[t
 
 def normal_definition(ddl: str) -> list[str]:
     """A definition's tokens, without what means nothing: capitals, quotes of names, spaces, comments."""
-    return [
-        token.text if token.text.startswith("'") else sql.unquote_name(token.text).lower()
-        for token in sql.tokens(ddl)
-    ]
+    found: list[str] = []
+    for token in sql.tokens(ddl):
+        if token.text.startswith("'"):
+            found.append(token.text)
+        elif token.text.startswith('"') and found[-1:] == ["default"]:
+            # There it is a text, as SQLite takes it (https://sqlite.org/quirks.html#dblquote).
+            found.append(sql.quote_value(sql.unquote_name(token.text)))
+        else:
+            found.append(sql.unquote_name(token.text).lower())
+    return found
 
 
 def _shown(item: SchemaObject | None) -> str:

@@ -14,13 +14,17 @@ from unicodedata import normalize
 
 from hoox_tasks import sql
 from hoox_tasks.errors import Refused
+from hoox_tasks.files import listed
 from hoox_tasks.migrations.consent import Consent, read_consent
 from hoox_tasks.suggestions import remedy
 
 _FLYWAY = re.compile(r"(?:[VUB][0-9][0-9._]*|R)__.+\.sql")
 _LEADING_NUMBER = re.compile(r"\s*([+-]?[0-9]+)")
+_HEXADECIMAL = re.compile(r"\s*[+-]?0[xX][0-9a-fA-F]")
 _BEGIN, _COMMIT = "BEGIN TRANSACTION", "COMMIT"
 _NAME_BYTES = 200
+_READ = 200_000
+"""Characters of a file that is read word by word, which takes some 2 s for a million of them."""
 EMPTY = hashlib.sha256(b"").hexdigest()
 """The checksum of every file without a statement."""
 
@@ -46,12 +50,31 @@ class Migration:
         """
         return EMPTY if self.is_empty else _digest(self.text.replace("\r\n", "\n").rstrip())
 
-    def matches(self, checksum: str) -> bool:
-        """Whether the file says what one with this checksum said; earlier versions counted its blank end."""
+    @cached_property
+    def fingerprint(self) -> str:
+        """What a ledger remembers of the file: its checksum, and behind a blank that of its statements.
+
+        The latter is that of the file without its comments; a file that is too long has none.
+        """
+        return EMPTY if self.is_empty else f"{self.checksum} {self._statements}".rstrip()
+
+    @cached_property
+    def _statements(self) -> str:
+        if len(self.text) > _READ:
+            return ""
+        return _digest(" ".join(token.text for token in sql.tokens(self.text) if token.text != ";"))
+
+    def matches(self, fingerprint: str) -> bool:
+        """Whether the file says what one of this fingerprint said; earlier versions counted its blank end."""
+        checksum = fingerprint.split(" ")[0]
         if checksum == self.checksum:
             return True
         text = self.text.replace("\r\n", "\n")
         return checksum in {_digest(text), _digest(text.rstrip()), _digest(f"{text.rstrip()}\n")}
+
+    def does(self, fingerprint: str) -> bool:
+        """Whether the file has the statements of one of this fingerprint, whatever its comments."""
+        return self.matches(fingerprint) or fingerprint.split(" ")[1:2] == [self._statements]
 
     @property
     def is_empty(self) -> bool:
@@ -84,6 +107,15 @@ class Migration:
         return pieces
 
     @property
+    def _end(self) -> str:
+        """What follows the last statement; all of a file that has none, or cannot be divided."""
+        try:
+            last = self.pieces[-1]
+        except (Refused, IndexError):
+            return self.text
+        return self.text[last.offset + len(last.sql) :]
+
+    @property
     def warnings(self) -> list[str]:
         """What wrangler would make of the file that we do not, as sentences; and that it holds nothing."""
         if self.refusal is not None:
@@ -92,16 +124,19 @@ class Migration:
             return [f"{self.name} holds no statement: it is recorded, and does nothing."]
         found = []
         # Behind the file's text wrangler puts an INSERT into its history.
-        last = [token.text for token in sql.tokens(self.text)][-1:]
+        end = self._end
+        last = [token.text for token in sql.tokens(end)][-1:]
         if last != [";"]:
             found.append(f"{self.name} lacks its last semicolon: wrangler would fail at it.")
-        ends = [comment for _, comment in sql.comments(self.text)][-1:]
+        ends = [comment for _, comment in sql.comments(end)][-1:]
         if ends and ends[0].startswith("/*") and (len(ends[0]) < 4 or not ends[0].endswith("*/")):
             found.append(
                 f"{self.name} does not close its last comment: wrangler would run it again and again."
             )
         if "'" in self.name:
             found.append(f"{self.name} has an apostrophe in its name: older versions of wrangler fail at it.")
+        if _HEXADECIMAL.match(self.name):
+            found.append(f"{self.name} begins with 0x: older versions of wrangler order it as hexadecimal.")
         if _BEGIN in self.text.replace(f"{_BEGIN};", "", 1):
             found.append(
                 f"{self.name} says {_BEGIN} where wrangler does not leave it out: it would refuse it."
@@ -121,7 +156,7 @@ def discover(folder: Path, pattern: str = "*.sql") -> list[Migration]:
             "Make it with `inv db.migrate.new`, or correct the configuration.",
         )
     found = []
-    for path in folder.glob(pattern):
+    for path in listed(folder, pattern):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not path.is_symlink() and not _is_hidden(name):
             found.append(read(name, path))
@@ -195,9 +230,18 @@ def order(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def leading_number(segment: str) -> int | None:
-    """Give the number that a name begins with, the way JavaScript reads one; None where it has none."""
+    """Give the number that a name begins with, the way JavaScript reads one; None where it has none.
+
+    It reads a double, and takes as none what is beyond all of them; so 0x10 is 0, and two numbers of 17
+    digits may be one.
+    """
     match = _LEADING_NUMBER.match(segment.split("_", 1)[0])
-    return int(match.group(1)) if match else None
+    if match is None:
+        return None
+    try:
+        return int(float(match.group(1)))
+    except OverflowError:
+        return None
 
 
 def read(name: str, path: Path) -> Migration:

@@ -28,7 +28,9 @@ from hoox_tasks.migrations.effects import (
     Own,
 )
 from hoox_tasks.migrations.lineage import Fate, Home, Lineage
+from hoox_tasks.migrations.preconditions import AMOUNT, KEYS, LOSS, fail_when
 from hoox_tasks.migrations.tables import Stored
+from hoox_tasks.migrations.trial import Again, copy_kept, lost_rows, lost_values
 
 _FOUND = "hoox_guard"
 _COUNTS = "hoox_guard_rows"
@@ -36,10 +38,6 @@ _CANDIDATES = 8
 """New columns in which the values of one are looked for that has no namesake."""
 _GROUPED = 90
 """Columns that rows are compared by where there is no key: D1 allows a GROUP BY 100 terms."""
-
-_LOSS, _AMOUNT, _KEYS, _HISTORY, _ROWS, SCHEMA = "loss", "amount", "keys", "history", "rows", "schema"
-_KINDS = "|".join((_HISTORY, _LOSS, _AMOUNT, _KEYS, _ROWS, SCHEMA))
-_FAILED = re.compile(rf"hoox guard ({_KINDS}): ?((?s:.*?))'?(?:: SQLITE_\w+.*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,15 @@ class _Finding:
 class Guards:
     """The statements for one migration: `opening` before it, `closing` behind it.
 
-    `report` is the place in `closing` of the query that tells what was found.
+    `report` is the place in `closing` of the query that tells what was found, `trial` the places in `opening`
+    of the statements that are tried, and taken back again.
     """
 
     opening: list[str] = field(default_factory=list)
     closing: list[str] = field(default_factory=list)
     report: int = 0
     findings: list[_Finding] = field(default_factory=list)
+    trial: range = range(0)
 
     def effects(self, rows: Iterable[Sequence[object]]) -> tuple[Effect, ...]:
         """Give what `rows`, the answer of the report, say."""
@@ -81,23 +81,6 @@ class Guards:
         return found
 
 
-def failed_guard(message: str) -> tuple[str, str] | None:
-    """Give which guard failed (history, schema, rows, loss, amount, keys) and its detail; None for none."""
-    match = _FAILED.search(message)
-    return (match[1], match[2]) if match else None
-
-
-def history_guard(table: str, names: Sequence[str]) -> str:
-    """Write the statement that fails where the history is not the one that was planned against."""
-    found = f"(SELECT group_concat(name, '/') FROM (SELECT name FROM {sql.quote_name(table)} ORDER BY id))"
-    return fail_when(f"coalesce({found}, '') <> {sql.quote_text('/'.join(names))}", _HISTORY, "''")
-
-
-def rows_guard(table: str) -> str:
-    """Write the statement that fails where a table holds rows already."""
-    return fail_when(f"EXISTS (SELECT 1 FROM {sql.quote_name(table)})", _ROWS, sql.quote_text(table))
-
-
 def write_guards(
     lineage: Lineage,
     consent: Consent,
@@ -107,17 +90,26 @@ def write_guards(
     keys_before: bool,
     defaults: Mapping[tuple[str, str], str] | None = None,
     known: Guards | None = None,
+    again: Again | None = None,
 ) -> Guards:
     """Write the guards of a migration that was followed on an empty ledger.
 
     `own` are rows of earlier migrations of the same run, by the table's name in small letters. `keys` says
     that there are foreign keys to check afterwards, `keys_before` that there were before. With `defaults`,
     a column that is dropped is a loss of all values but its default, a literal by table and column in small
-    letters. The findings of `known` come first: they are of another migration in the same transaction.
+    letters. The findings of `known` come first: they are of another migration in the same transaction. With
+    `again`, what is lost of its tables is only what it does not bring back.
     """
+    theirs: set[str] = set()
+    if again is not None:
+        own = {**own, **{table.name.lower(): Own() for table, _ in again.made}}
+        theirs = {table.name.lower() for table, _ in again.grown}
     writer = _Writer(consent, own, defaults, known)
+    if again is not None:
+        writer.try_again(again)
     for table, column in lineage.dropped_columns:
-        writer.dropped_column(table, column)
+        if table.name.lower() not in theirs:
+            writer.dropped_column(table, column)
     for place, fate in enumerate(lineage.fates()):
         writer.watch(fate, f"hoox_guard_{place}")
     return writer.finished(keys, keys_before)
@@ -146,19 +138,40 @@ class _Writer:
     def watch(self, fate: Fate, copy: str) -> None:
         """Watch the rows of a table that the migration may remove or change."""
         table = fate.table
-        if table.virtual:
-            self._count_virtual(fate)
+        if table.index:
             return
         keyed = tuple(home for home in fate.homes if home.key and home.marker)
         fate = replace(fate, homes=keyed or fate.homes)
-        by_rowid = any(was == table.rowid for home in fate.homes for was, _ in home.key)
+        by_rowid = any(home.rowids or any(was == table.rowid for was, _ in home.key) for home in fate.homes)
         self._copy(table, copy, _compared(fate), [table.rowid] if by_rowid else [])
+        # A NULL in a key is the same as no other: without its rowid such a row is found by its values only.
+        loose = table.nullable and any(home.rowids is None for home in keyed)
+        null = " OR ".join(f"c{table.columns.index(column)} IS NULL" for column in table.key) if loose else ""
         if keyed or not fate.homes:
-            self._by_key(fate, copy, keyed)
-        else:
-            self._by_content(fate, copy)
+            self._by_key(fate, f"(SELECT rowid, * FROM {copy} WHERE NOT ({null}))" if null else copy, keyed)
+        if null or (fate.homes and not keyed):
+            self._by_content(fate, f"(SELECT * FROM {copy} WHERE {null})" if null else copy)
         if fate.homes and fate.allowed is not None:
             self._count_made(fate.homes[0], fate.allowed, copy)
+
+    def try_again(self, again: Again) -> None:
+        """Take migrations back and apply them again, to see which rows and values were written since."""
+        opening = self._guards.opening
+        kept = copy_kept(again, opening)
+        start = len(opening)
+        opening += [*again.back, *again.forth]
+        self._guards.trial = range(start, len(opening))
+        for place, (table, columns, copy) in enumerate(kept):
+            if place >= len(again.grown):
+                number = self._finding(table.name, "", GONE, self._loss(table.name))
+                self._record([(number, lost_rows(table, columns, copy))], "(SELECT 1)", opening)
+            elif columns:
+                numbers = [
+                    self._finding(table.name, column, DROPPED, self._loss(table.name)) for column in columns
+                ]
+                lost, source = lost_values(table, columns, copy)
+                self._record(list(zip(numbers, lost, strict=True)), source, opening)
+        opening += [f"DROP TABLE {copy}" for _, _, copy in kept]
 
     def dropped_column(self, table: Stored, column: str) -> None:
         """Count the values of a column that ALTER TABLE drops."""
@@ -186,6 +199,7 @@ class _Writer:
             f"CREATE TABLE {_COUNTS} (name TEXT PRIMARY KEY, number INTEGER)",
         ]
         guards.opening[:0] = opening
+        guards.trial = range(guards.trial.start + len(opening), guards.trial.stop + len(opening))
         if keys:
             violations = "(SELECT count(*) FROM pragma_foreign_key_check)"
             was = "0"
@@ -195,12 +209,12 @@ class _Writer:
             pairs = (
                 "(SELECT group_concat(DISTINCT \"table\" || ' to ' || parent) FROM pragma_foreign_key_check)"
             )
-            guards.closing.append(fail_when(f"{violations} > {was}", _KEYS, pairs))
-        for kind in (_LOSS, _AMOUNT):
+            guards.closing.append(fail_when(f"{violations} > {was}", KEYS, pairs))
+        for kind in (LOSS, AMOUNT):
             listed = f"(SELECT group_concat(id || '=' || number) FROM {_FOUND} WHERE refused = '{kind}')"
             guards.closing.append(fail_when(f"{listed} IS NOT NULL", kind, listed))
         guards.report = len(guards.closing)
-        guards.closing.append(f"SELECT id, number FROM {_FOUND} ORDER BY id")
+        guards.closing.append(f"SELECT id AS a, number AS b FROM {_FOUND} ORDER BY id")
         guards.closing += [f"DROP TABLE {name}" for name in (*self._copies, _FOUND, _COUNTS)]
         return guards
 
@@ -215,10 +229,10 @@ class _Writer:
         allowed = self._consent.allows_loss(table)
         if changed and column:
             allowed = allowed or self._consent.allows_changes(table, column)
-        return "" if allowed else _LOSS
+        return "" if allowed else LOSS
 
     def _amount(self, table: str, column: str) -> str:
-        return _AMOUNT if self._consent.guards_amount(table, column) else ""
+        return AMOUNT if self._consent.guards_amount(table, column) else ""
 
     def _refusal(self, number: int) -> str:
         refused = self._guards.findings[number].refused
@@ -264,6 +278,9 @@ class _Writer:
             matched = " AND ".join(
                 f"h{number}.{sql.quote_name(now)} IS +{place[was]}" for was, now in home.key
             )
+            if home.rowids:
+                known = " AND ".join(f"{place[was]} IS NOT NULL" for was, _ in home.key)
+                matched += f" AND ({known} OR h{number}.{home.rowids[1]} IS {place[home.rowids[0]]})"
             source += f" LEFT JOIN {sql.quote_name(home.table)} AS h{number} ON {matched}"
             conditions.append(f"h{number}.{sql.quote_name(home.marker)} IS NOT NULL")
         gone = " AND ".join(f"NOT {found}" for found in conditions) or "1"
@@ -372,19 +389,6 @@ class _Writer:
                 counts.append((number, f"count(b.c{i})"))
         self._record(counts, f"{copy} AS b")
 
-    def _count_virtual(self, fate: Fate) -> None:
-        """Count the rows of a virtual table, whose inside is its module's business."""
-        name, own = fate.table.name, self._own.get(fate.table.name.lower())
-        if fate.table.index or (own is not None and own.low is None and own.count is None):
-            return
-        self._count_before(name)
-        number = self._finding(name, "", GONE, self._loss(name))
-        now = f"(SELECT count(*) FROM {sql.quote_name(fate.homes[0].table)})" if fate.homes else "0"
-        was = f"(SELECT number FROM {_COUNTS} WHERE name = {sql.quote_text(name)})"
-        if own is not None and own.count is not None:
-            was = f"nullif({was}, {own.count})"
-        self._record([(number, f"{was} - {now}")], "(SELECT 1)")
-
     def _count_made(self, home: Home, allowed: frozenset[str], copy: str) -> None:
         """Count the rows of a table that was made anew: there may be no more than there were."""
         if home.table in self._full:
@@ -406,12 +410,12 @@ class _Writer:
                 f"INSERT INTO {_COUNTS} SELECT {sql.quote_text(name)}, count(*) FROM {sql.quote_name(name)}"
             )
 
-    def _record(self, counts: Sequence[tuple[int, str]], source: str) -> None:
-        """Write the statements that note what was counted, where it is anything."""
+    def _record(self, counts: Sequence[tuple[int, str]], source: str, into: list[str] | None = None) -> None:
+        """Write the statements that note what was counted, where it is anything; `into` other statements."""
         for chunk in chunks(counts):
             marks = json.dumps([[n, self._guards.findings[n].refused or None] for n, _ in chunk])
             numbers = f"(SELECT json_array({', '.join(text for _, text in chunk)}) FROM {source})"
-            self._guards.closing.append(
+            (self._guards.closing if into is None else into).append(
                 f"INSERT INTO {_FOUND} SELECT json_extract(m.value, '$[0]'), n.value,"
                 f" json_extract(m.value, '$[1]') FROM json_each({numbers}) AS n"
                 f" JOIN json_each({sql.quote_text(marks)}) AS m ON m.key = n.key WHERE n.value > 0"
@@ -431,9 +435,3 @@ def _compared(fate: Fate) -> set[str]:
     key = {was for home in fate.homes for was, _ in home.key}
     followed = {reference.column for reference in table.references} if fate.cascading else set()
     return (key | followed | fate.updated) & set(table.columns)
-
-
-def fail_when(condition: str, kind: str, detail: str) -> str:
-    """Write the statement that fails with a guard's message where a condition holds."""
-    # Plain SQL has no RAISE outside triggers; an invalid JSON path is an error that carries any text.
-    return f"SELECT CASE WHEN {condition} THEN json_extract('{{}}', 'hoox guard {kind}: ' || {detail}) END"

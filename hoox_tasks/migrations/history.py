@@ -12,12 +12,16 @@ from hoox_tasks.database.interface import SCHEMA_QUERY, Database, SchemaObject, 
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.migrations.consent import read_consent
 from hoox_tasks.migrations.files import EMPTY, Migration, find, order, precedes, same_name
+from hoox_tasks.suggestions import option
 
 CHECKSUMS = "hoox_checksums"
 """The table beside the history that remembers what each applied file said."""
 
 NOTHING_APPLIED = ""
 """A name among the checksums that says: of what the ledger has, no migration has made anything."""
+
+_BY_HAND = " by-hand"
+"""Behind a fingerprint: nobody has seen the migration run, it was recorded only."""
 
 _READINGS = 5
 """How often the history is read anew, where other runs make its tables meanwhile."""
@@ -83,6 +87,11 @@ class Status:
             is_foreign=False,
         )
 
+    def recorded_by_hand(self, name: str) -> bool:
+        """Whether a migration was recorded without anybody seeing it run."""
+        kept = (self.checksums or {}).items()
+        return any(same_name(each) == same_name(name) and text.endswith(_BY_HAND) for each, text in kept)
+
     @property
     def version(self) -> str:
         """The name of the migration applied last; empty for a ledger without history."""
@@ -97,35 +106,33 @@ def own_tables(table: str) -> frozenset[str]:
 def status(database: Database, migrations: Sequence[Migration], table: str) -> Status:
     """Compare migrations with the ledger's history; writes nothing, not even the history table."""
     schema, history, checksums = _read_history(database, table)
-    known = {same_name(name): checksum for name, checksum in (checksums or {}).items()}
+    known = {same_name(name): fingerprint for name, fingerprint in (checksums or {}).items()}
     files = {same_name(migration.name): migration for migration in migrations}
     recorded = {same_name(name): (name, applied_at) for name, applied_at in history}
     last = max((name for name, _ in history), key=order, default="")
-    lost = [(name, known[key]) for key, (name, _) in recorded.items() if key not in files and key in known]
+    former = _former_names(files, recorded, known)
+    present = {old: new for new, old in former.items()}
     entries = []
-    for key, (_, applied_at) in recorded.items():
-        if key in files:
-            entries.append(_compared(files[key], known.get(key), applied_at))
-    renamed = set()
-    for migration in migrations:
-        if same_name(migration.name) in recorded:
-            continue
-        former = next((each for each in lost if migration.matches(each[1])), None)
-        if former is not None:
-            lost.remove(former)
-            renamed.add(former[0])
-            applied_at = recorded[same_name(former[0])][1]
-            entries.append(as_renamed(migration.name, former[0], applied_at))
+    for key, migration in files.items():
+        name = migration.name
+        if key in former:
+            entries.append(as_renamed(name, *recorded[former[key]]))
+        elif key in recorded and key not in present:
+            entries.append(_compared(migration, known.get(key), recorded[key][1]))
         elif migration.refusal is not None:
             advice = f"{migration.refusal.problem} {migration.refusal.remedy}"
-            entries.append(Entry(migration.name, State.PENDING, "", advice))
-        elif last and precedes(migration.name, last):
-            advice = "Give it the next free number, or insist with `inv db.migrate --allow-out-of-order`."
-            entries.append(Entry(migration.name, State.OUT_OF_ORDER, "", advice))
+            entries.append(Entry(name, State.PENDING, "", advice))
         else:
-            entries.append(Entry(migration.name, State.PENDING, "", "Apply it with `inv db.migrate`."))
+            state, advice = State.PENDING, "Apply it with `inv db.migrate`."
+            if last and precedes(name, last):
+                state = State.OUT_OF_ORDER
+                advice = "Give it the next free number, or insist with `inv db.migrate --allow-out-of-order`."
+            if key in present:
+                moved = files[present[key]].name
+                advice = f"{moved} ran under its name: record that first with `{mark_command(moved)}`."
+            entries.append(Entry(name, state, "", advice))
     for key, (name, applied_at) in recorded.items():
-        if key not in files and name not in renamed:
+        if key not in files and key not in present:
             advice = (
                 f"Bring {name} back from version control; if it is gone for good, forget it "
                 f"with `{mark_command(name)} --forget`."
@@ -141,6 +148,33 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
     return Status(tuple(entries), tuple(schema), tuple(history), checksums, foreign)
 
 
+def _former_names(
+    files: Mapping[str, Migration], recorded: Mapping[str, tuple[str, str]], known: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the recorded names of files whose content ran under another name, where it is known.
+
+    Under that name there may be another file by now, which in turn may have run under yet another.
+    """
+    lost = {
+        key: known[key]
+        for key in recorded
+        if key in known and (key not in files or not (known[key] == EMPTY or files[key].does(known[key])))
+    }
+    former: dict[str, str] = {}
+    waiting = [key for key in files if key not in recorded]
+    while waiting and lost:
+        key = waiting.pop(0)
+        for same in (files[key].matches, files[key].does):
+            found = next((name for name, fingerprint in lost.items() if same(fingerprint)), None)
+            if found is not None:
+                del lost[found]
+                former[key] = found
+                if found in files:
+                    waiting.append(found)
+                break
+    return former
+
+
 def as_renamed(name: str, former: str, applied_at: str) -> Entry:
     """Give the entry of a migration that was applied under another name."""
     advice = (
@@ -149,14 +183,14 @@ def as_renamed(name: str, former: str, applied_at: str) -> Entry:
     return Entry(name, State.RENAMED, applied_at, advice, former)
 
 
-def _compared(migration: Migration, checksum: str | None, applied_at: str) -> Entry:
-    """Give the entry of a recorded migration; `checksum` is that of its file then, where it is known."""
+def _compared(migration: Migration, fingerprint: str | None, applied_at: str) -> Entry:
+    """Give the entry of a recorded migration; `fingerprint` is that of its file then, where it is known."""
     name = migration.name
     if migration.refusal is not None:
         advice = f"{migration.refusal.problem} {migration.refusal.remedy}"
-    elif checksum is None or migration.matches(checksum):
+    elif fingerprint is None or migration.matches(fingerprint):
         return Entry(name, State.APPLIED, applied_at)
-    elif checksum == EMPTY:
+    elif fingerprint.split(" ")[0] == EMPTY:
         advice = (
             "It held no statement when it was applied, so what it says now never ran: forget it with"
             f" `{mark_command(name)} --forget`, then apply it with `inv db.migrate`; or write it as a new"
@@ -172,7 +206,7 @@ def _compared(migration: Migration, checksum: str | None, applied_at: str) -> En
 
 def mark_command(name: str) -> str:
     """Give the command that records a migration by hand."""
-    return f"inv db.migrate.mark {shlex.quote(name)}"
+    return f"inv db.migrate.mark {option('name', name) if name.startswith('-') else shlex.quote(name)}"
 
 
 def _read_history(
@@ -246,6 +280,48 @@ def plan(
     return pending
 
 
+def refuse_own(migrations: Sequence[Migration], table: str) -> None:
+    """Raise `Refused` where a migration writes, changes or drops the tables of the history itself."""
+    for migration in migrations:
+        for name in sorted(own_tables(table)):
+            if name.lower() not in migration.text.lower():
+                continue
+            for piece in migration.pieces:
+                if name.lower() in written_names(piece.sql):
+                    raise own_refusal(migration, name, f" in line {piece.line}")
+
+
+def own_refusal(migration: Migration, table: str, where: str = "") -> Refused:
+    """Give the error for a migration that meddles with a table of the history."""
+    return Refused(
+        f"Migration {migration.name} changes {table}{where}, which says what was applied.",
+        "Leave that out; the history is corrected with `inv db.migrate.mark`.",
+    )
+
+
+def written_names(statement: str) -> set[str]:
+    """Give the names, in small letters, of what a statement writes, changes or drops, also in a trigger."""
+    found = list(sql.tokens(statement))
+    words = [token.text.upper() for token in found]
+    triggers = sql.is_trigger(statement)
+    names = set()
+    for place, word in enumerate(words):
+        after = place + 1
+        if word == "UPDATE":
+            after += 2 if words[after : after + 1] == ["OR"] else 0
+        elif word in {"FROM", "TABLE"}:
+            if words[place - 1] not in ({"DELETE"} if word == "FROM" else {"DROP", "ALTER"}):
+                continue
+            after += 2 if words[after : after + 2] == ["IF", "EXISTS"] else 0
+        elif word != "INTO" and not (word == "ON" and triggers):
+            continue
+        if words[after + 1 : after + 2] == ["."]:
+            after += 2
+        if after < len(words):
+            names.add(sql.unquote_name(found[after].text).lower())
+    return names
+
+
 def refuse_transactions(migrations: Sequence[Migration]) -> None:
     """Raise `Refused` where a migration opens or closes a transaction."""
     for migration in migrations:
@@ -269,18 +345,19 @@ def history_tables(table: str) -> list[Statement]:
     ]
 
 
-def record(migration: Migration, table: str) -> list[Statement]:
-    """Write the statements that put a migration into the history, with its checksum."""
+def record(migration: Migration, table: str, *, by_hand: bool = False) -> list[Statement]:
+    """Write the statements that put a migration into the history, with its fingerprint.
+
+    `by_hand` says that nobody has seen it run.
+    """
     name = sql.quote_text(migration.name)
     return [
         Statement(f"INSERT INTO {sql.quote_name(table)} (name) VALUES ({name})"),
-        remember(migration),
+        remember(migration, by_hand=by_hand),
     ]
 
 
-def remember(migration: Migration) -> Statement:
+def remember(migration: Migration, *, by_hand: bool = False) -> Statement:
     """Write the statement that keeps what a migration's file says now."""
-    name = sql.quote_text(migration.name)
-    return Statement(
-        f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256) VALUES ({name}, '{migration.checksum}')"
-    )
+    name, kept = sql.quote_text(migration.name), f"{migration.fingerprint}{_BY_HAND * by_hand}"
+    return Statement(f"INSERT OR REPLACE INTO {CHECKSUMS} (name, sha256) VALUES ({name}, '{kept}')")

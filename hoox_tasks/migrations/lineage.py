@@ -23,6 +23,16 @@ from hoox_tasks.migrations.tables import (
     table_names,
 )
 
+_WRITES = frozenset(
+    {
+        sqlite3.SQLITE_INSERT,
+        sqlite3.SQLITE_UPDATE,
+        sqlite3.SQLITE_DELETE,
+        sqlite3.SQLITE_DROP_TABLE,
+        sqlite3.SQLITE_CREATE_TRIGGER,
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -31,7 +41,8 @@ class Home:
     `same` is true where it is the very table, whatever its name. `columns` gives for a former column the one
     that has its values now; `others` are the columns besides. `key` pairs former and present columns by which
     a row is found again; empty where no key was kept. `made` says that the migration made it. `marker` is a
-    column that is never NULL in it; empty where it has none.
+    column that is never NULL in it; empty where it has none. `rowids` pairs the former and the present rowid
+    of rows whose key holds a NULL; None where no key does, or these rows have no rowid that was kept.
     """
 
     table: str
@@ -41,6 +52,7 @@ class Home:
     others: tuple[str, ...]
     key: tuple[tuple[str, str], ...]
     marker: str
+    rowids: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +101,18 @@ class Lineage:
         self._asking = False
         self._events = _Events()
         skipped = {name.lower() for name in own}
-        self._before = {name: table for name, table in read_tables(ledger).items() if name not in skipped}
+        self.meddled: set[str] = set()
+        """Those of `own` that were written or dropped all the same."""
+        self.before = {name: table for name, table in read_tables(ledger).items() if name not in skipped}
+        """The tables that were there, by their names in small letters."""
         self._skipped = skipped
-        self._there = set(self._before)
+        self._there = set(self.before)
         # What each former table is called now, and which of its columns each is called now.
-        self._now: dict[str, str | None] = {name: name for name in self._before}
-        self._columns = {name: {c: c for c in table.columns} for name, table in self._before.items()}
-        self._present = {name: table.names for name, table in self._before.items()}
+        self._now: dict[str, str | None] = {name: name for name in self.before}
+        self._columns = {name: {c: c for c in table.columns} for name, table in self.before.items()}
+        self._present = {name: table.names for name, table in self.before.items()}
         # By present name: from which former tables it holds rows, and what was done to it.
-        self._origins = {name: {name} for name in self._before}
+        self._origins = {name: {name} for name in self.before}
         self._filled: set[str] = set()
         self._seeded: set[str] = set()
         self._deleted: set[str] = set()
@@ -122,6 +137,8 @@ class Lineage:
         if self._asking:
             return
         events, name = self._events, (first or "").lower()
+        if action in _WRITES and (name in self._skipped or (second or "").lower() in self._skipped):
+            self.meddled.add(first or "")
         if action == sqlite3.SQLITE_READ:
             events.reads.add(name)
         elif action == sqlite3.SQLITE_SELECT:
@@ -234,7 +251,7 @@ class Lineage:
     def dropped_columns(self) -> list[tuple[Stored, str]]:
         """The columns that ALTER TABLE dropped from tables that were there."""
         return [
-            (self._before[name], column)
+            (self.before[name], column)
             for name, columns in self._dropped_columns.items()
             for column in columns
         ]
@@ -248,7 +265,7 @@ class Lineage:
     @property
     def survivors(self) -> list[tuple[Stored, str]]:
         """The tables that were there and are still, each with its present name."""
-        return [(self._before[former], last) for former, last in self._now.items() if last is not None]
+        return [(self.before[former], last) for former, last in self._now.items() if last is not None]
 
     @property
     def filled(self) -> list[tuple[Stored, str]]:
@@ -286,7 +303,7 @@ class Lineage:
                 written.add(former)
         reached = self._cascade(removed, written)
         touched = removed | written | reached
-        return [self._fate(self._before[former], former in reached) for former in sorted(touched)]
+        return [self._fate(self.before[former], former in reached) for former in sorted(touched)]
 
     def _made_anew(self, former: str) -> bool:
         """Whether another table has the name of a former one, which was renamed or dropped."""
@@ -301,7 +318,7 @@ class Lineage:
                 return True
             if parent not in written:
                 return False
-            keys = {reference.target} if reference.target else set(self._before[parent].key)
+            keys = {reference.target} if reference.target else set(self.before[parent].key)
             place = self._now[parent]
             return any((place, self._columns[parent].get(key, key).lower()) in self._updated for key in keys)
 
@@ -310,7 +327,7 @@ class Lineage:
         while True:
             following = {
                 name
-                for name, table in self._before.items()
+                for name, table in self.before.items()
                 if name not in reached and any(follows(reference) for reference in table.references)
             }
             if not following:
@@ -362,7 +379,7 @@ class Lineage:
             for former in self._origins.get(home.table, ())
             if self._now[former] is None or self._made_anew(former)
         }
-        return frozenset(self._before[former].name for former in gone)
+        return frozenset(self.before[former].name for former in gone)
 
     def _home(self, table: Stored, name: str, rewritten: bool) -> Home:
         former = table.name.lower()
@@ -386,7 +403,8 @@ class Lineage:
             key = ((table.rowid, present.rowid),)
         marker = present.rowid or (present.key[0] if present.key else "")
         made = name not in self._now.values()
-        return Home(name, same, made, columns, others, key, marker)
+        rowids = (table.rowid, present.rowid) if table.nullable and by_rowid else None
+        return Home(name, same, made, columns, others, key, marker, rowids)
 
 
 def _renamed(renamed: dict[str, str], column: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.errors import Refused
-from hoox_tasks.migrations.files import EMPTY, Migration, leading_number
-from hoox_tasks.migrations.guards import history_guard
+from hoox_tasks.migrations.files import EMPTY, Migration, leading_number, same_name
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
     NOTHING_APPLIED,
@@ -23,6 +22,8 @@ from hoox_tasks.migrations.history import (
     remember,
 )
 from hoox_tasks.migrations.model import Fact, Made, missing_statements, told
+from hoox_tasks.migrations.preconditions import history_guard
+from hoox_tasks.suggestions import option
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,17 @@ def record_by_hand(
     history, name = sql.quote_name(table), sql.quote_text(migration.name)
     if migration.refusal is not None:
         raise Refused(migration.refusal.problem, migration.refusal.remedy)
+    if entry.state is State.APPLIED:
+        return Correction([], f"{migration.name} is recorded as applied already; nothing was changed.")
+    _refuse_occupied(current, entry)
     never_ran = was_empty(current, entry)
     if lacking and (entry.state in {State.PENDING, State.OUT_OF_ORDER} or never_ran):
         raise Refused(
             f"{migration.name} makes {told(lacking)}, which the ledger does not have: it did not run.",
             f"Forget it with `{mark_command(entry.name)} --forget`, then apply it with `inv db.migrate`."
             if never_ran
+            else entry.advice
+            if entry.state is State.OUT_OF_ORDER
             else "Apply it with `inv db.migrate`.",
         )
     rows: list[str] = []
@@ -63,12 +69,23 @@ def record_by_hand(
     elif entry.state in {State.PENDING, State.OUT_OF_ORDER}:
         rows.append(f"INSERT INTO {history} (name) VALUES ({name})")
         done = f"Recorded {migration.name} as applied, without running it."
-    elif entry.state is State.EDITED:
+    else:
         lost = f", though the ledger lacks {told(lacking)}" if lacking else ""
         done = f"Accepted {migration.name} as its file is now{lost}."
-    else:
-        done = f"{migration.name} was recorded as applied already."
-    return Correction([*history_tables(table), *map(Statement, rows), remember(migration)], done)
+    by_hand = current.recorded_by_hand(entry.former or entry.name) or not entry.applied_at
+    return Correction(
+        [*history_tables(table), *map(Statement, rows), remember(migration, by_hand=by_hand)], done
+    )
+
+
+def _refuse_occupied(current: Status, entry: Entry) -> None:
+    """Raise `Refused` where a file's name is recorded for what another file says now."""
+    for other in current.entries:
+        if other.former == entry.name and entry.state is not State.EDITED:
+            raise Refused(
+                f"What {other.name} says ran under the name {entry.name}.",
+                f"Record that first with `{mark_command(other.name)}`.",
+            )
 
 
 def remedy(made: Made, lacking: Collection[Fact]) -> str:
@@ -80,42 +97,89 @@ def remedy(made: Made, lacking: Collection[Fact]) -> str:
     if not made.made:
         return ""
     if not lacking:
-        return f"All that it makes is there already: if its rows are as well, record it with {mark}."
+        return (
+            f"All that it makes is there already: record it with {mark}; where rows that it puts in are not"
+            " there, write them as a new migration."
+        )
     if set(lacking) == set(made.made):
         return ""
     repair = ";".join(missing_statements(made, lacking))
-    how = f" with `inv db.query --write {shlex.quote(repair)}`" if repair else ""
-    return f"It is there in part: make {told(lacking)}{how}, then record it with {mark}; or correct the file."
+    if not repair:
+        return f"It is there in part: {told(lacking)} is missing. {put_aside(lacking)} Then run this again."
+    how = f"`inv db.query --write {shlex.quote(repair)}`"
+    return (
+        f"It is there in part: make {told(lacking)} with {how}, then record it with {mark};"
+        " or correct the file."
+    )
+
+
+def put_aside(lacking: Iterable[Fact]) -> str:
+    """Say what to do about a table that is another one than a migration makes, and cannot become that."""
+    table = next((fact[1] for fact in sorted(lacking) if fact[0] == "column"), "")
+    if not table:
+        return f"Make the file say what the ledger has, or make {told(lacking)} by hand."
+    aside = f"ALTER TABLE {sql.quote_name(table)} RENAME TO {sql.quote_name(f'{table}_before')}"
+    return (
+        "Make the file say what the ledger has; or put the other table aside, rows and all, with"
+        f" `inv db.query --write {shlex.quote(aside)}`."
+    )
 
 
 def was_empty(current: Status, entry: Entry) -> bool:
     """Whether a migration held no statement when it was applied, and does now."""
-    return entry.state is State.EDITED and (current.checksums or {}).get(entry.name) == EMPTY
+    fingerprint = (current.checksums or {}).get(entry.name, "")
+    return entry.state is State.EDITED and fingerprint.split(" ")[0] == EMPTY
 
 
-def find_forgettable(current: Status, wanted: str) -> str:
-    """Give the recorded name, or that of a number, that may be forgotten; raises `Refused` for any other.
+def find_recorded(current: Status, wanted: str) -> Entry:
+    """Give the recorded migration of a name or number; of several, one whose file is gone.
 
-    That is one whose file is gone, or one that held no statement when it was applied.
+    Raises `Refused` where none is recorded under it, or it is not clear which one is meant.
     """
-    names = [
-        entry.name for entry in current.entries if entry.state is State.MISSING or was_empty(current, entry)
-    ]
-    chosen = [name for name in names if wanted in {name, name.removesuffix(".sql")}]
-    if not chosen and wanted.isdigit():
-        chosen = [name for name in names if leading_number(name.split("/")[0]) == int(wanted)]
-    if len(chosen) != 1:
+    recorded = [entry for entry in current.entries if entry.applied_at and entry.state is not State.RENAMED]
+    gone = [entry for entry in recorded if entry.state is State.MISSING or was_empty(current, entry)]
+    for entries in (gone, recorded):
+        chosen = [entry for entry in entries if wanted in {entry.name, entry.name.removesuffix(".sql")}]
+        if not chosen and wanted.isdigit():
+            chosen = [entry for entry in entries if leading_number(entry.name.split("/")[0]) == int(wanted)]
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            names = ", ".join(entry.name for entry in chosen)
+            raise Refused(f"Several recorded migrations have the number {wanted}.", f"Give one of {names}.")
+    for entry in current.entries:
+        if entry.state is State.RENAMED and wanted in {entry.name, entry.former}:
+            raise Refused(
+                f"{entry.name} ran as {entry.former}, so it is not forgotten.",
+                f"Record its new name with `{mark_command(entry.name)}`.",
+            )
+    names = ", ".join(entry.name for entry in recorded) or "none"
+    raise Refused(
+        f"{wanted} is not recorded as applied, so there is nothing to forget.", f"Recorded are: {names}."
+    )
+
+
+def forget(current: Status, entry: Entry, table: str, made: Made | None, there: bool) -> Correction:
+    """Take a recorded migration out of the history.
+
+    `made` is what its file makes, None where that is not known; `there` says whether anything of it is there.
+    Raises `Refused` where the migration may have run: pending again, it would run twice.
+    """
+    key = same_name(entry.name)
+    (name,) = (recorded for recorded, _ in current.history if same_name(recorded) == key)
+    proven = entry.state is State.MISSING or was_empty(current, entry) or current.recorded_by_hand(name)
+    if not proven and (made is None or there or not made.made):
+        names = [recorded for recorded, _ in current.history]
+        place = names.index(name)
+        how = "`inv db.migrate.rollback`"
+        if name != names[-1] and place:
+            how = f"and what came after it with `inv db.migrate.rollback {option('to', names[place - 1])}`"
+        elif name != names[-1]:
+            how += ", as often as it takes"
         raise Refused(
-            f"{wanted} is not a recorded migration whose file is gone."
-            if not chosen
-            else f"Several recorded migrations have the number {wanted}.",
-            f"Those are: {', '.join(names) or 'none'}.",
+            f"{name} ran, or nobody can tell that it did not: forgotten, it would run once more.",
+            f"Take it back {how if how.startswith('and') else f'with {how}'}.",
         )
-    return chosen[0]
-
-
-def forget(current: Status, name: str, table: str) -> Correction:
-    """Take a recorded migration out of the history, one that `find_forgettable` gives."""
     statements = [f"DELETE FROM {sql.quote_name(table)} WHERE name = {sql.quote_text(name)}"]
     if current.has_checksums:
         statements.append(f"DELETE FROM {CHECKSUMS} WHERE name = {sql.quote_text(name)}")
@@ -134,7 +198,7 @@ def take_over(current: Status, chosen: Sequence[Migration], table: str) -> Corre
     if not chosen:
         statements.append(_nothing_applied())
     for migration in chosen:
-        statements += record(migration, table)
+        statements += record(migration, table, by_hand=True)
     names = ", ".join(migration.name for migration in chosen)
     done = (
         f"Recorded {names}, without running any." if chosen else "Recorded that none of the migrations ran."

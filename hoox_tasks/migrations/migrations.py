@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from hoox_tasks import sql
 from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE, Settings
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations import adopt, history, marking, model, renames
-from hoox_tasks.migrations.apply import Applied, MigrationFailed, Overtaken, Run, apply_one, begin, try_on
+from hoox_tasks.migrations.apply import (
+    Applied,
+    MigrationFailed,
+    Overtaken,
+    Run,
+    apply_one,
+    begin,
+    try_on,
+    verify,
+)
 from hoox_tasks.migrations.consent import Consent
-from hoox_tasks.migrations.drift import Difference, Drift, compare_schemas
+from hoox_tasks.migrations.drift import Check, Drift, compare_schemas
 from hoox_tasks.migrations.files import Migration, discover, find, refuse_foreign, shared_numbers
-from hoox_tasks.migrations.guards import failed_guard
-from hoox_tasks.migrations.history import Entry, State, Status
+from hoox_tasks.migrations.history import State, Status
 from hoox_tasks.migrations.model import Model
+from hoox_tasks.migrations.preconditions import failed_guard, history_guard
+from hoox_tasks.values import Value
 
 _ATTEMPTS = 5
 """How often a run begins anew where others are ahead of it, beside once for each migration."""
 
 NO_CONSENT = Consent()
 """Rows are not lost; values may change where a statement sets them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What is wrong with a ledger, compared with its migrations: nothing of both where it agrees.
-
-    `wrong` are the migrations that are not applied as their files are, `differences` the objects that are
-    missing, extra or different. `reservations` say what could not be compared.
-    """
-
-    status: Status
-    wrong: list[Entry]
-    differences: list[Difference]
-    reservations: list[str] = field(default_factory=list)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the ledger is what its migrations say."""
-        return not self.wrong and not self.differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +103,18 @@ class Migrations:
     ) -> adopt.Adoption | None:
         """Compare a ledger that has tables and no history with what each migration makes.
 
-        None where it has a history, or no tables; that costs nothing, the rest a request on D1. `to` names
+        None where it has a history, or no tables; that costs nothing, the rest two requests on D1. `to` names
         the last migration that is asked for.
         """
         if not current.is_foreign:
             return None
 
-        def holding(tables: Collection[str]) -> set[str]:
-            asked = sorted(tables)
-            queries = [f"SELECT EXISTS (SELECT 1 FROM {sql.quote_name(name)})" for name in asked]
-            answers = database.batch([Statement(query) for query in queries], write=False) if asked else []
-            return {name for name, rows in zip(asked, answers, strict=True) if next(iter(rows))[0]}
+        def ask(queries: Sequence[str]) -> list[Value]:
+            answers = database.batch(map(Statement, queries), write=False) if queries else []
+            return [next(iter(rows))[0] for rows in answers]
 
         plan = adopt.compare(
-            self.files, current.schema, holding, database.label, table=self.table, strict=self.strict
+            self.files, current.schema, ask, database.label, table=self.table, strict=self.strict
         )
         return plan.until(None if to is None else self.find(to))
 
@@ -138,7 +126,9 @@ class Migrations:
         Raises `Refused` where the history and the files do not fit together, naming every misfit; where a
         pending file controls transactions; and where its consent is not understood.
         """
-        return history.plan(current, self.files, to=to, allow_out_of_order=allow_out_of_order)
+        pending = history.plan(current, self.files, to=to, allow_out_of_order=allow_out_of_order)
+        history.refuse_own(pending, self.table)
+        return pending
 
     def drift(self, current: Status) -> Drift:
         """Compare a ledger with what its applied migrations make (all, where it has no history)."""
@@ -166,6 +156,7 @@ class Migrations:
         Raises `Refused` where one controls transactions, and `MigrationFailed` where one does not run.
         """
         history.refuse_transactions(self.files)
+        history.refuse_own(self.files, self.table)
         self._schema(self.files)
         statements = history.history_tables(self.table)
         for migration in self.files:
@@ -216,8 +207,8 @@ class Migrations:
         `planned` is called with that plan before anything is changed.
 
         Raises `Refused` where `plan` does, or where it cannot be told whether a migration is there, and
-        `MigrationFailed` where a migration fails: it has left nothing
-        behind, those before it stay. On D1, k migrations cost at most k + 3 requests.
+        `MigrationFailed` where a migration fails: it has left nothing behind, those before it stay. On D1, k
+        migrations cost at most k + 3 requests, and each that is imported one more.
         """
         applied: list[Applied] = []
 
@@ -260,16 +251,16 @@ class Migrations:
                 if adoption is not None:
                     adoption.refuse_doubts()
                     planned(adoption)
-                    done = adoption.named(adopt.Verdict.RECORD)
-                    pending = adoption.named(adopt.Verdict.APPLY)
+                    done = adoption.leading
                     if done:
                         current = self._take_over(database, current, done)
                         for migration in done:
                             note(Applied(migration.name, 0.0, recorded=True))
-                expected = self._run(database, current, pending, consent, note, adopting=adoption is not None)
+                    pending = [step.migration for step in adoption.steps[len(done) :]]
+                expected = self._run(database, current, pending, consent, note, adoption)
             except Overtaken:
                 continue
-            return self._verified(database, expected) if pending else current
+            return verify(database, self.status, expected) if pending else current
         raise HooxError(
             f"The history of {database.name} changed {attempts} times while migrations were applied.",
             "Let the other runs end, then look with `inv db.migrate.status`.",
@@ -282,15 +273,41 @@ class Migrations:
         pending: Sequence[Migration],
         consent: Consent,
         note: Callable[[Applied], None],
-        *,
-        adopting: bool,
+        adoption: adopt.Adoption | None,
     ) -> Status:
-        """Apply some migrations to a ledger that is as `current` says; gives what it should be then."""
-        run = begin(current, pending, table=self.table, strict=self.strict, adopting=adopting)
+        """Apply some migrations to a ledger that is as `current` says; gives what it should be then.
+
+        Those that are there are recorded at their place, so that the history is in order wherever it ends.
+        """
+        done = adoption.named(adopt.Verdict.RECORD) if adoption else []
+        applying = [migration for migration in pending if migration not in done]
+        run = begin(current, applying, table=self.table, strict=self.strict, adopting=adoption is not None)
         with closing(run):
             for migration in pending:
-                note(self._apply_one(database, migration, run, consent, note))
+                if migration in done:
+                    note(self._record_one(database, migration, run))
+                else:
+                    note(self._apply_one(database, migration, run, consent, note))
             return run.status
+
+    def _record_one(self, database: Database, migration: Migration, run: Run) -> Applied:
+        """Record a migration that is there already; raises `Overtaken` where the history is another."""
+        guard = history_guard(self.table, [name for name, _ in run.status.history])
+        statements = [Statement(guard), *history.record(migration, self.table, by_hand=True)]
+        correction = marking.Correction(statements, f"Recorded {migration.name}.")
+        try:
+            self._correct(
+                database,
+                correction,
+                f"{migration.name} was recorded",
+                lambda: self._is_recorded(database, migration.name),
+            )
+        except StatementError as error:
+            if failed_guard(error.message) is None:
+                raise
+            raise Overtaken from error
+        run.status = run.status.with_applied(migration.name, run.status.schema)
+        return Applied(migration.name, 0.0, recorded=True)
 
     def _apply_one(
         self,
@@ -314,29 +331,6 @@ class Migrations:
                     note(Applied(migration.name, 0.0, None))
             raise
 
-    def _verified(self, database: Database, expected: Status) -> Status:
-        """Read the ledger again, and compare it with what applying should have made of it."""
-        try:
-            actual = self.status(database)
-        except RemoteError as error:
-            raise HooxError(
-                f"What was applied could not be looked at again: {error.problem}",
-                "Look with `inv db.migrate.status`.",
-            ) from error
-        missing = [name for name, _ in expected.history if name not in dict(actual.history)]
-        if len(actual.history) > len(expected.history) and not missing:
-            return actual  # Another run has gone on from there.
-        objects = {(item.type, item.name) for item in actual.schema}
-        lacking = [
-            f"{item.type} {item.name}" for item in expected.schema if (item.type, item.name) not in objects
-        ]
-        if missing or lacking:
-            raise HooxError(
-                f"The migrations were accepted, but {database.name} lacks {', '.join(missing + lacking)}.",
-                "Look with `inv db.migrate.status` and `inv db.schema` before anything else is done.",
-            )
-        return actual
-
     def _advised(self, error: MigrationFailed, migration: Migration, current: Status) -> MigrationFailed:
         """Name the way on, where a statement fails because what the migration makes is there already."""
         if error.line:
@@ -356,23 +350,32 @@ class Migrations:
         """Record a migration as applied without running it; returns what was done, as a sentence.
 
         A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
-        under its new name. With `forget` a recorded name whose file is gone is taken out of the history.
+        under its new name; one that is recorded already stays as it is. With `forget` a recorded one is taken
+        out of the history: its file is gone, it was recorded by mistake, or nothing of it is there.
 
-        Raises `Refused` where what the migration makes is not there, so that it cannot have run.
+        Raises `Refused` where what the migration makes is not there, so that it cannot have run; and with
+        `forget` where it may have run.
         """
+        name, correction = self.correction(database, name, forget=forget)
+        if correction.statements:
+            what = f"{name} was {'forgotten' if forget else 'recorded'}"
+            self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
+        return correction.done
+
+    def correction(
+        self, database: Database, name: str, *, forget: bool = False
+    ) -> tuple[str, marking.Correction]:
+        """Give what `mark` would do, and with which migration; raises `Refused` as it does."""
         current = self.status(database)
         if forget:
-            name = marking.find_forgettable(current, name)
-            correction = marking.forget(current, name, self.table)
-            what = f"{name} was forgotten"
-        else:
-            migration = self.find(name)
-            name = migration.name
-            lacking = model.lacking(self._made(current, migration), current.schema, self.table)
-            correction = marking.record_by_hand(current, migration, self.table, lacking)
-            what = f"{name} was recorded"
-        self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
-        return correction.done
+            entry = marking.find_recorded(current, name)
+            file = next((each for each in self.files if each.name == entry.name), None)
+            made = self._made(current, file) if file and file.refusal is None else None
+            there = made is not None and model.lacking(made, current.schema, self.table) != made.made
+            return entry.name, marking.forget(current, entry, self.table, made, there)
+        migration = self.find(name)
+        lacking = model.lacking(self._made(current, migration), current.schema, self.table)
+        return migration.name, marking.record_by_hand(current, migration, self.table, lacking)
 
     def adopt(
         self,

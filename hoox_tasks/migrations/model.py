@@ -206,8 +206,24 @@ def missing_statements(made: Made, lacking: Collection[Fact]) -> list[str]:
         if fact[0] != "column":
             found += [made.statements[fact]] if fact in made.statements else []
         elif fact[1] not in tables:
-            found += [piece.sql for piece in made.migration.pieces if _adds(piece.sql, fact)]
+            adding = [piece.sql for piece in made.migration.pieces if _adds(piece.sql, fact)]
+            found += adding or _column(made, fact)
     return found
+
+
+def _column(made: Made, fact: Fact) -> list[str]:
+    """Give the statement that adds a column as the migration's CREATE TABLE defines it.
+
+    None for one that rows need a value of.
+    """
+    definition = sql.format_ddl(made.statements.get(("table", fact[1]), ""))
+    for line in definition.splitlines()[1:-1]:
+        text = line.strip().removesuffix(",")
+        first = next((sql.unquote_name(token.text).lower() for token in sql.tokens(text)), "")
+        words = {token.text.upper() for token in sql.tokens(text)}
+        if first == fact[2] and ("NULL" not in words or "DEFAULT" in words):
+            return [f"ALTER TABLE {sql.quote_name(fact[1])} ADD COLUMN {text}"]
+    return []
 
 
 def _adds(statement: str, fact: Fact) -> bool:

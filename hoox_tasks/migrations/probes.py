@@ -1,4 +1,4 @@
-"""Which views and triggers of an empty ledger do not work, as they speak of something that is not there."""
+"""Which views, triggers and search tables of an empty ledger do not work, as they lack what they speak of."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from collections.abc import Iterable, Iterator
 from hoox_tasks import sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import SchemaObject
+from hoox_tasks.database.schema import content_table
 
 
 def find_broken(ledger: EmptyLedger, schema: Iterable[SchemaObject]) -> set[tuple[str, str]]:
-    """Give types and names of those of a schema's views and triggers with which SQLite compiles nothing."""
+    """Give types and names of those objects of a schema that SQLite cannot use."""
     return {
         (item.type, item.name)
         for item in schema
-        if item.type in {"view", "trigger"}
-        and not all(_compiles(ledger, text) for text in _probes(ledger, item))
+        if (
+            item.type in {"view", "trigger"}
+            and not all(_compiles(ledger, text) for text in _probes(ledger, item))
+        )
+        or (item.type == "table" and content_table(item.sql) and not _reads(ledger, item.name))
     }
+
+
+def _reads(ledger: EmptyLedger, table: str) -> bool:
+    """Whether a search table finds the columns that it indexes; it looks for them when it is read."""
+    try:
+        ledger.connection.execute(f"SELECT * FROM {sql.quote_name(table)}").fetchall()
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def _probes(ledger: EmptyLedger, item: SchemaObject) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Migrations that ran under another name, where no checksum tells it: wrangler's history has none.
+"""Migrations that ran under another name, where no checksum tells it.
+
+Wrangler's history has none, and a file may have been renamed and edited.
 
 A file that is pending and a recorded name whose file is gone may be one migration. What the file would make
 is compared with what is there; where it makes only rows, its name has to tell. Running one again would double
@@ -56,7 +58,7 @@ def recognised(current: Status, migrations: Sequence[Migration], table: str, *, 
     gone = {former.name for former in missing if former not in left}
     formers: list[str] = []
     for entry in left:
-        if open_ and same_name(entry.name) not in known:
+        if open_:
             ways = " or ".join(f"`{mark_command(name)}`" for name in open_)
             advice = f"If it has another name now, record that one with {ways}. Otherwise: {entry.advice}"
             changed[entry.name] = replace(entry, advice=advice)
@@ -95,7 +97,8 @@ def refuse_done(
         if tables & made.filled and not lacking(made, current.schema, table):
             raise Refused(
                 f"All that {name} makes is there already, so its rows may be as well; nothing was applied.",
-                f"If they are, record it with `{mark_command(name)}`; if not, write them as a new migration.",
+                f"Record it with `{mark_command(name)}`; where its rows are not there, write them as a new"
+                " migration.",
             )
 
 

@@ -16,12 +16,15 @@ from hoox_tasks import sql
 from hoox_tasks.database.drop_order import children_first
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import SchemaObject, Statement
+from hoox_tasks.database.schema import content_table
 from hoox_tasks.errors import StatementError
 from hoox_tasks.migrations.consent import Consent
 from hoox_tasks.migrations.drift import Difference, compare_schemas
 from hoox_tasks.migrations.effects import Own
 from hoox_tasks.migrations.files import Migration
+from hoox_tasks.migrations.seeds import MADE_ANEW
 from hoox_tasks.migrations.tables import Stored, read_tables
+from hoox_tasks.migrations.trial import Again
 from hoox_tasks.values import Value
 
 _SEEDED_ROWS = 1_000
@@ -37,6 +40,8 @@ class Reversal:
     ones. `differences` are what the migrations made of the schema `before`, which was `after` then; `inner`
     names the tables inside of virtual ones. `own` are the rows that the migrations put into tables of theirs;
     `defaults` gives for columns of theirs the value, as a literal, that rows have in which nobody wrote one.
+    `again` tells rows and values that the migrations put into what they made from what was written since;
+    None where they put in none, or the statements that take them back are not derived.
     `reasons` say what the statements do not take back, in a few words each.
     """
 
@@ -50,6 +55,7 @@ class Reversal:
     inner: frozenset[str]
     own: Mapping[str, Own]
     defaults: Mapping[tuple[str, str], str]
+    again: Again | None
     reasons: tuple[str, ...]
 
     @property
@@ -109,8 +115,45 @@ def reverse(
         inner=frozenset(inner),
         own={name: Own(rows=text) for name in made if (text := _rows(ledger, tables[name]))},
         defaults=_defaults(ledger, grown),
+        again=_again(ledger, group, pieces, made, grown) if followed.writes and not reasons else None,
         reasons=tuple(reasons),
     )
+
+
+def _again(
+    ledger: EmptyLedger,
+    group: Sequence[Migration],
+    pieces: Sequence[sql.Piece],
+    made: Collection[str],
+    grown: Mapping[str, Sequence[str]],
+) -> Again | None:
+    """Give what tells rows and values of migrations from what was written since; None without a way back."""
+    if not pieces:
+        return None
+    tables = read_tables(ledger)
+    return Again(
+        back=tuple(piece.sql for piece in pieces),
+        forth=tuple(piece.sql for migration in group for piece in migration.pieces),
+        made=tuple((tables[name], _constant(ledger, name)) for name in made if not tables[name].index),
+        grown=tuple(
+            (
+                tables[name],
+                tuple(
+                    column
+                    for column in _constant(ledger, name)
+                    if column.lower() not in grown[name] and column in tables[name].columns
+                ),
+            )
+            for name in grown
+        ),
+    )
+
+
+def _constant(ledger: EmptyLedger, name: str) -> tuple[str, ...]:
+    """Give the columns of a table but those whose default is made anew for each row, as the time of day."""
+    query = "SELECT name, dflt_value FROM pragma_table_xinfo(?) WHERE hidden = 0"
+    described = ledger.connection.execute(query, (name,)).fetchall()
+    return tuple(column for column, default in described if not (default and MADE_ANEW.search(default)))
 
 
 def _is_made(difference: Difference, inner: Collection[str]) -> bool:
@@ -132,11 +175,15 @@ class _Followed:
             for name, table in read_tables(ledger).items()
             if name not in {each.lower() for each in own}
         }
+        self._indexes = {item.name.lower() for item in ledger.schema() if content_table(item.sql)}
         self._now = dict(self.columns)
         self._reshaped = False
+        self.writes = False
+        """Whether the migrations write any rows or values."""
 
     def run(self, migration: Migration) -> None:
         """Run a migration on the empty ledger."""
+        self.writes |= any(_copies(piece.sql) for piece in migration.pieces)
         for _ in self._ledger.steps([Statement(piece.sql) for piece in migration.pieces], self._acted):
             if self._reshaped:
                 self._reshaped = False
@@ -147,13 +194,15 @@ class _Followed:
         if action in (sqlite3.SQLITE_DROP_TABLE, sqlite3.SQLITE_DROP_VTABLE, sqlite3.SQLITE_ALTER_TABLE):
             self._reshaped = True
         elif name not in self.columns:
-            return
-        elif action == sqlite3.SQLITE_INSERT:
+            self.writes |= action == sqlite3.SQLITE_INSERT and not name.startswith("sqlite_")
+        elif action == sqlite3.SQLITE_INSERT and name not in self._indexes:
             self.reasons.append(f"it puts rows into {first}")
         elif action == sqlite3.SQLITE_DELETE:
             self.reasons.append(f"it removes rows from {first}")
-        elif action == sqlite3.SQLITE_UPDATE and (second or "").lower() in self.columns[name]:
-            self.reasons.append(f"it changes {first}.{second}")
+        elif action == sqlite3.SQLITE_UPDATE:
+            self.writes = True
+            if (second or "").lower() in self.columns[name]:
+                self.reasons.append(f"it changes {first}.{second}")
 
     def _look(self) -> None:
         """Look whether each table is still there, with the columns that it had."""
@@ -166,6 +215,12 @@ class _Followed:
             if now[: len(columns)] != columns:
                 self.reasons.append(f"it drops or renames columns of {name}")
             self._now[name] = now
+
+
+def _copies(statement: str) -> bool:
+    """Whether a statement is CREATE TABLE ... AS SELECT."""
+    words = [token.text.upper() for token in sql.tokens(statement)]
+    return words[:1] == ["CREATE"] and "TABLE" in words[:3] and "SELECT" in words
 
 
 # ------------------------------------------------------------------------------------ derived statements

@@ -6,6 +6,7 @@ that somebody wrote since makes all of it fail, unless it is consented to.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -19,26 +20,36 @@ from hoox_tasks.database.lost_answers import confirm
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.migrations import history
 from hoox_tasks.migrations.apply import try_on
-from hoox_tasks.migrations.consent import Consent
+from hoox_tasks.migrations.consent import CHANGES, LOSS, Consent, in_file, in_flag
 from hoox_tasks.migrations.down import DOWN, DRAFT, create_down, read_down
 from hoox_tasks.migrations.drift import compare_schemas
 from hoox_tasks.migrations.effects import Effect
 from hoox_tasks.migrations.files import Migration, find
-from hoox_tasks.migrations.guards import Guards, failed_guard, history_guard, write_guards
-from hoox_tasks.migrations.history import CHECKSUMS, State, Status
+from hoox_tasks.migrations.guards import Guards, write_guards
+from hoox_tasks.migrations.history import CHECKSUMS, Status
 from hoox_tasks.migrations.lineage import Lineage
 from hoox_tasks.migrations.migrations import NO_CONSENT, Migrations
-from hoox_tasks.migrations.preconditions import schema_guard
+from hoox_tasks.migrations.notes import read_notes, with_notes
+from hoox_tasks.migrations.preconditions import failed_guard, history_guard, schema_guard
 from hoox_tasks.migrations.probes import find_broken
+from hoox_tasks.migrations.refusals import (
+    refuse_breaking,
+    refuse_dependent,
+    refuse_drift,
+    refuse_misfits,
+    refuse_other_schema,
+    refuse_underivable,
+)
 from hoox_tasks.migrations.reversal import Reversal, reverse
 from hoox_tasks.migrations.tables import checks_keys
+from hoox_tasks.migrations.trial import Again
 
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
     """Migrations that were taken back, the newest first, in how many seconds, and what that did to rows.
 
-    `effects` is None where nobody could tell: D1 imports a trigger, and answers no rows.
+    `effects` is None where nobody could tell, as the answer was lost.
     """
 
     names: tuple[str, ...]
@@ -50,7 +61,8 @@ class RolledBack:
 class Rollback:
     """What takes migrations back: `reversals`, the newest first, as the statements of one transaction.
 
-    `expected` is the schema that should come out of it.
+    `expected` is the schema that should come out of it. `trials` are the places of statements that only try
+    whether something was written since, with what they are about.
     """
 
     status: Status
@@ -61,11 +73,20 @@ class Rollback:
     reports: list[int] = field(default_factory=list)
     guards: Guards = field(default_factory=Guards)
     known: list[int] = field(default_factory=list)
+    trials: dict[int, Reversal] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The migrations that are taken back, the newest first."""
         return tuple(name for reversal in self.reversals for name in reversal.names)
+
+    def noting(self) -> Rollback:
+        """Give it with what is asked to be read afterwards, where the transaction answers no rows."""
+        statements, places = with_notes(self.statements, self.reports)
+        pieces = {places[at]: piece for at, piece in self.pieces.items()}
+        trials = {places[at]: reversal for at, reversal in self.trials.items()}
+        reports = [places[at] for at in self.reports]
+        return replace(self, statements=statements, pieces=pieces, reports=reports, trials=trials)
 
     def effects(self, results: Sequence[Rows]) -> tuple[Effect, ...] | None:
         """Give what the answers of the transaction say of rows that were there."""
@@ -99,23 +120,31 @@ def plan(
     migration can be taken back neither by derived statements nor by a file, or where these would not lead to
     the schema that was there before.
     """
-    _refuse_misfits(current)
+    refuse_misfits(current)
     kept, taken = _divided(migrations, current, to)
     if not taken:
         return Rollback(current)
     reversals = _reversals(migrations, kept, taken, down)
-    _refuse_underivable(reversals)
-    _refuse_drift(migrations, current, reversals)
+    refuse_underivable(reversals)
+    refuse_drift(migrations, current, reversals)
     return _write_unit(Rollback(current, tuple(reversals)), migrations, consent)
 
 
 def named(migrations: Migrations, wanted: str) -> Migration | None:
-    """Give the migration that is there already and of this name or number; None for other words.
+    """Give the migration that is there already and of this name or number; None for a sentence.
 
-    Raises `Refused` for a number that no migration has, or several have.
+    Raises `Refused` for a name or a number that no migration has, or several have.
     """
     names = {name for each in migrations.files for name in (each.name, each.name.removesuffix(".sql"))}
-    return find(migrations.files, wanted) if wanted.isdigit() or wanted in names else None
+    if wanted not in names and len(wanted.split()) > 1:
+        return None
+    try:
+        return find(migrations.files, wanted)
+    except Refused as error:
+        if not wanted.isdigit():
+            new = shlex.quote(wanted)
+            error.remedy += f" A new one is made with `inv db.migrate.new {new}`, then its down file."
+        raise
 
 
 def write_draft(migrations: Migrations, migration: Migration, down: Path) -> Path:
@@ -133,16 +162,6 @@ def write_draft(migrations: Migrations, migration: Migration, down: Path) -> Pat
     if not pieces or len(lines) > 1:
         lines.insert(1, f"{DRAFT}: complete it, then remove this line.")
     return create_down(down / migration.name, "\n".join(lines) + "\n" + sql.join(each.sql for each in pieces))
-
-
-def _refuse_misfits(current: Status) -> None:
-    misfits = current.named(State.EDITED, State.RENAMED, State.MISSING)
-    if misfits:
-        raise Refused(
-            "The history does not fit the migrations, so nothing was taken back.",
-            "Look at all of them with `inv db.migrate.status`.",
-            detail="\n".join(f"  {entry.name} is {entry.state.value}. {entry.advice}" for entry in misfits),
-        )
 
 
 def _divided(
@@ -194,39 +213,6 @@ def _reversals(
     return found[::-1]
 
 
-def _refuse_underivable(reversals: Sequence[Reversal]) -> None:
-    problems = [
-        f"  {', '.join(reversal.names)}: {reason}." for reversal in reversals for reason in reversal.reasons
-    ]
-    if problems:
-        names = [name for reversal in reversals if reversal.reasons for name in reversal.names]
-        raise Refused(
-            "More was done than added, and only what was added is taken back without a down file.",
-            f"Write one with `inv db.migrate.new --down {names[0]}`.",
-            detail="\n".join(problems),
-        )
-
-
-def _refuse_drift(migrations: Migrations, current: Status, reversals: Sequence[Reversal]) -> None:
-    """Raise `Refused` where an object that goes or comes back is not as the migrations made it."""
-    schema: list[SchemaObject] = list(current.schema)
-    for reversal in reversals:
-        # What is inside of a virtual table is its module's business.
-        touched = {(kind, name) for kind, name in reversal.touched if name not in reversal.inner}
-        made, present = (
-            [item for item in objects if (item.type, item.name) in touched]
-            for objects in (reversal.after, schema)
-        )
-        for difference in compare_schemas(made, present, migrations.own_tables):
-            raise Refused(
-                f"{difference.type.capitalize()} {difference.name} is not as {reversal.names[-1]} made it, so"
-                " nothing was taken back.",
-                "Look with `inv db.check`, and bring it back to what the migrations say.",
-                detail="\n".join(f"    {line}" for line in difference.lines),
-            )
-        schema = reversal.earlier(schema)
-
-
 # ------------------------------------------------------------------------------------------- the statements
 
 
@@ -246,11 +232,12 @@ def _write_unit(rollback: Rollback, migrations: Migrations, consent: Consent) ->
             try:
                 lineage.follow([Statement(piece.sql) for piece in reversal.pieces])
             except StatementError as error:
+                refuse_dependent(reversal, error)
                 failure = _failure(rollback, _at(reversal, error.index), error)
                 raise Refused(failure.problem, failure.remedy, detail=failure.detail) from error
             expected = reversal.earlier(expected)
-            _refuse_other_schema(reversal, ledger, expected, absent, migrations)
-            _refuse_breaking(reversal, find_broken(ledger, expected) - broken)
+            refuse_other_schema(reversal, ledger, expected, absent, migrations)
+            refuse_breaking(reversal, find_broken(ledger, expected) - broken)
             rollback.guards = write_guards(
                 lineage,
                 consent | reversal.consent,
@@ -259,6 +246,7 @@ def _write_unit(rollback: Rollback, migrations: Migrations, consent: Consent) ->
                 keys_before=keys_before,
                 defaults=reversal.defaults,
                 known=rollback.guards,
+                again=_asked_again(reversal, consent),
             )
             _add(rollback, reversal)
     for name in rollback.names:
@@ -269,8 +257,15 @@ def _write_unit(rollback: Rollback, migrations: Migrations, consent: Consent) ->
     return replace(rollback, expected=tuple(expected))
 
 
+def _asked_again(reversal: Reversal, consent: Consent) -> Again | None:
+    """Give how rows written since are told from the migrations' own, where that makes a difference."""
+    again = reversal.again
+    return None if again is None or all(map(consent.allows_loss, again.tables)) else again
+
+
 def _add(rollback: Rollback, reversal: Reversal) -> None:
     unit, guards = rollback.statements, rollback.guards
+    rollback.trials |= {len(unit) + place: reversal for place in guards.trial}
     unit += map(Statement, guards.opening)
     for piece in reversal.pieces:
         rollback.pieces[len(unit)] = (reversal, piece)
@@ -279,36 +274,6 @@ def _add(rollback: Rollback, reversal: Reversal) -> None:
         rollback.reports.append(len(unit) + guards.report)
     unit += map(Statement, guards.closing)
     rollback.known.append(len(guards.findings))
-
-
-def _refuse_other_schema(
-    reversal: Reversal,
-    ledger: EmptyLedger,
-    expected: Sequence[SchemaObject],
-    absent: set[tuple[str, str]],
-    migrations: Migrations,
-) -> None:
-    """Raise `Refused` where what takes migrations back does not lead to the schema that was before them."""
-    there = [item for item in expected if (item.type, item.name) not in absent]
-    differences = compare_schemas(there, ledger.schema(), migrations.own_tables)
-    if differences:
-        source = f"{DOWN}/{reversal.names[0]}" if reversal.file else "What is derived"
-        raise Refused(
-            f"{source} does not lead to the schema before {reversal.names[-1]}, so nothing was taken back.",
-            "Correct the file." if reversal.file else "Look with `inv db.check` what else was changed.",
-            detail="\n".join(f"  {difference}" for difference in differences),
-        )
-
-
-def _refuse_breaking(reversal: Reversal, broken: set[tuple[str, str]]) -> None:
-    """Raise `Refused` where a view or trigger that no migration made needs something that would be gone."""
-    made = {(item.type, item.name) for item in reversal.before}
-    for kind, name in sorted(broken - made):
-        raise Refused(
-            f"The {kind} {name}, which no migration made, needs what {reversal.names[-1]} made, so nothing"
-            " was taken back.",
-            f"Drop it first, as with `inv db.query 'DROP {kind.upper()} {name}' --write`.",
-        )
 
 
 # -------------------------------------------------------------------------------------------------- running
@@ -332,6 +297,9 @@ def run(
         recorded = dict(migrations.status(database).history)
         return not any(name in recorded for name in rollback.names)
 
+    noting = rollback.status.has_checksums and not database.answers(rollback.statements)
+    if noting:
+        rollback = rollback.noting()
     started = time.perf_counter()
     try:
         results = database.batch(rollback.statements)
@@ -346,6 +314,8 @@ def run(
             if gone():
                 report(RolledBack(rollback.names, 0.0, None))
         raise
+    if noting:
+        results = read_notes(database, len(rollback.statements))
     done = RolledBack(rollback.names, time.perf_counter() - started, rollback.effects(results))
     report(done)
     return done, _verified(database, migrations, rollback)
@@ -381,6 +351,14 @@ def _explained(rollback: Rollback, error: StatementError) -> HooxError:
     """Give what an error of the transaction means: the ledger was changed, a guard failed, or a statement."""
     names = ", ".join(rollback.names)
     guard = failed_guard(error.message)
+    trial = next(iter(rollback.trials.values()), None)
+    if guard is None and trial is not None and trial.again and rollback.pieces.get(error.index or 0) is None:
+        tables = [sql.quote_name(name) for name in trial.again.tables]
+        return Refused(
+            f"{', '.join(trial.names)} does not run again, so it cannot be told what was written since:"
+            f" {error.message.rstrip('.')}.",
+            f"If all of it may go, give {in_flag(LOSS, tables)}.",
+        )
     if guard is None:
         return _failure(rollback, rollback.pieces.get(-1 if error.index is None else error.index), error)
     kind, detail = guard
@@ -398,15 +376,17 @@ def _explained(rollback: Rollback, error: StatementError) -> HooxError:
     reversal = rollback.about(int(detail.partition("=")[0]))
     told = "; ".join(map(str, effects))
     if kind == "amount":
-        columns = ", ".join(sorted({f"{effect.table}.{effect.column}" for effect in effects}))
+        columns = sorted(
+            {f"{sql.quote_name(effect.table)}.{sql.quote_name(effect.column)}" for effect in effects}
+        )
         return Refused(
             f"Taking back {', '.join(reversal.names)} would change amounts, so it was undone: {told}.",
-            f"If that is meant, write `-- hoox: allow-value-changes {columns}` into its down file.",
+            f"If that is meant, write `{in_file(CHANGES, columns)}` into its down file.",
         )
-    tables = sorted({effect.table for effect in effects})
-    consenting = f"give --allow-data-loss={','.join(tables)}"
+    tables = sorted({sql.quote_name(effect.table) for effect in effects})
+    consenting = f"give {in_flag(LOSS, tables)}"
     if reversal.file:
-        consenting += f", or write `-- hoox: allow-data-loss {', '.join(tables)}` into its down file"
+        consenting += f", or write `{in_file(LOSS, tables)}` into its down file"
     return Refused(
         f"Taking back {', '.join(reversal.names)} would lose what was written since, so it was undone:"
         f" {told}.",

@@ -40,6 +40,8 @@ _OLD_ID = re.compile(r"([0-9]{8}-[0-9]{6})(?:-([1-9][0-9]{0,8}))?")
 _BOOKMARK = re.compile(r"[0-9A-Za-z-]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COPY = ".sqlite"
+_GAP = 10**6
+"""How many numbers lie between two points of a folder at most."""
 _ENDS = ("", "-journal", "-wal", "-shm")
 """Of the names of a copy, and of what SQLite makes beside it."""
 
@@ -86,7 +88,11 @@ def reserve(folder: Path) -> Number:
     """Reserve the number of a point; raises `Refused` where the folder cannot be written."""
     try:
         files.make_ignored_folder(folder)
-        return files.next_number(folder, above=_last_id(folder))
+        number = files.next_number(folder, above=_last_id(folder))
+        while any((folder / name).exists() for name in _names(str(number.value))):
+            number.close()  # Somebody's file has this name, whatever it is.
+            number = files.next_number(folder)
+        return number
     except OSError as error:
         raise Refused(
             f"The recovery point cannot be written to {folder}: {error.strerror}.",
@@ -122,9 +128,12 @@ def save(database: Database, folder: Path, number: int, cause: str, moment: Mome
 
 
 def history(database: Database, folder: Path, *, note: Note | None = None) -> list[RecoveryPoint]:
-    """Return the recovery points of a ledger, the newest first; `note` is told of damaged ones."""
+    """Return the recovery points of a ledger, the newest first; `note` is told of damaged ones.
+
+    Raises `Refused` where the folder cannot be looked into, `PermissionError` for a point that cannot.
+    """
     found = []
-    for path in folder.glob("[0-9]*.json"):
+    for path in files.listed(folder, "[0-9]*.json"):
         try:
             point = _point(path.stem, records.read(path))
         except FileNotFoundError:  # Removed meanwhile, by another task.
@@ -193,9 +202,10 @@ def prune(database: Database, folder: Path, keep: int, *, spare: str = "", note:
             if point.id != spare and not _in_use(folder, point.id):
                 forget(folder, point)
         _remove_abandoned(folder)
-    except OSError as error:
+    except (Refused, OSError) as error:
         if note:
-            note(f"Old recovery points in {folder} could not be removed: {error.strerror}.")
+            reason = error.strerror if isinstance(error, OSError) else error.problem.rstrip(".")
+            note(f"Old recovery points in {folder} could not be removed: {reason}.")
         return
     if young and note:
         note(
@@ -239,9 +249,13 @@ def forget(folder: Path, point: RecoveryPoint) -> None:
 
 def _remove(folder: Path, name: str) -> None:
     # First out of the list, so that what is listed is there.
-    (folder / f"{name}.json").unlink(missing_ok=True)
-    for end in _ENDS:
-        (folder / f"{name}{_COPY}{end}").unlink(missing_ok=True)
+    for file in _names(name):
+        (folder / file).unlink(missing_ok=True)
+
+
+def _names(name: str) -> list[str]:
+    """Give the names of a point's files."""
+    return [f"{name}.json", *(f"{name}{_COPY}{end}" for end in _ENDS)]
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -287,6 +301,8 @@ def _point(name: str, found: Record) -> RecoveryPoint:
         sha256=found.text("sha256", ""),
         identity=found.text("identity", ""),
     )
+    if not point.cause.isprintable():
+        raise Damaged("its cause is not one line of text")
     if point.id != name or not _is_id(name):
         raise Damaged("its id is not its name")
     if found.number("format", 1) not in (1, FORMAT):
@@ -335,7 +351,20 @@ def _has_moved(point: RecoveryPoint, database: Database) -> bool:
 
 
 def _last_id(folder: Path) -> int:
-    """Return the highest number of a point in the folder; 0 where there is none."""
-    names = [path.name.split(".")[0] for path in folder.glob("[1-9]*.*")]
-    numbers = (int(name) for name in names if _ID.fullmatch(name))
-    return max((number for number in numbers if number < files.HIGHEST_NUMBER), default=0)
+    """Return the highest number of a point in the folder; 0 where there is none.
+
+    A file that is no point, or damaged, counts where it may have been one by its number: all later numbers
+    are above it.
+    """
+    names = {path.name.split(".")[0] for path in folder.glob("[1-9]*.*")}
+    numbers = sorted((int(name) for name in names if _ID.fullmatch(name)), reverse=True)
+    numbers = [number for number in numbers if number < files.HIGHEST_NUMBER]
+    last = next((number for number in numbers if _is_point(folder, number)), 0)
+    return max((number for number in numbers if number <= last + _GAP), default=0)
+
+
+def _is_point(folder: Path, number: int) -> bool:
+    with suppress(OSError, Damaged):
+        _point(str(number), records.read(folder / f"{number}.json"))
+        return True
+    return False

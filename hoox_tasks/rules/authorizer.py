@@ -27,7 +27,8 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Final
 
 from hoox_tasks.rules.functions import FUNCTIONS, WITHHELD, supply_functions
 from hoox_tasks.rules.limits import LIMITS, NO_LIMIT
@@ -122,15 +123,18 @@ _WOULD: Final = {
 }
 
 
-class Denial(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Denial:
     """Why a statement was refused.
 
     `read_only` says which rule refused it. If true, `words` goes on after "because": `it would delete
-    from trades`. Otherwise `words` is what D1 says, without SQLite's code at its end.
+    from trades`. Otherwise `words` is what D1 says, without SQLite's code at its end. `never` says that D1
+    lets nobody do it, so that leave to write does not help.
     """
 
     words: str
     read_only: bool
+    never: bool = field(default=False, compare=False)
 
 
 class Authorizer:
@@ -173,7 +177,10 @@ class Authorizer:
             return sqlite3.SQLITE_OK
         denial = None
         if self._read_only and not _only_reads(action, first, second):
-            denial = Denial(_would(action, first, second), read_only=True)
+            # Of functions only load_extension comes here, which D1's engine is built without.
+            refused = _refused(action, first, second, database) is not None
+            never = self._strict and (refused or action == sqlite3.SQLITE_FUNCTION)
+            denial = Denial(_would(action, first, second), read_only=True, never=never)
         elif self._strict and (words := _refused(action, first, second, database)) is not None:
             denial = Denial(words, read_only=False)
         if denial is None:

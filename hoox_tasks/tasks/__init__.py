@@ -53,4 +53,4 @@ db.configure({"hoox": dict(DEFAULTS)})
 ns: Collection = Collection(db)
 """The namespace of a workspace that has no other tasks."""
 
-exits.explain_configuration()
+exits.explain_start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -82,6 +83,7 @@ def export(
         if encrypt_to:
             name = path.name.removesuffix(".age") if path else "export.sql"
             plain = stack.enter_context(files.scratch_folder()) / name
+        former = stat.S_IMODE(path.stat().st_mode) if path and path.is_file() else None
         with terminal.progress("Exporting") as progress:
             written = backups.export(
                 database,
@@ -107,6 +109,11 @@ def export(
         if path is None:
             terminal.note(f"Exported {rows} of {database.label} in {terminal.duration(command.seconds)}.")
             return
+        if former is not None and (now := stat.S_IMODE(path.stat().st_mode)) != former:
+            terminal.note(
+                f"{command.shown(path)} had the mode {former:04o} and has {now:04o} now: the ledger itself is"
+                " not readable by more."
+            )
         command.did(f"exported {database.label} to {command.shown(path)}")
         size = path.stat().st_size
         removed = []
@@ -158,7 +165,8 @@ def verify(
     several, all are looked at, and those that are not sound are told.
 
     JSON: file, rows, version (the last migration's name), manifest (whether
-    there is one), equal_to (cell by cell), same_checksums_as, one_moment
+    there is one), verified (whether it was ever compared with its ledger, and
+    is what it was then), equal_to (cell by cell), same_checksums_as, one_moment
     (null without a manifest), violations (rows that refer to nothing),
     seconds. Of several: files, an array of such, and seconds.
     """
@@ -188,7 +196,9 @@ def verify(
             f"{len(wrong):,} of {len(paths):,} backups are not sound: what is said of each above.",
             "Do not rely on them.",
         )
-    command.done(f"All {len(paths):,} backups are sound; verified", files=documents)
+    proven = all(document["verified"] for document in documents)
+    end = "verified" if proven else "not all were ever compared with their ledger; loaded"
+    command.done(f"All {len(paths):,} backups are sound; {end}", files=documents)
 
 
 def _verify(
@@ -200,8 +210,9 @@ def _verify(
         checked = backups.checked(path, command.known_migrations, identity=key, progress=progress)
         with checked as backup:
             equal, similar = [], ""
+            proven = backup.manifest is not None and backup.manifest.verified
             if backup.manifest:
-                equal.append("its manifest" if backup.manifest.verified else "the digest in its manifest")
+                equal.append("its manifest" if proven else "the digest in its manifest")
             if live or exact or command.settings.remote:
                 with command.ledger() as database:
                     backups.compare_with(backup, database, exact=exact)
@@ -209,21 +220,25 @@ def _verify(
                         equal.append(database.label)
                     else:
                         similar = database.label
+                proven = True
             for reservation in backup.reservations:
                 terminal.note(reservation)
             found = [f"equal to {' and '.join(equal)}"] if equal else []
             found += [f"same rows and checksums as {similar}"] if similar else []
             rows = command.rows(backup.scratch.counts)
+            # Of an export with --no-verify it is known that it is what was written, and no more.
+            end = "verified" if proven else "never compared with its ledger; loaded"
             text = (
                 f"{command.shown(path)} is sound: {terminal.count(rows, 'row')},"
                 f" schema {backup.version or 'without history'}, "
-                + ("; ".join([*found, "verified"]) if found else "no manifest to compare it with; loaded")
+                + ("; ".join([*found, end]) if found else "no manifest to compare it with; loaded")
             )
             return text, {
                 "file": str(path),
                 "rows": rows,
                 "version": backup.version,
                 "manifest": backup.manifest is not None,
+                "verified": proven,
                 "equal_to": " and ".join(equal),
                 "same_checksums_as": similar,
                 "one_moment": backup.manifest.one_moment if backup.manifest else None,
@@ -245,8 +260,10 @@ def list_backups(
 ) -> None:
     """List the backups in backups/, the newest first.
 
-    JSON: an array of {path, taken, bytes, source, version, verified,
-    one_moment}; with --prune: removed [path], seconds.
+    Whether they are still what they were is proven by `inv db.verify`.
+
+    JSON: an array of {path, taken, bytes, source, version, verified (when it
+    was written, and of that size still), one_moment}; with --prune: removed [path], seconds.
     """
     folder = command.settings.backups_dir
     if not prune and (keep is not None or days is not None):
@@ -325,7 +342,7 @@ def _proof(backup: backups.Backup) -> str:
     if backup.manifest and not backup.manifest.one_moment:
         return "not one moment"
     if backup.verified:
-        return "yes"
+        return "when written"
     return "in part" if backup.manifest and backup.manifest.verified and not backup.manifest.whole else "no"
 
 

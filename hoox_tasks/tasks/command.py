@@ -119,11 +119,19 @@ class Command:
 
     @property
     def flags(self) -> list[str]:
-        """The flags that chose this ledger, for a command that means the same one."""
+        """The flags that chose this ledger, as words of a command that means the same one."""
         words = []
-        for flag, value in self._target._asdict().items():
-            words += [f"--{flag}"] if value is True else [f"--{flag}", value] if value else []
+        for flag in self.chosen:
+            name, _, value = flag.partition("=")
+            # A value that looks like a flag must not stand by itself.
+            words += [flag] if not value or value.startswith("-") else [name, value]
         return words
+
+    @property
+    def chosen(self) -> list[str]:
+        """The flags that chose this ledger, each with its value: `--path=x`, `--remote`."""
+        given = self._target._asdict().items()
+        return [f"--{flag}" if value is True else f"--{flag}={value}" for flag, value in given if value]
 
     @property
     def seconds(self) -> float:

@@ -17,11 +17,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from invoke.exceptions import Exit
+from invoke.tasks import Task
 
+from hoox_tasks import interruptions
 from hoox_tasks.console import gate, terminal
 from hoox_tasks.errors import HooxError, RemoteError
 from hoox_tasks.lazy import lazy_imports
@@ -65,7 +66,7 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED, _interrupted(command)
     if isinstance(error, HooxError):
-        code, message = error.exit_code, terminal.addressed(str(error), command.flags)
+        code, message = error.exit_code, terminal.addressed(str(error), command.chosen)
     elif isinstance(error, OSError) and error.filename is None:
         return _unwritten(error, command)  # All else that we write names its file.
     elif isinstance(error, OSError):
@@ -91,7 +92,7 @@ def _print_failure(error: BaseException, message: str, code: int, command: Comma
     told = error if isinstance(error, HooxError) else HooxError(message)
     document = {
         "error": _shown(told.problem),
-        "remedy": _shown(told.remedy),
+        "remedy": _shown(terminal.addressed(told.remedy, command.chosen)),
         "detail": _shown(told.detail),
         "exit": code,
         "changed": command.changed,
@@ -134,8 +135,13 @@ def _exit(code: int, message: str, error: BaseException) -> Exit:
     if isinstance(error, Exception):
         trace = "".join(traceback.format_exception(error))
         logging.getLogger("invoke").debug("failed: %s", _shown(trace))
-    with suppress(OSError):
+    try:
         sys.stdout.flush()
+    except OSError as unwritten:
+        # Python would try again when it ends, and then exit with 120.
+        _silence()
+        if message and not isinstance(unwritten, BrokenPipeError):
+            message = f"{message}\n{_unusable(unwritten)} The rest of the output is lost."
     return Exit(_shown(message) if message else None, code)
 
 
@@ -147,13 +153,16 @@ def _shown(message: str) -> str:
     return gate.shown(terminal.worded(message))
 
 
-def explain_configuration() -> None:
-    """Let a configuration file that Invoke cannot read end `inv` with a sentence.
+def explain_start() -> None:
+    """Let what ends `inv` or `hoox` before a task runs be a sentence, or no word where it is Ctrl-C.
 
-    Invoke reads it after our tasks are imported and before any of them runs, and catches nothing.
+    Invoke reads its configuration after our tasks are imported and before any of them runs, and catches
+    nothing.
     """
-    if Path(sys.argv[0]).stem not in {"inv", "invoke", "__main__"}:
+    if not interruptions.of_a_runner():
         return
+    if signal.getsignal(signal.SIGINT) in {signal.default_int_handler, signal.SIG_DFL}:
+        signal.signal(signal.SIGINT, _interrupt_runner)
     former = sys.excepthook
 
     def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -164,6 +173,24 @@ def explain_configuration() -> None:
         sys.stderr.write(f"{_shown(text)}\n")
 
     sys.excepthook = explain
+
+
+def _interrupt_runner(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt where somebody else's task runs; before, between and behind them, die silently.
+
+    Invoke would end with 1 there, as for a failure, or Python with a traceback. A task of ours that has begun
+    has another handler.
+    """
+    while frame is not None:
+        if frame.f_code is Task.__call__.__code__ and not _is_ours(frame.f_locals["self"]):
+            raise KeyboardInterrupt
+        frame = frame.f_back
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _is_ours(task: object) -> bool:
+    return type(task).__module__.startswith("hoox_tasks.")
 
 
 def unreadable_configuration(error: BaseException) -> str:
@@ -199,7 +226,7 @@ def _interruptible() -> Iterator[None]:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             # What a shell has told us to ignore, in the background, stays ignored.
-            if signal.getsignal(number) in {signal.default_int_handler, signal.SIG_DFL}:
+            if signal.getsignal(number) in {signal.default_int_handler, signal.SIG_DFL, _interrupt_runner}:
                 former[number] = signal.signal(number, interrupt)
     except ValueError:  # Only the main thread may say so.
         yield

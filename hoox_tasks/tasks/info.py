@@ -34,7 +34,8 @@ def info(command: Command, max_backup_age: str | None = None) -> None:
     tells), rows, tables [{name, rows}], version (the last migration's name),
     pending [name], wrong [name] (migrations that are edited, missing or out
     of order), differences (objects that are not as the migrations make them),
-    backup {path, taken, age (seconds), verified} or null, recovery_point {id,
+    backup {path, taken, age (seconds), verified (when it was written),
+    unchanged (since)} or null, recovery_point {id,
     created_at, cause} or null.
     """
     limit = moments.parse_span(max_backup_age) if max_backup_age else None
@@ -86,6 +87,7 @@ def _backup_document(command: Command, backup: backups.Backup) -> dict[str, Any]
         "taken": backup.taken.isoformat(timespec="seconds"),
         "age": round(max(0.0, _age(backup).total_seconds())),
         "verified": backup.verified,
+        "unchanged": backups.is_unchanged(backup),
     }
 
 
@@ -103,6 +105,7 @@ def _show(command: Command, document: dict[str, Any]) -> None:
     kept = "none"
     if backup:
         proof = "verified" if backup["verified"] else "not verified"
+        proof = proof if backup["unchanged"] else "changed since it was written"
         kept = f"{terminal.age(backup['age'])} ago, {proof}: {backup['path']}"
     taken = "none"
     if point:

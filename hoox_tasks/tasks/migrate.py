@@ -263,23 +263,30 @@ def status(command: Command, check: bool = False) -> None:
             _advise(command, database, current)
         if check and not good:
             wrong = [entry for entry in current.entries if entry.state is not migrations.State.APPLIED]
-            pending = all(entry.state is migrations.State.PENDING for entry in wrong)
+            misfits = [entry for entry in wrong if not _applies(entry)]
             raise HooxError(
                 f"{database.label} is not up to date: "
                 f"{', '.join(f'{entry.name} is {entry.state.value}' for entry in wrong)}.",
-                "Apply it with `inv db.migrate`." if pending else "Do first what is said about each.",
+                f"Begin with {misfits[0].name}. {misfits[0].advice}"
+                if misfits
+                else "Apply it with `inv db.migrate`.",
             )
+
+
+def _applies(entry: migrations.Entry) -> bool:
+    """Whether a migration is pending, and nothing else is said of it."""
+    return entry.state is migrations.State.PENDING and entry.advice.startswith("Apply it")
 
 
 def _advise(command: Command, database: Database, current: migrations.Status) -> None:
     """Name for every state the command that leads on, and say what is odd about the files."""
 
     def note(text: str) -> None:
-        terminal.note(terminal.addressed(text, command.flags))
+        terminal.note(terminal.addressed(text, command.chosen))
 
     plain = migrations.State.PENDING
     for entry in current.entries:
-        if entry.advice and (entry.state is not plain or not entry.advice.startswith("Apply it")):
+        if entry.advice and not _applies(entry):
             note(f"{entry.name} is {entry.state.value}. {entry.advice}")
     waiting = {entry.name for entry in current.named(plain, migrations.State.OUT_OF_ORDER)}
     for migration in command.migrations.files:
@@ -312,7 +319,7 @@ def new(command: Command, message: str, down: bool = False) -> None:
 
     With --down and the name or number of a migration that is there, write
     what takes that one back (`inv db.migrate.rollback`), as far as it can be
-    derived.
+    derived; with --down and a sentence, a new migration and its down file.
 
     JSON: path, copied [path] (the migrations that came with hoox_tasks, where
     the workspace had no folder of its own), down (with --down, the down
@@ -356,7 +363,7 @@ def new(command: Command, message: str, down: bool = False) -> None:
 @ledger_task(
     {
         "name": "The migration: its file name or number.",
-        "forget": "Take a recorded name whose file is gone out of the history.",
+        "forget": "Take it out of the history: its file is gone, or it was recorded by mistake.",
     },
     positional=("name",),
     called="db.migrate.mark",
@@ -368,13 +375,22 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
     For a ledger that was changed by hand. An edited migration is accepted as
     its file is now; a renamed one gets its new name. A pending one whose
     tables, columns or indexes are not there is refused: it did not run.
+    With --forget it is pending again, or forgotten where its file is gone.
+    One that may have run is refused then: it would run twice.
 
     JSON: database, done (what was done, as a sentence), recovery_point (where
     anything was recorded), seconds.
     """
     with command.ledger() as database:
         if command.dry:
-            found = command.migrations.find(name).name if not forget else name
+            found, correction = command.migrations.correction(database, name, forget=forget)
+            if not correction.statements:
+                command.done(
+                    f"{correction.done.rstrip('.')} on {database.label}",
+                    database=database.label,
+                    done=correction.done,
+                )
+                return
             done = f"Would {'forget' if forget else 'record'} {found}"
             command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
             return
@@ -411,7 +427,7 @@ def check(command: Command) -> None:
         else:
             for entry in found.wrong:
                 text = f"{entry.name} is {entry.state.value}. {entry.advice}".rstrip()
-                command.say(terminal.addressed(text, command.flags))
+                command.say(terminal.addressed(text, command.chosen))
             for difference in found.differences:
                 command.say(str(difference))
             for reservation in found.reservations:

@@ -10,6 +10,7 @@ this takes the place of a part of that. Tasks of others are parsed as before, bu
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -29,8 +30,8 @@ from hoox_tasks.lazy import lazy_imports
 with lazy_imports():
     from hoox_tasks import suggestions
 
-_FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*")
-_UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+_FLAG = r"--?[A-Za-z][A-Za-z-]*"
+_UNKNOWN = r"(?s)No idea what '(.*)' is!"
 
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -99,6 +100,14 @@ class _Context(ParserContext):
         super().__init__(self.name, self.aliases, self.__dict__.pop("_promise"))
         return getattr(self, name)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> _Context:
+        """Copy what was found out by now; the parser copies all tasks for every command line."""
+        copied = _Context.__new__(_Context)
+        memo[id(self)] = copied
+        promised = "_promise" in self.__dict__
+        copied.__dict__.update(self.__dict__ if promised else copy.deepcopy(self.__dict__, memo))
+        return copied
+
     def __repr__(self) -> str:  # The parser puts it into what it logs, and that would be a look.
         return f"<parser/Context {self.name!r}>"
 
@@ -134,7 +143,7 @@ class _Machine(parser.ParseMachine):
     def handle(self, token: str) -> None:
         """Take the next word of a command line."""
         if self._is_ours() and not self.waiting_for_flag_value and not self._is_known(token):
-            if _FLAG.fullmatch(token):
+            if re.fullmatch(_FLAG, token):
                 # Otherwise it would be taken for an argument that is missing yet.
                 self._take_foreign_flag(token)
                 return
@@ -167,7 +176,7 @@ class _Machine(parser.ParseMachine):
 
     def error(self, msg: str) -> None:
         """Raise Invoke's error, with what may have been meant."""
-        match = _UNKNOWN.fullmatch(msg)
+        match = re.fullmatch(_UNKNOWN, msg)
         super().error(f"{msg} {self._suggestion(match[1])}".rstrip() if match else msg)
 
     def _suggestion(self, word: str) -> str:

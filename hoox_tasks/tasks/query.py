@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO, cast
@@ -30,7 +30,7 @@ with lazy_imports():
 
 _MARKS = frozenset("?:@$")
 """How a placeholder begins."""
-_DATE = re.compile(r"\d{4}-\d")
+_DATE = r"\d{4}-\d"
 _SHOWN = 200
 """Characters of a statement that somebody is asked about."""
 
@@ -139,7 +139,7 @@ def explain_dates(
     compared = [
         found
         for statement in statements
-        if any(_DATE.search(text) for text in (statement, *texts))
+        if any("-" in text and re.search(_DATE, text) for text in (statement, *texts))
         for found in dates.dates_compared(statement, params, command.times)
     ]
     for table, column, text in compared:
@@ -189,7 +189,7 @@ def run(
     rows = None
     output = output or sys.stdout
     pages = pagers.paged(output) if pager and output.isatty() else nullcontext(output)
-    with pages as shown, _told(database, write=write):
+    with pages as shown, _told(database, write=write, begun=seen):
         rows = render(map(separated.disarm, results()) if safe_csv else results(), format, shown, layout)
     footer = ["The reader left before the end" if rows is None else terminal.count(rows, "row")]
     if write:
@@ -228,8 +228,11 @@ def read_seconds(command: Command, text: str | None) -> float | None:
 
 
 @contextmanager
-def _told(database: Database, *, write: bool) -> Iterator[None]:
-    """Say for a block whose statement the engine would not run what that was, and where in it."""
+def _told(database: Database, *, write: bool, begun: Sequence[Rows] = ()) -> Iterator[None]:
+    """Say for a block whose statement the engine would not run what that was, and where in it.
+
+    `begun` are the results that were begun to be shown by then.
+    """
     try:
         yield
     except StatementError as error:
@@ -237,7 +240,7 @@ def _told(database: Database, *, write: bool) -> Iterator[None]:
         kind, spared = (HooxError, "It changed nothing") if write else (Refused, "Nothing was changed")
         near = "" if error.remedy else _meant(database, error.message)
         raise kind(
-            f"The SQL failed: {error.message.rstrip('.')}.",
+            f"The SQL failed: {error.message.rstrip('.')}.{' The result is not whole.' if begun else ''}",
             error.remedy or f"{spared}. {near or 'Correct it; `inv db.schema` shows the tables.'}",
             detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error

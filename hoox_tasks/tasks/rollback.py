@@ -53,7 +53,7 @@ def rollback(
     statements are shown and nothing is touched.
 
     JSON: database, rolled_back [name], effects [{table, column, what, rows}]
-    (null where D1 does not tell), version (the last migration's name),
+    (null where the answer was lost), version (the last migration's name),
     recovery_point (where anything was changed), seconds. With --dry:
     rolled_back, statements [sql].
     """

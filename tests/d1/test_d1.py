@@ -22,8 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks.d1 import D1Client, streaming
+from hoox_tasks.d1 import D1Client, answers, streaming
 from hoox_tasks.errors import HooxError, Refused, RemoteError, StatementError
+from hoox_tasks.values import Approximate
 from tests.support.d1_api import listening
 
 if TYPE_CHECKING:
@@ -966,3 +967,12 @@ def test_databases_are_made_described_and_deleted(script: Script) -> None:
     ]
     with pytest.raises(Refused, match="no D1 database id"):
         script.client(answer, database=None).raw("SELECT 1")
+
+
+def test_the_largest_integers_stay_integers() -> None:
+    """They travel as 2^63, which is no integer of SQLite: they are marked as rounded, and not taken for REALs."""
+    cells = json.loads("[9223372036854776000, -9223372036854776000, 9007199254740992, 18446744073709552000]")
+    largest, smallest, large, real = answers.read_row(cells)
+    assert [repr(largest), repr(smallest), repr(large)] == [str(2**63 - 1), str(-(2**63)), str(2**53)]
+    assert {type(largest), type(smallest), type(large)} == {Approximate}
+    assert (real, type(real)) == (2.0**64, float)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hoox_tasks.database.interface import Database, Statement
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import Migrations
+from hoox_tasks.migrations import MigrationFailed, Migrations, State
 from hoox_tasks.server import Api
 from hoox_tasks.sql import split
 from tests.support.losses import files
@@ -116,6 +116,107 @@ def test_that_nothing_ran_can_be_said(ledger: Database) -> None:
     found.adopt(ledger, to="0")
     found.apply(ledger)
     assert list(ledger.query("SELECT count(*) FROM deposits")) == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "rows", ["", "INSERT INTO deposits VALUES (7);", "INSERT INTO deposits VALUES (2), (7);"]
+)
+def test_rows_that_are_not_there_are_told(ledger: Database, rows: str) -> None:
+    """A table that is there without the rows that the file puts in is not recorded unasked, and they can be kept out."""
+    by_hand(ledger, f"CREATE TABLE deposits (x); {rows}")
+    found = files("CREATE TABLE IF NOT EXISTS deposits (x); INSERT INTO deposits VALUES (1), (2);")
+    with pytest.raises(Refused, match="cannot be told") as failure:
+        found.apply(ledger)
+    told = (
+        "which holds none"
+        if not rows
+        else f"{1 if '2' in rows else 2} of the 2 rows that it puts into deposits"
+    )
+    assert told in failure.value.detail
+    before = list(ledger.query("SELECT x FROM deposits"))
+    found.adopt(ledger, to="1")
+    found.apply(ledger)
+    assert list(ledger.query("SELECT x FROM deposits")) == before
+
+
+def test_rows_are_known_whatever_their_ids_and_times(ledger: Database) -> None:
+    """Rows that a migration puts in are there also with other numbers and times of day, and among others."""
+    table = "CREATE TABLE plans (id INTEGER PRIMARY KEY, name TEXT, at TEXT DEFAULT CURRENT_TIMESTAMP);"
+    by_hand(
+        ledger, table, "INSERT INTO plans VALUES (7, 'mine', '2020'), (8, 'b', '2020'), (9, 'a', '2021');"
+    )
+    found = files(f"{table} INSERT INTO plans (name) VALUES ('a'), ('b'), ('c');", "CREATE TABLE n (x);")
+    with pytest.raises(Refused, match="1 of the 3 rows"):
+        found.apply(ledger)
+    by_hand(ledger, "INSERT INTO plans (name) VALUES ('c');")
+    assert [each.recorded for each in found.apply(ledger)[0]] == [True, False]
+    assert list(ledger.query("SELECT count(*) FROM plans")) == [(4,)]
+
+
+def test_rows_that_a_later_migration_takes_away_are_not_missed(ledger: Database) -> None:
+    """Only rows that all migrations together leave have to be there."""
+    steps = (
+        "CREATE TABLE p (n); INSERT INTO p VALUES ('a'), ('b');",
+        "DELETE FROM p WHERE n = 'b'; CREATE TABLE q (x);",
+    )
+    by_hand(ledger, *steps)
+    assert all(each.recorded for each in files(*steps).apply(ledger)[0])
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ("CREATE INDEX i ON a (y);", "CREATE INDEX i ON a (x);"),
+        ("CREATE VIEW i AS SELECT y FROM a;", "CREATE VIEW i AS SELECT x FROM a;"),
+        ("CREATE INDEX i ON a (y);", "CREATE INDEX IF NOT EXISTS i ON a (x);"),
+    ],
+)
+def test_another_definition_is_another_object(ledger: Database, there: str, wanted: str) -> None:
+    """An index or a view of the name is not taken for the one that is meant, and the advice makes that one."""
+    by_hand(ledger, "CREATE TABLE a (x, y);", there)
+    found = files("CREATE TABLE a (x, y);", wanted)
+    with pytest.raises(Refused, match="i is another one") as failure:
+        found.apply(ledger)
+    with pytest.raises(Refused, match="does not have"):
+        found.adopt(ledger, to="2")
+    script = failure.value.remedy.split("--write '")[1].split("'`")[0]
+    by_hand(ledger, script)
+    found.apply(ledger)
+    assert found.check(ledger).agrees
+
+
+def test_what_is_missing_is_not_recorded(ledger: Database) -> None:
+    """`to` records nothing that the plan calls missing; the advice makes it, or puts the other table aside."""
+    by_hand(ledger, "CREATE TABLE a (x); INSERT INTO a VALUES (1);")
+    with pytest.raises(Refused, match=r"column a\.y, index i, which") as failure:
+        files("CREATE TABLE a (x, y TEXT); CREATE INDEX i ON a (y);").adopt(ledger, to="1")
+    assert "ALTER TABLE a ADD COLUMN y TEXT;\nCREATE INDEX i ON a (y)" in failure.value.remedy
+    needed = files("CREATE TABLE a (x, y TEXT NOT NULL);")
+    with pytest.raises(Refused, match=r"column a\.y, which") as failure:
+        needed.adopt(ledger, to="1")
+    assert "ALTER TABLE a RENAME TO a_before" in failure.value.remedy
+    by_hand(ledger, "ALTER TABLE a RENAME TO a_before;")
+    needed.apply(ledger)
+    assert list(ledger.query("SELECT x FROM a_before")) == [(1,)]
+
+
+def test_a_plan_that_fails_leaves_an_order(ledger: Database) -> None:
+    """What is there behind a migration that fails is recorded behind it, and not before."""
+    by_hand(ledger, "CREATE TABLE a (x); CREATE TABLE c (x); INSERT INTO a VALUES (1), (1);")
+    found = files("CREATE TABLE a (x);", "CREATE UNIQUE INDEX u ON a (x);", "CREATE TABLE c (x);")
+    with pytest.raises(MigrationFailed, match="UNIQUE"):
+        found.apply(ledger)
+    assert [entry.state for entry in found.status(ledger).entries] == [
+        State.APPLIED,
+        State.PENDING,
+        State.PENDING,
+    ]
+    by_hand(ledger, "DELETE FROM a WHERE rowid = 1;")
+    with pytest.raises(MigrationFailed, match="already exists") as failure:
+        found.apply(ledger)
+    assert "`inv db.migrate.mark 0003_step.sql`" in failure.value.remedy
+    found.mark(ledger, "3")
+    assert found.check(ledger).agrees
 
 
 @examples(25)

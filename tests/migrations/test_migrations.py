@@ -194,6 +194,78 @@ def test_migrations_are_found_by_name_and_number(folder: Path) -> None:
         migrations.find(found, "3")
 
 
+def test_numbers_are_read_as_wrangler_does() -> None:
+    """A name that begins with 0x has the number 0, and of numbers of 17 digits those count that a double has."""
+    assert migrations.order("0x10_h.sql") < migrations.order("0001_a.sql") < migrations.order("2_b.sql")
+    assert migrations.files.leading_number("20240101120000123_a.sql") == 20240101120000124
+    assert migrations.files.leading_number(f"{'9' * 400}_a.sql") is None
+
+
+def test_a_hexadecimal_name_is_warned_of(folder: Path) -> None:
+    """Older versions of wrangler read 0x10 as 16, which is said."""
+    write(folder, {"0x10_h.sql": "SELECT 1;"})
+    (found,) = migrations.discover(folder)
+    assert found.warnings == [
+        "0x10_h.sql begins with 0x: older versions of wrangler order it as hexadecimal."
+    ]
+
+
+# -------------------------------------------------------------------------------------------- the history
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM d1_migrations",
+        "delete from main.[D1_Migrations] where 1",
+        "UPDATE OR IGNORE \"main\".'d1_migrations' SET name = 'x'",
+        "DROP TABLE IF EXISTS main.`d1_migrations`",
+        "ALTER TABLE d1_migrations RENAME TO x",
+        "REPLACE INTO d1_migrations VALUES (1, 2, 3)",
+        "WITH a AS (SELECT 1) INSERT INTO hoox_checksums SELECT 1, 2",
+        "CREATE TRIGGER t AFTER INSERT ON d1_migrations BEGIN SELECT 1; END",
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM d1_migrations; END",
+    ],
+)
+def test_the_history_is_not_a_migrations_own(database: LocalDatabase, folder: Path, text: str) -> None:
+    """A migration that would change the history is refused before any runs, however it writes the name."""
+    write(folder, {"0001_a.sql": "CREATE TABLE a (x);", "0002_b.sql": f"{text};"})
+    with pytest.raises(Refused, match=r"0002_b\.sql changes (d1_migrations|hoox_checksums) in line 1"):
+        apply(database, folder)
+    assert database.schema() == []
+
+
+def test_a_trigger_of_the_ledger_does_not_change_the_history(database: LocalDatabase, folder: Path) -> None:
+    """A migration that sets off a trigger which changes the history is refused as well."""
+    write(folder, {"0001_a.sql": "CREATE TABLE a (x);"})
+    apply(database, folder)
+    execute(database.path, "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM d1_migrations; END")
+    write(folder, {"0002_b.sql": "INSERT INTO a VALUES (1);"})
+    with pytest.raises(Refused, match=r"0002_b\.sql changes d1_migrations"):
+        apply(database, folder)
+    assert recorded(database.path) == ["0001_a.sql"]
+
+
+def test_the_history_may_be_read(database: LocalDatabase, folder: Path) -> None:
+    """A migration may look at the history, and make it if it is not there, as dumps do."""
+    write(
+        folder,
+        {
+            "0001_a.sql": "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER); CREATE TABLE a AS SELECT name FROM d1_migrations;"
+        },
+    )
+    assert apply(database, folder) == ["0001_a.sql"]
+
+
+def test_the_history_may_have_any_name(database: LocalDatabase, folder: Path) -> None:
+    """A `migrations_table` with a blank in it, which wrangler takes, is taken."""
+    write(folder, {"0001_a.sql": "CREATE TABLE a (x);"})
+    found = Migrations.read(folder, table="my history")
+    found.apply(database)
+    assert found.check(database).agrees
+    assert ask(database.path, 'SELECT name FROM "my history"') == [("0001_a.sql",)]
+
+
 # --------------------------------------------------------------------------------------------- states
 
 
@@ -278,7 +350,7 @@ def test_marking_puts_every_misfit_right(database: LocalDatabase, folder: Path) 
     assert "Forgot" in Migrations(found).mark(database, "0003_c.sql", forget=True)
     assert states(database, folder) == {"0001_a.sql": State.APPLIED, "0002_better.sql": State.APPLIED}
     assert recorded(database.path) == ["0001_a.sql", "0002_better.sql"]
-    with pytest.raises(Refused, match="not a recorded migration whose file is gone"):
+    with pytest.raises(Refused, match="forgotten, it would run once more"):
         Migrations(found).mark(database, "0001_a.sql", forget=True)
 
 

@@ -183,6 +183,59 @@ STATES = {
         ["ada"],
         by_hand="CREATE TABLE accounts (owner TEXT, more TEXT); INSERT INTO accounts (owner) VALUES ('ada');",
     ),
+    "renamed, and its name given to another": State(
+        {"0001_a.sql": ACCOUNTS, "0002_b.sql": NOTES, "0003_c.sql": BONUS},
+        ["bonus"],
+        ours={"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS},
+    ),
+    "renamed, with a comment": State(
+        {"0001_a.sql": ACCOUNTS, "0003_may.sql": "-- of May\n" + BONUS},
+        ["bonus"],
+        ours={"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS},
+    ),
+    "renamed, and written in other words": State(
+        {"0001_a.sql": ACCOUNTS, "0003_may.sql": BONUS.replace("INSERT INTO", "INSERT INTO main.")},
+        ["bonus"],
+        ours={"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS},
+    ),
+    "renamed, all of them by one": State(
+        {"0001_a.sql": ACCOUNTS, "0003_b.sql": BONUS, "0004_n.sql": NOTES},
+        ["bonus"],
+        ours={"0001_a.sql": ACCOUNTS, "0002_x.sql": BONUS, "0003_b.sql": NOTES},
+    ),
+    "by hand, if not exists, with other rows": State(
+        {"0001_a.sql": SAFE}, ["eve"], by_hand=ACCOUNTS + "INSERT INTO accounts (owner) VALUES ('eve');"
+    ),
+    "by hand, said to have nothing": State(
+        {"0001_a.sql": SAFE, "0002_n.sql": NOTES},
+        ["eve"],
+        by_hand=ACCOUNTS + "INSERT INTO accounts (owner) VALUES ('eve');",
+        knows=("migrate.adopt --to 0",),
+    ),
+    "by hand, an index of another kind": State(
+        {"0001_a.sql": ACCOUNTS, "0002_n.sql": NOTES},
+        by_hand=ACCOUNTS + NOTES.split("\n")[0] + "CREATE INDEX by_body ON notes (id, body);",
+    ),
+    "by hand, without a column": State(
+        {"0001_a.sql": ACCOUNTS + "CREATE TABLE more (id, note TEXT);\n"},
+        by_hand=ACCOUNTS + "CREATE TABLE more (id); INSERT INTO more VALUES (1);",
+    ),
+    "by hand, with a gap before what is there": State(
+        {"0001_a.sql": ACCOUNTS, "0002_b.sql": "CREATE TABLE x (id);\n", "0003_n.sql": NOTES},
+        ["ada"],
+        by_hand=ACCOUNTS + NOTES + "INSERT INTO accounts (owner) VALUES ('ada');",
+    ),
+    "names that begin with a dash": State(
+        {"-2_a.sql": ACCOUNTS, "-1_b.sql": BONUS},
+        ["bonus"],
+        by_hand=ACCOUNTS + BONUS,
+        knows=("migrate.adopt --to=-1_b.sql",),
+    ),
+    "a dash, renamed": State(
+        {"-2_a.sql": ACCOUNTS, "-1_b.sql": BONUS},
+        ["bonus"],
+        ours={"-2_a.sql": ACCOUNTS, "0_b.sql": BONUS},
+    ),
     "another form of a name": State(
         {"0001_a.sql": ACCOUNTS, "0002_b\u00f6rse.sql": BONUS},
         ["bonus"],

@@ -470,6 +470,7 @@ def test_old_points_of_a_workspace_that_was_moved_are_found(workspace: Path, tmp
         ("sha256", "x"),
         ("identity", 7),
         ("cause", None),
+        ("cause", "db.reset\nall is well"),
         ("format", 3),
     ],
 )
@@ -513,7 +514,9 @@ def test_a_point_that_is_none_is_left_out(ledger: LocalDatabase, folder: Path, c
     assert after.id == "8"
 
 
-@pytest.mark.parametrize("name", ["999999999999999999.json", ".999999999999999999.number", ".0.number"])
+@pytest.mark.parametrize(
+    "name", ["999999999999999999.json", "999999999999999.json", ".999999999999999999.number", ".0.number"]
+)
 def test_a_number_that_nobody_drew_does_not_end_the_sequence(
     ledger: LocalDatabase, folder: Path, name: str
 ) -> None:

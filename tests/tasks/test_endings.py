@@ -89,6 +89,17 @@ def test_output_that_is_lost_of_a_query_is_no_success(seeded: Workspace, redirec
     assert WAY_BACK not in error
 
 
+@LOST
+def test_output_that_is_lost_of_a_difference_is_a_difference(seeded: Workspace, redirection: str) -> None:
+    """What `db.diff` has found stays its exit code, 1, whatever becomes of its output."""
+    shutil.copy(seeded.ledger, seeded.root / "a.sqlite")
+    seeded.sql("DELETE FROM balances WHERE rowid < 4")
+    code, error = shell(seeded, ["db.diff", "a.sqlite", "ledger"], redirection)
+    assert code == 1, error
+    assert ("Standard output cannot be written: " in error) is ("head" not in redirection)
+    assert "balances: 3 only in a" in error
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 @pytest.mark.parametrize("format", ["table", "csv", "json", "ndjson", "markdown"])
 def test_no_encoding_stops_a_result(seeded: Workspace, encoding: str, format: str) -> None:

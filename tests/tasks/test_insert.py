@@ -99,3 +99,23 @@ def test_the_same_on_d1(quick: QuickWorkspace, applied: Path) -> None:
 def found_rows(quick: QuickWorkspace, path: Path) -> int:
     tables = ("balances", "positions", "system_logs", "trade_signals", "trades")
     return sum(quick.sql(f"SELECT count(*) FROM {table}", path=path)[0][0] for table in tables)
+
+
+def test_a_row_that_is_there_already_is_a_failure_on_d1_too(quick: QuickWorkspace, applied: Path) -> None:
+    """A UNIQUE violation with --remote: refused before anything is sent, or tried and undone, and never half."""
+    remote = quick.root.parent / "remote.sqlite"
+    remote.write_bytes(applied.read_bytes())
+    (name,) = quick.sql("SELECT id FROM trades LIMIT 1", path=remote)[0]
+    before = quick.sql("SELECT count(*) FROM trades", path=remote)
+    header = "id,timestamp,exchange,symbol,action,status"
+    (quick.root / "two.csv").write_text(f"{header}\nnew,1,e,s,BUY,OK\n{name},1,e,s,BUY,OK\n")
+    statement = (
+        f"INSERT INTO trades ({header}) VALUES ('new',1,'e','s','BUY','OK'), ('{name}',1,'e','s','BUY','OK')"
+    )
+    with served(quick, remote) as env:
+        refused = quick.inv("db.insert", "trades", "two.csv", "--remote", env=env, code=2).err
+        assert f"two.csv, line 3: its id {name} is in trades already. Nothing was changed." in refused
+        failed = quick.inv("db.query", statement, "--write", "--remote", env=env, code=1).err
+        assert "UNIQUE constraint failed: trades.id" in failed
+        assert "It changed nothing." in failed
+    assert quick.sql("SELECT count(*) FROM trades", path=remote) == before

@@ -6,13 +6,18 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from tests.support import ROOT
 from tests.support.signals import SIGNALS, ends, opened, wait_for
-from tests.support.workspace import Workspace
+from tests.support.workspace import Run, Workspace
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
@@ -107,3 +112,62 @@ def test_a_lock_that_is_let_go_in_time_is_no_error(seeded: Workspace) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert seeded.sql("SELECT count(*) FROM balances") == [(0,)]
+
+
+INTERRUPTS_ITSELF = """\
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(name, path, target=None):
+        if name == os.environ["AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [
+        ("hoox_tasks", "invoke.collection"),
+        ("hoox_tasks", "hoox_tasks.tasks.exits"),
+        ("invoke", "hoox_tasks.tasks.exits"),
+        ("invoke", "hoox_tasks.tasks.parsing"),
+        ("invoke", "hoox_tasks.tasks.ledger"),
+    ],
+)
+def test_ctrl_c_while_a_task_starts_is_silent(workspace: Workspace, program: str, module: str) -> None:
+    """In the middle of an import it ends the process as it ends any program: by the signal, without a word."""
+    (workspace.home / "sitecustomize.py").write_text(INTERRUPTS_ITSELF)
+    done = subprocess.run(
+        [sys.executable, "-m", program, *(["db", "list"] if program == "hoox_tasks" else ["db.list"])],
+        cwd=workspace.root,
+        env=workspace.environment({"AT": module, "PYTHONPATH": f"{workspace.home}:{ROOT}"}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_between_import_and_task_is_silent_and_in_others_tasks_theirs(workspace: Workspace) -> None:
+    """Invoke would say 1, as for a failure; a task of somebody else's gets its KeyboardInterrupt as ever."""
+    (workspace.root / "tasks.py").write_text(
+        "import os, signal\n"
+        "from invoke import Collection, task\n"
+        "from hoox_tasks import db\n"
+        "@task\n"
+        "def own(c):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('mine')\n"
+        "ns = Collection(db, own)\n"
+        "if 'EARLY' in os.environ:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    how: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    assert workspace.inv("own", **how) == Run(0, "mine\n", "")
+    assert workspace.inv("own", env={"EARLY": "1"}, **how) == Run(-signal.SIGINT, "", "")

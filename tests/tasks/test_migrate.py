@@ -315,3 +315,43 @@ def test_what_may_be_lost_is_named_on_the_command_line(own: Workspace) -> None:
         "  trades.symbol: 1 row changed",
         "  trades.price: 1 row changed",
     ]
+
+
+def test_a_recorded_migration_is_marked_without_a_trace(own: Workspace) -> None:
+    """To mark what is recorded says so, and leaves every file as it was: no recovery point is taken."""
+    before = own.files()
+    said = own.ok("db.migrate.mark", "1").out
+    assert "0001_live_ledger.sql is recorded as applied already; nothing was changed" in said
+    assert own.files() == before
+
+
+def test_what_was_marked_by_mistake_is_taken_out(own: Workspace) -> None:
+    """`mark --forget` makes it pending again; of what ran it is refused, dry as well, with the way back."""
+    own.migration("0003_b.sql", "INSERT INTO system_logs (level) VALUES ('x')")
+    own.ok("db.migrate.mark", "3")
+    assert "Would forget 0003_b.sql" in own.ok("--dry", "db.migrate.mark", "3", "--forget").out
+    own.ok("db.migrate.mark", "3", "--forget")
+    assert states(own)["0003_b.sql"] == "pending"
+    for dry in ([], ["--dry"]):
+        assert "`inv db.migrate.rollback`" in own.refused(*dry, "db.migrate.mark", "2", "--forget")
+
+
+def test_a_down_file_is_not_written_for_what_is_not_there(own: Workspace) -> None:
+    """A word that is no migration is refused with `--down`, and nothing is written; a sentence makes both files."""
+    error = own.refused("db.migrate.new", "--down", "nope")
+    assert "There is no migration nope." in error
+    assert "`inv db.migrate.new nope`" in error
+    assert sorted(path.name for path in (own.root / "migrations").iterdir()) == OURS
+
+
+def test_the_last_line_of_status_leads_on(own: Workspace) -> None:
+    """Where something is wrong, `status --check` ends with the command that comes first."""
+    folder = own.root / "migrations"
+    own.migration("0003_b.sql", "CREATE TABLE b (x)")
+    own.ok("db.migrate")
+    own.migration("0004_c.sql", "CREATE TABLE c (x)")
+    (folder / "0003_b.sql").rename(folder / "-3_b.sql")
+    last = own.inv("db.migrate.status", "--check", code=1).err.splitlines()[-1]
+    assert last.endswith("record the new name with `inv db.migrate.mark --name=-3_b.sql`.")
+    own.ok("db.migrate.mark", "--name=-3_b.sql")
+    own.ok("db.migrate")

@@ -40,7 +40,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `hoox` in it, as an installed package has it: for PATH."""
     folder = tmp_path_factory.mktemp("bin")
     script = folder / "hoox"
-    script.write_text(f"#!{sys.executable}\nfrom hoox_tasks.program import main\nmain()\n")
+    script.write_text(f"#!{sys.executable}\nfrom hoox_tasks.__main__ import main\nmain()\n")
     script.chmod(0o755)
     return folder
 

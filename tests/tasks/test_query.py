@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.in_process import QuickWorkspace
 from tests.support.programs import program
 from tests.support.workspace import INV, Run, Workspace
 
@@ -469,3 +470,16 @@ def test_markdown_shows_html_and_links_as_they_stand(seeded: Workspace) -> None:
     assert line == (
         r"| \<img src=x\> \[a\](b) !\[c\](d) \`e\` \*f\* \&lt; https\://x.test www\.x.test | order_id |"
     )
+
+
+@pytest.mark.parametrize("format", ["json", "ndjson", "csv", "table"])
+def test_a_result_that_ends_early_is_not_taken_for_whole(quick_seeded: QuickWorkspace, format: str) -> None:
+    """Where a query fails among its rows, an array stays open, and the failure says so."""
+    query = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+        " SELECT i, json(iif(i = 2999, '{', '1')) FROM n"
+    )
+    run = quick_seeded.inv("db.query", query, "--format", format, code=2)
+    assert "malformed JSON" in run.err
+    assert "The result is not whole." in run.err
+    assert not run.out.rstrip().endswith("]")

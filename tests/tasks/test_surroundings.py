@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -278,3 +280,24 @@ def test_all_counts_of_a_ledger_agree(workspace: Workspace) -> None:
     assert {listed, verified, restored} == {seeded}
     assert exported.startswith(f"Exported {seeded:,} rows of ")
     assert workspace.ok("db.history").out.split()[-1] == f"{seeded:,}"
+
+
+@pytest.mark.parametrize("program", ["invoke", "hoox_tasks"])
+def test_in_a_bare_container_the_first_commands_run(workspace: Workspace, program: str) -> None:
+    """Without a home, a language or any other variable, and with a home that nobody writes to, as in README."""
+    query = "SELECT created_at, symbol, action, price, quantity FROM trades ORDER BY created_at DESC LIMIT 5"
+    commands = [["db.apply"], ["db.query", query]] if program == "invoke" else [["db", "apply"]]
+    workspace.home.chmod(0o500)
+    for home in ("/nonexistent", str(workspace.home)) if program == "invoke" else ("/nonexistent",):
+        for command in commands:
+            done = subprocess.run(
+                [sys.executable, "-m", program, *command],
+                cwd=workspace.root,
+                env={"PATH": os.defpath, "HOME": home},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert list(workspace.home.iterdir()) == []

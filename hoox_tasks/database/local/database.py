@@ -42,6 +42,7 @@ from hoox_tasks.database.local.connection import (
     with_surrogates,
 )
 from hoox_tasks.errors import Refused, StatementError
+from hoox_tasks.files import PRIVATE
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.rules.authorizer import Authorizer, enforce, lift, shape_refusal
 from hoox_tasks.values import Progress, Row, Value
@@ -110,6 +111,11 @@ class LocalDatabase:
     def address(self) -> str:
         """The file's path."""
         return str(self.path)
+
+    @property
+    def mode(self) -> int:
+        """The mode of its file."""
+        return stat.S_IMODE(self.path.stat().st_mode)
 
     @property
     def identity(self) -> str:
@@ -205,6 +211,10 @@ class LocalDatabase:
         """Run statements in one transaction: all of them happen, or none does."""
         with self.transaction(write=write):
             return self._run_under_rules(statements, write, TimeLimit(self._connection, timeout))
+
+    def answers(self, statements: Sequence[Statement]) -> bool:
+        """Whether a batch of these statements answers rows: here every batch does."""
+        return True
 
     def insert(self, batches: Iterable[Batch], *, key: Sequence[str] = ()) -> dict[str, int]:
         """Insert rows into tables, all or none; returns how many went into each."""
@@ -329,11 +339,10 @@ class LocalDatabase:
     # ----------------------------------------------------------------------------------- files beside it
 
     def beside(self, name: str) -> LocalDatabase:
-        """Make a new, empty ledger: the file `name`, from the current folder, as private as this one."""
+        """Make a new, empty ledger: the file `name`, from the current folder, for its owner alone."""
         path = Path(name).expanduser().absolute()
         try:
-            mode = stat.S_IMODE(self.path.stat().st_mode)
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, self.mode & PRIVATE))
         except FileExistsError:
             raise Refused(f"There is a {path} already.", "Choose another name.") from None
         except OSError as error:

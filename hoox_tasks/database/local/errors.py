@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -40,7 +42,7 @@ _ABOUT_THE_FILE: Final[dict[int, tuple[type[HooxError], str, str]]] = {
     sqlite3.SQLITE_IOERR: (
         HooxError,
         "The disk failed while {path} was read or written: {text}.",
-        "Check the disk, then the ledger with `inv db.verify`.",
+        "Check the disk, then the ledger with `inv db.verify {word}`.",
     ),
     sqlite3.SQLITE_PROTOCOL: (
         Refused,
@@ -56,6 +58,8 @@ _NOT_READ: Final = re.compile(
 )
 """SQLite's word for a definition that it does not understand, be it damaged or of a newer version."""
 
+_ROOM: Final = 64 * 1024
+"""Bytes that SQLite may want at once, for the index of its log (https://sqlite.org/walformat.html)."""
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -78,11 +82,20 @@ def explained(
     if path is not None and code == sqlite3.SQLITE_CORRUPT and (found := _NOT_READ.match(str(error))):
         return _unreadable(path, found["name"], found["why"])
     if path is not None and code in _ABOUT_THE_FILE:
-        kind, problem, remedy = _ABOUT_THE_FILE[code]
-        return kind(problem.format(path=path, text=error), remedy)
+        full = code == sqlite3.SQLITE_IOERR and _is_full(path)
+        kind, problem, remedy = _ABOUT_THE_FILE[sqlite3.SQLITE_FULL if full else code]
+        word = shlex.quote(str(path.absolute()))
+        return kind(problem.format(path=path, text=error), remedy.format(word=word))
     if "one statement at a time" in str(error):
         return _not_run(error)
     return _failed(error, statement, authorizer, index)
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk of a file has no room left, which SQLite may call a failure of the disk."""
+    with suppress(OSError):
+        return shutil.disk_usage(path.absolute().parent).free < _ROOM
+    return False
 
 
 def unopened(path: Path, reason: str) -> Refused:
@@ -124,9 +137,10 @@ def _failed(error: Exception, statement: str, authorizer: Authorizer | None, ind
     if authorizer and isinstance(error, sqlite3.Error | MemoryError):
         message = explain_error(error, authorizer)
     if denied is not None and denied.read_only and message == denied.words:
-        return Refused(
-            f"The query was refused, because {message}.", "Give --write to let it change the ledger."
-        )
+        remedy = "Give --write to let it change the ledger."
+        if denied.never:
+            remedy = "D1 lets nobody do that, with or without --write: leave it out."
+        return Refused(f"The query was refused, because {message}.", remedy)
     return StatementError(
         message,
         sql=statement,

@@ -35,7 +35,7 @@ from hoox_tasks.database.remote.guard import explain_guard
 from hoox_tasks.database.remote.moment import Choose, RemoteMoment
 from hoox_tasks.database.remote.replace import Replacement
 from hoox_tasks.database.remote.snapshot import copy_ledger
-from hoox_tasks.database.remote.statements import carried, read, rows_of, unmistakable
+from hoox_tasks.database.remote.statements import carried, is_imported, read, rows_of, unmistakable
 from hoox_tasks.database.remote.time_travel import travel
 from hoox_tasks.errors import ChangedMeanwhile, HooxError, Refused, RemoteError, StatementError
 from hoox_tasks.files import scratch_folder
@@ -92,6 +92,9 @@ class RemoteDatabase:
         """`identity`, which is the same everywhere."""
         return self.identity
 
+    mode = 0o7777
+    """All rights: D1 is no file."""
+
     @property
     def settles_late(self) -> bool:
         """True: D1 goes on with a request whose sender is gone."""
@@ -138,6 +141,10 @@ class RemoteDatabase:
         except StatementError as error:
             problem = error
         raise self._located(problem, unit)
+
+    def answers(self, statements: Sequence[Statement]) -> bool:
+        """Whether a batch of these statements answers rows: what goes through D1's import does not."""
+        return not is_imported([statement.sql for statement in statements])
 
     def _located(self, error: StatementError, unit: Sequence[Statement]) -> StatementError:
         """Give the error with the statement that it is about, where an empty ledger tells."""

@@ -32,10 +32,15 @@ def send(client: D1Client, unit: Sequence[Statement], *, write: bool = True) -> 
         pairs = [carried(statement) for statement in unit]
         return [rows_of(result) for result in client.raw_batch(pairs, write=write)], False
     script = sql.join(texts)
-    if write and (any(map(sql.is_trigger, texts)) or len(script) > SCRIPT_BYTES):
+    if write and is_imported(texts):
         client.import_file(script.encode())
         return [Rows((), ()) for _ in unit], True
     return [rows_of(result) for result in client.raw_script(script, write=write)], False
+
+
+def is_imported(texts: Sequence[str]) -> bool:
+    """Whether statements that change something go through D1's import."""
+    return any(map(sql.is_trigger, texts)) or sum(len(text) + 2 for text in texts) > SCRIPT_BYTES
 
 
 def carried(statement: Statement) -> tuple[str, Sequence[Value]]:
