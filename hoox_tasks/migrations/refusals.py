@@ -35,7 +35,7 @@ def refuse_underivable(reversals: Sequence[Reversal]) -> None:
         names = [name for reversal in reversals if reversal.reasons for name in reversal.names]
         raise Refused(
             "More was done than added, and only what was added is taken back without a down file.",
-            f"Write one with `inv db.migrate.new --down {names[0]}`.",
+            f"Write one with `inv db.migrate.new --down {shlex.quote(names[0])}`.",
             detail="\n".join(problems),
         )
 
