@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-import sqlite3
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from functools import cache
 from typing import NamedTuple
 
@@ -375,41 +372,6 @@ def quote_value(value: int | float | str | bytes | None) -> str:
     return f"X'{value.hex().upper()}'"
 
 
-def locate_error(sql: str, message: str) -> int | None:
-    """Find the character at which SQLite stumbled over `sql`, from the message that it gave.
-
-    Python does not hand out SQLite's own error offset. The token that the message names is looked for;
-    of several, the first is taken at which SQLite, given the text up to it, says the same. None where the
-    message names no place.
-    """
-    if "incomplete input" in message:
-        return len(sql.rstrip())
-    match = re.search(r'near "((?s:.)*)": syntax error|unrecognized token: "((?s:.)*)"', message)
-    if match is None:
-        match = re.search(r"no such (?:column|table|function): (\S+)", message)
-        wanted = match.group(1).split(".")[-1] if match else None
-        places = [t.offset for t in tokens(sql) if wanted and unquote_name(t.text).lower() == wanted.lower()]
-        return places[0] if places else None
-    wanted = match.group(1) or match.group(2)
-    places = [t.offset for t in tokens(sql) if t.text.startswith(wanted) or wanted.startswith(t.text)]
-    if len(places) < 2:
-        return places[0] if places else None
-    # SQLite reads from left to right: it says the same of every text that goes on to this place, and of none
-    # that ends before. So a few tries are enough, whatever the number of places.
-    with closing(sqlite3.connect(":memory:")) as connection:
-
-        def stumbles(place: int) -> bool:
-            try:
-                # The character at the end, which is in no token, keeps SQLite from going on to compile it.
-                connection.execute(f"EXPLAIN {sql[: place + len(wanted)]} \x01")
-            except sqlite3.Error as error:
-                return match.group(0) in str(error)
-            return False
-
-        found = bisect_left(places, True, key=stumbles)
-    return places[found] if found < len(places) else places[0]
-
-
 def format_ddl(ddl: str) -> str:
     """Write a CREATE statement in one fixed form: a column or constraint to a line, single spaces."""
     pieces = list(tokens(ddl))
@@ -448,18 +410,3 @@ def _spaced(pieces: list[Token], source: str) -> str:
         last = piece.text[-1:]
         end = piece.offset + len(piece.text)
     return "".join(parts)
-
-
-def excerpt(statement: str, offset: int | None, *, context: int = 2) -> str:
-    """Show the lines of a statement around a character of it, with a caret below the place."""
-    lines = statement.replace("\t", " ").split("\n")
-    at = statement.count("\n", 0, offset) if offset is not None else 0
-    column = 0 if offset is None else offset - (statement.rfind("\n", 0, offset) + 1)
-    start = max(0, column - 60)
-    shown = []
-    for number, line in enumerate(lines):
-        if abs(number - at) <= context:
-            shown.append(f"    {line[start : start + 100]}")
-            if offset is not None and number == at:
-                shown.append(f"    {' ' * (column - start)}^")
-    return "\n".join(shown)

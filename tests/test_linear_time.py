@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import sql
+from hoox_tasks import excerpts, sql
 from hoox_tasks.database.remote.statements import unmistakable
 from hoox_tasks.errors import Refused
 from hoox_tasks.rules.authorizer import shape_refusal
@@ -24,10 +24,10 @@ READERS: dict[str, Callable[[str], object]] = {
     "split": sql.split,
     "tokens": lambda text: list(sql.tokens(text)),
     "format": sql.format_ddl,
-    "excerpt": lambda text: sql.excerpt(text, len(text) // 2),
-    "locate": lambda text: sql.locate_error(text, 'near ",": syntax error'),
-    "locate a word": lambda text: sql.locate_error(text, 'near "END": syntax error'),
-    "locate a column": lambda text: sql.locate_error(text, "no such column: x"),
+    "excerpt": lambda text: excerpts.excerpt(text, len(text) // 2),
+    "locate": lambda text: excerpts.locate_error(text, 'near ",": syntax error'),
+    "locate a word": lambda text: excerpts.locate_error(text, 'near "END": syntax error'),
+    "locate a column": lambda text: excerpts.locate_error(text, "no such column: x"),
     "shape": shape_refusal,
     "completions": lambda text: completions(text, NAMES),
     "completions before": lambda text: completions("SELECT ", NAMES, text),
@@ -92,7 +92,7 @@ def test_an_error_is_located_at_the_first_place_that_is_wrong(
     """Of several places that an error may mean, it is the one at which SQLite stumbled."""
     with pytest.raises(sqlite3.OperationalError, match="syntax error"):
         sqlite3.connect(":memory:").execute(statement)
-    assert sql.locate_error(statement, message) == place
+    assert excerpts.locate_error(statement, message) == place
 
 
 _WORDS = [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_tasks import sql
+from hoox_tasks import excerpts, sql
 from hoox_tasks.errors import Refused
 from hoox_tasks.values import Value
 from tests.support.strategies import MadeLedger, doubles, examples, integers, ledgers, names, texts
@@ -210,12 +210,12 @@ def test_errors_are_located(connection: sqlite3.Connection, statement: str, plac
     """The place at which SQLite stumbled is found from its message."""
     with pytest.raises(sqlite3.OperationalError) as failure:
         connection.execute(statement)
-    assert sql.locate_error(statement, str(failure.value)) == place
+    assert excerpts.locate_error(statement, str(failure.value)) == place
 
 
 def test_an_error_without_a_place_has_none() -> None:
     """A message that names no place in the statement gives none."""
-    assert sql.locate_error("INSERT INTO t VALUES (1)", "UNIQUE constraint failed: t.x") is None
+    assert excerpts.locate_error("INSERT INTO t VALUES (1)", "UNIQUE constraint failed: t.x") is None
 
 
 @examples(60)
@@ -242,10 +242,10 @@ def test_formatted_ddl_makes_the_same(ledger: MadeLedger) -> None:
 def test_an_excerpt_points_at_the_place() -> None:
     """An excerpt shows the lines around a character, and a caret below it."""
     statement = "SELECT a,\n\tb\x0b,\nFORM t\nWHERE 1\nAND 2\nAND 3"
-    assert sql.excerpt(statement, statement.index("FORM"), context=1) == (
+    assert excerpts.excerpt(statement, statement.index("FORM"), context=1) == (
         "     b\x0b,\n    FORM t\n    ^\n    WHERE 1"
     )
     long = "SELECT " + "x, " * 100 + "FORM t"
-    shown, caret = sql.excerpt(long, long.index("FORM")).split("\n")
+    shown, caret = excerpts.excerpt(long, long.index("FORM")).split("\n")
     assert shown[caret.index("^") :].startswith("FORM")
     assert len(shown) < 110

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TextIO
 
@@ -25,7 +24,6 @@ _NARROW = 6
 """Columns that a text should have at least, lest nothing of it can be told."""
 
 
-@dataclass(slots=True)
 class Layout:
     """How results are laid out for people, and whether something had to be left out.
 
@@ -34,11 +32,19 @@ class Layout:
     by. With `grouped` numbers have separators of thousands. `cut` tells afterwards whether a text was cut.
     """
 
-    times: Callable[[], frozenset[str]] = frozenset
-    full: bool = False
-    whole: int = 0
-    grouped: bool = False
-    cut: bool = False
+    def __init__(
+        self,
+        times: Callable[[], frozenset[str]] = frozenset,
+        *,
+        full: bool = False,
+        whole: int = 0,
+        grouped: bool = False,
+    ) -> None:
+        self.times = times
+        self.full = full
+        self.whole = whole
+        self.grouped = grouped
+        self.cut = False
 
     def time_columns(self, columns: Sequence[str], rows: Sequence[Row]) -> list[bool]:
         """Tell which columns of some rows are shown as times."""

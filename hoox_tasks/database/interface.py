@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -23,7 +22,7 @@ Batch: TypeAlias = tuple[str, Sequence[str], Sequence[Row]]
 """Rows to insert: the table, its columns, and rows in the order of the columns."""
 
 
-# Named tuples, not dataclasses: those take ten times as long to be made, and every command makes them.
+# No dataclasses: they take ten times as long to be made as named tuples, and every command makes them.
 
 
 class Statement(NamedTuple):
@@ -46,7 +45,6 @@ class Meta(NamedTuple):
     rows_written: int | None = None
 
 
-@dataclass(slots=True)
 class Rows:
     """The result of one statement: column names and the rows, which may still be streaming.
 
@@ -54,10 +52,15 @@ class Rows:
     the number of values that may have been rounded on the way.
     """
 
-    columns: tuple[str, ...]
-    rows: Iterable[Row]
-    meta: Meta = field(default_factory=Meta)
-    approximate: int = 0
+    __slots__ = ("approximate", "columns", "meta", "rows")
+
+    def __init__(
+        self, columns: tuple[str, ...], rows: Iterable[Row], meta: Meta | None = None, approximate: int = 0
+    ) -> None:
+        self.columns = columns
+        self.rows = rows
+        self.meta = meta or Meta()
+        self.approximate = approximate
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)

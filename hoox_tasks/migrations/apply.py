@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hoox_tasks import sql
+from hoox_tasks import excerpts, sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, Rows, Statement
 from hoox_tasks.database.lost_answers import confirm
@@ -382,7 +382,7 @@ def _failure(migration: Migration, piece: sql.Piece | None, error: StatementErro
     if piece is not None:
         line = piece.line + piece.sql.count("\n", 0, error.offset or 0)
         where = f" in line {line}"
-        shown = sql.excerpt(piece.sql, error.offset)
+        shown = excerpts.excerpt(piece.sql, error.offset)
     return MigrationFailed(
         f"Migration {migration.name} failed{where}: {error.message.rstrip('.')}.",
         error.remedy or "It left nothing behind; correct the file and run this again.",

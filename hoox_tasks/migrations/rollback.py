@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hoox_tasks import sql
+from hoox_tasks import excerpts, sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.database.interface import Database, Rows, SchemaObject, Statement
 from hoox_tasks.database.lost_answers import confirm
@@ -401,7 +401,7 @@ def _failure(
     if place is not None:
         reversal, piece = place
         names = ", ".join(reversal.names)
-        shown = sql.excerpt(piece.sql, error.offset)
+        shown = excerpts.excerpt(piece.sql, error.offset)
         if reversal.file:
             line = piece.line + piece.sql.count("\n", 0, error.offset or 0)
             where = f" in line {line} of {DOWN}/{reversal.names[0]}"

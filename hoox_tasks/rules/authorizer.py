@@ -27,8 +27,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from hoox_tasks.rules.functions import FUNCTIONS, WITHHELD, supply_functions
 from hoox_tasks.rules.limits import LIMITS, NO_LIMIT
@@ -123,8 +122,7 @@ _WOULD: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(NamedTuple):
     """Why a statement was refused.
 
     `read_only` says which rule refused it. If true, `words` goes on after "because": `it would delete
@@ -134,7 +132,7 @@ class Denial:
 
     words: str
     read_only: bool
-    never: bool = field(default=False, compare=False)
+    never: bool = False
 
 
 class Authorizer:

@@ -11,8 +11,9 @@ from hoox_tasks.rules.authorizer import (
     Authorizer,
     _function_refused,
 )
+from hoox_tasks.rules.features import needs_newer
 from hoox_tasks.rules.functions import FUNCTIONS, SINCE
-from hoox_tasks.rules.versions import SOURCES, needs_newer
+from hoox_tasks.rules.versions import SOURCES
 
 _DENIED: Final = r"not authorized|authorization denied|access to .* is prohibited"
 

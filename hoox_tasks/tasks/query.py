@@ -22,7 +22,7 @@ from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.values import Value
 
 with lazy_imports():
-    from hoox_tasks import ledger
+    from hoox_tasks import excerpts, ledger
     from hoox_tasks.console import pager as pagers
     from hoox_tasks.console import separated
     from hoox_tasks.console import times as dates
@@ -242,7 +242,7 @@ def _told(database: Database, *, write: bool, begun: Sequence[Rows] = ()) -> Ite
         raise kind(
             f"The SQL failed: {error.message.rstrip('.')}.{' The result is not whole.' if begun else ''}",
             error.remedy or f"{spared}. {near or 'Correct it; `inv db.schema` shows the tables.'}",
-            detail=sql.excerpt(error.sql, error.offset) if error.offset is not None else "",
+            detail=excerpts.excerpt(error.sql, error.offset) if error.offset is not None else "",
         ) from error
 
 

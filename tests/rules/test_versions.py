@@ -12,7 +12,8 @@ from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import MigrationFailed
 from hoox_tasks.rules import versions
-from hoox_tasks.rules.versions import newest_feature, refuse_old
+from hoox_tasks.rules.features import newest_feature
+from hoox_tasks.rules.versions import refuse_old
 from tests.support.losses import files
 
 

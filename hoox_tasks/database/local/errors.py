@@ -11,11 +11,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from hoox_tasks import sql
+from hoox_tasks import excerpts
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.rules.authorizer import Authorizer
+from hoox_tasks.rules.features import needs_newer
 from hoox_tasks.rules.messages import explain_error, find_remedy
-from hoox_tasks.rules.versions import SOURCES, needs_newer
+from hoox_tasks.rules.versions import SOURCES
 
 _ABOUT_THE_FILE: Final[dict[int, tuple[type[HooxError], str, str]]] = {
     sqlite3.SQLITE_NOTADB: (
@@ -144,7 +145,7 @@ def _failed(error: Exception, statement: str, authorizer: Authorizer | None, ind
     return StatementError(
         message,
         sql=statement,
-        offset=sql.locate_error(statement, text),
+        offset=excerpts.locate_error(statement, text),
         index=index,
         remedy=find_remedy(error, statement) if isinstance(error, sqlite3.Error) else "",
     )
