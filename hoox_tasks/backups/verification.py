@@ -7,7 +7,6 @@ origin: meanwhile the first one reads the source, and then the scratch file, to 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hoox_tasks import files, sql
+from hoox_tasks import files, second_process, sql
 from hoox_tasks.backups.fingerprint import contents, schema_digest
 from hoox_tasks.backups.manifest import Content, Manifest, read_manifest
 from hoox_tasks.database import load_program
@@ -36,8 +35,6 @@ _OWN_BYTES = 1 << 36
 """The size that an export of ours is let grow to while it is loaded: nothing is to be feared of it."""
 _START = f"from {load_program.__name__} import main; main()"
 """What the second process does, once Python knows where our modules are."""
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
-"""The variables that the second process gets: none that holds a token, or changes what Python does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +172,7 @@ class _Process:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name in _INHERITED},
+            env=second_process.environment(),
             # Ctrl-C is for the process that the user started; it ends this one.
             start_new_session=True,
         )

@@ -82,7 +82,7 @@ def test_a_process_that_loads_is_confined(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(subprocess, "Popen", watched)
     with verification.loaded(source) as scratch:
         assert [item.name for item in scratch.schema] == ["t"]
-    assert set(seen) <= {*verification._INHERITED}
+    assert set(seen) == set(second_process.environment())
     assert "PATH" in seen
 
 
@@ -114,7 +114,7 @@ def test_a_process_that_loads_has_limits(
 def test_loading_ends_even_within_one_function(tmp_path: Path, number: signal.Signals, task: str) -> None:
     """Ctrl-C and SIGTERM end it within two seconds, though SQLite itself listens to nobody meanwhile."""
     (tmp_path / "dump.sql").write_text(DEAF)
-    (tmp_path / "tasks.py").write_text("from hoox_tasks import ns\n")
+    (tmp_path / "tasks.py").write_text("from hoox_tasks import ns\n"), second_process
     command = [sys.executable, "-m", "invoke", task, "dump.sql"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 60

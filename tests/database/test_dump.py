@@ -358,9 +358,9 @@ def test_two_readers_write_what_one_does(path: Path, monkeypatch: pytest.MonkeyP
     started: list[str] = []
     second = reader.ReaderProcess
 
-    def start(uri: str, timeout: float) -> reader.ReaderProcess:
+    def start(uri: str, *how: Any) -> reader.ReaderProcess:
         started.append(uri)
-        return second(uri, timeout)
+        return second(uri, *how)
 
     monkeypatch.setattr(snapshot, "_WORTH_A_PROCESS", 1)
     monkeypatch.setattr(snapshot, "ReaderProcess", start)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hoox_tasks import second_process
+
 _PROGRAM = Path(__file__).with_name("copy_program.py")
 
 
@@ -29,6 +31,7 @@ def copy_file(source: Path, target: Path) -> str:
         stdout=subprocess.PIPE,
         # Ctrl-C is for the process that the user started; it ends this one.
         start_new_session=True,
+        env=second_process.environment(),
         check=False,
     )
     if done.returncode:

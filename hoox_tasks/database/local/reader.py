@@ -13,7 +13,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,13 +24,14 @@ VALUE_BYTES = 4 * 1024 * 1024
 class ReaderProcess:
     """The other end: a reader in a process of its own. `fetch` may be called from one thread at a time."""
 
-    def __init__(self, uri: str, timeout: float) -> None:
+    def __init__(self, uri: str, timeout: float, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, uri, str(timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C is for the process that the user started; it ends this one by closing its input.
             start_new_session=True,
+            env=environment,
         )
         try:
             self._check(self._receive())

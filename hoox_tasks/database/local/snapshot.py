@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from hoox_tasks import sql
+from hoox_tasks import second_process, sql
 from hoox_tasks.database.interface import Statement, Table
 from hoox_tasks.database.local.connection import open_connection, translated, with_surrogates
 from hoox_tasks.database.local.reader import ReaderProcess, fetch, prepare
@@ -123,7 +123,9 @@ def open_snapshot(path: Path, timeout: float, *, alone: bool) -> Iterator[LocalS
             connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
             if alone and path.stat().st_size >= _WORTH_A_PROCESS:
-                helper = ReaderProcess(f"{path.resolve().as_uri()}?mode=rw", timeout)
+                helper = ReaderProcess(
+                    f"{path.resolve().as_uri()}?mode=rw", timeout, second_process.environment()
+                )
                 stack.enter_context(closing(helper))
         with translated(path):
             yield LocalSnapshot(connection, helper)
