@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hoox_tasks import second_process
 from hoox_tasks.backups import verification
 from hoox_tasks.database import load_program
 from hoox_tasks.errors import Refused
@@ -114,7 +115,7 @@ def test_a_process_that_loads_has_limits(
 def test_loading_ends_even_within_one_function(tmp_path: Path, number: signal.Signals, task: str) -> None:
     """Ctrl-C and SIGTERM end it within two seconds, though SQLite itself listens to nobody meanwhile."""
     (tmp_path / "dump.sql").write_text(DEAF)
-    (tmp_path / "tasks.py").write_text("from hoox_tasks import ns\n"), second_process
+    (tmp_path / "tasks.py").write_text("from hoox_tasks import ns\n")
     command = [sys.executable, "-m", "invoke", task, "dump.sql"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 60
