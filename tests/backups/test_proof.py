@@ -246,10 +246,11 @@ def test_a_large_export_is_loaded_while_it_is_written(
     ledger: LocalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
 ) -> None:
     """The process that loads it begins before its end is there, and reads the file itself to that end."""
-    ledger.connection.executemany(
-        "INSERT INTO system_logs (id, timestamp, level, service, message) VALUES (?, 1, 'INFO', 'x', ?)",
-        [(f"log-{number}", f"line one\nline {number}") for number in range(20_000)],
-    )
+    with ledger.transaction():
+        ledger.connection.executemany(
+            "INSERT INTO system_logs (id, timestamp, level, service, message) VALUES (?, 1, 'INFO', 'x', ?)",
+            [(f"log-{number}", f"line one\nline {number}") for number in range(20_000)],
+        )
     begun_at: list[int] = []
     begin = verification._Process.__init__
 
