@@ -10,21 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.inside import Inside
+from tests.support.in_process import QuickWorkspace
 
 ACCOUNTS = "CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT);\n"
 BONUS = "INSERT INTO accounts (owner) VALUES ('bonus');\n"
 
 
 @pytest.fixture
-def inv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Inside:
+def inv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickWorkspace:
     """`inv` in an empty workspace that has a folder for its migrations."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    (tmp_path / "tasks.py").write_text("from hoox_tasks import ns\n")
     (tmp_path / "migrations").mkdir()
     (tmp_path / ".hoox").mkdir()
-    return Inside(capfd)
+    return QuickWorkspace(tmp_path, tmp_path / "home")
 
 
 def write(**files: str | bytes) -> None:
@@ -44,11 +42,11 @@ def sql(query: str) -> list[Any]:
         return found
 
 
-def states(inv: Inside) -> dict[str, str]:
+def states(inv: QuickWorkspace) -> dict[str, str]:
     return {each["name"]: each["state"] for each in inv.ok("db.migrate.status", "--json").json["migrations"]}
 
 
-def test_a_ledger_made_by_hand_gets_no_row_twice(inv: Inside) -> None:
+def test_a_ledger_made_by_hand_gets_no_row_twice(inv: QuickWorkspace) -> None:
     """Of what was run by hand the objects are there: it is recorded, after the plan was shown."""
     write(
         _0001_init="CREATE TABLE IF NOT EXISTS deposits (x);\nINSERT INTO deposits VALUES (1);\n",
@@ -70,7 +68,7 @@ def test_a_ledger_made_by_hand_gets_no_row_twice(inv: Inside) -> None:
     inv.ok("db.check")
 
 
-def test_adopt_says_what_rows_leave_open(inv: Inside) -> None:
+def test_adopt_says_what_rows_leave_open(inv: QuickWorkspace) -> None:
     """Where only rows would tell whether a migration ran, it is refused, and `adopt --to` decides."""
     write(_0001_a=ACCOUNTS, _0002_b=BONUS)
     sql(ACCOUNTS + BONUS)
@@ -89,7 +87,7 @@ def test_adopt_says_what_rows_leave_open(inv: Inside) -> None:
     assert "has a history already" in inv.refused("db.migrate.adopt")
 
 
-def test_adopt_refuses_what_is_not_there(inv: Inside) -> None:
+def test_adopt_refuses_what_is_not_there(inv: QuickWorkspace) -> None:
     """A migration whose table is missing is not recorded, whatever `--to` says."""
     write(_0001_a=ACCOUNTS, _0002_b="CREATE TABLE b (x);\n")
     sql(ACCOUNTS)
@@ -110,7 +108,7 @@ def test_adopt_refuses_what_is_not_there(inv: Inside) -> None:
         b"SELECT '\x00';",
     ],
 )
-def test_a_broken_pending_file_blocks_no_backup(inv: Inside, pending: bytes) -> None:
+def test_a_broken_pending_file_blocks_no_backup(inv: QuickWorkspace, pending: bytes) -> None:
     """Verify, restore, undo, check, export and status work, whatever a pending file says."""
     write(_0001_a=ACCOUNTS + BONUS)
     inv.ok("db.apply", "--no-seed")
@@ -127,13 +125,13 @@ def test_a_broken_pending_file_blocks_no_backup(inv: Inside, pending: bytes) -> 
     inv.ok("db.export", "--output", "c.sql")
     inv.ok("db.schema")
     inv.ok("db.list")
-    check = inv("db.check")
+    check = inv.inv("db.check")
     assert (check.code, "0002_b.sql is pending" in check.out) == (1, True)
-    assert inv("db.migrate").code in {1, 2}
+    assert inv.inv("db.migrate").code in {1, 2}
     assert sql("SELECT count(*) FROM sqlite_schema WHERE name = 'b'") == [(0,)]
 
 
-def test_a_backup_is_restored_without_any_migrations(inv: Inside) -> None:
+def test_a_backup_is_restored_without_any_migrations(inv: QuickWorkspace) -> None:
     """Where the folder of migrations is gone, a sound backup is verified and restored, and says so."""
     write(_0001_a=ACCOUNTS + BONUS, _0002_b="CREATE TABLE b (x);\n")
     inv.ok("db.apply", "--no-seed")
@@ -146,7 +144,7 @@ def test_a_backup_is_restored_without_any_migrations(inv: Inside) -> None:
     assert sql("SELECT owner FROM accounts") == [("bonus",)]
 
 
-def test_patches_of_a_base_made_by_hand(inv: Inside) -> None:
+def test_patches_of_a_base_made_by_hand(inv: QuickWorkspace) -> None:
     """A ledger whose first tables no migration makes is migrated, checked, exported, restored and released."""
     sql("CREATE TABLE mails (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO mails VALUES (1, 'x');")
     write(
@@ -163,7 +161,7 @@ def test_patches_of_a_base_made_by_hand(inv: Inside) -> None:
     assert sql("SELECT * FROM mails") == [(1, "x", None)]
 
 
-def test_a_release_takes_a_ledger_over(inv: Inside) -> None:
+def test_a_release_takes_a_ledger_over(inv: QuickWorkspace) -> None:
     """`db.release` records what is there, rehearses and applies the rest, and loses nothing."""
     write(_0001_a=ACCOUNTS + BONUS, _0002_n="CREATE TABLE n (x);\n")
     sql(ACCOUNTS + BONUS)
@@ -173,11 +171,11 @@ def test_a_release_takes_a_ledger_over(inv: Inside) -> None:
     assert set(states(inv).values()) == {"applied"}
     write(_0003_x=BONUS)
     sql("DROP TABLE d1_migrations; DROP TABLE hoox_checksums;")
-    assert "it cannot be told" in inv("db.release").err
+    assert "it cannot be told" in inv.inv("db.release").err
     assert sql("SELECT owner FROM accounts") == [("bonus",)]
 
 
-def test_rows_that_a_later_migration_deletes(inv: Inside) -> None:
+def test_rows_that_a_later_migration_deletes(inv: QuickWorkspace) -> None:
     """In a fresh clone a migration may delete what one before it has put in."""
     write(
         _0001_plans="CREATE TABLE plans (name TEXT);\nINSERT INTO plans VALUES ('a'), ('b'), ('c');\n",
@@ -187,20 +185,20 @@ def test_rows_that_a_later_migration_deletes(inv: Inside) -> None:
     assert sql("SELECT name FROM plans") == [("a",), ("b",)]
 
 
-def test_a_dropped_table_names_its_rows_and_the_consent(inv: Inside) -> None:
+def test_a_dropped_table_names_its_rows_and_the_consent(inv: QuickWorkspace) -> None:
     """Dropping a table that holds rows says what is lost, and how to consent, and nothing of cascades."""
     write(_0001_r="CREATE TABLE retired (x);\n")
     inv.ok("db.apply", "--no-seed")
     sql("INSERT INTO retired VALUES (1)")
     write(_0002_d="DROP TABLE retired;\n")
-    run = inv("db.migrate")
+    run = inv.inv("db.migrate")
     assert run.code == 1
     assert "retired: 1 row gone. If that is meant, write `-- hoox: allow-data-loss retired`" in run.err
     assert "CASCADE" not in run.err
     inv.ok("db.migrate", "--allow-data-loss=retired")
 
 
-def test_line_ends_inside_of_texts_are_data(inv: Inside) -> None:
+def test_line_ends_inside_of_texts_are_data(inv: QuickWorkspace) -> None:
     """CRLF inside a text literal is stored as it is written; outside it means nothing."""
     write(_0001_a="CREATE TABLE z (v);\r\nINSERT INTO z VALUES ('a\r\nb');\r\n")
     inv.ok("db.apply", "--no-seed")
@@ -216,7 +214,9 @@ def test_line_ends_inside_of_texts_are_data(inv: Inside) -> None:
         ("0002_b", "-- to be done\n", "0002_b.sql holds no statement: it is recorded, and does nothing."),
     ],
 )
-def test_what_wrangler_would_make_of_a_file_is_said(inv: Inside, name: str, text: str, warned: str) -> None:
+def test_what_wrangler_would_make_of_a_file_is_said(
+    inv: QuickWorkspace, name: str, text: str, warned: str
+) -> None:
     """A file that wrangler refuses, or that holds nothing, is named in status, in the plan and when applied."""
     write(_0001_a=ACCOUNTS, **{name: text})
     for words in (("db.migrate.status",), ("--dry", "db.migrate"), ("db.migrate",)):
@@ -225,7 +225,7 @@ def test_what_wrangler_would_make_of_a_file_is_said(inv: Inside, name: str, text
         assert warned in inv.ok(*words).err, words
 
 
-def test_one_transaction_around_a_file_is_passed_over(inv: Inside) -> None:
+def test_one_transaction_around_a_file_is_passed_over(inv: QuickWorkspace) -> None:
     """`BEGIN TRANSACTION; ... COMMIT;` is left out, as by wrangler; anything else of the kind is refused."""
     write(_0001_a=f"BEGIN TRANSACTION;\n{ACCOUNTS}COMMIT;\n")
     inv.ok("db.apply", "--no-seed")
@@ -234,7 +234,7 @@ def test_one_transaction_around_a_file_is_passed_over(inv: Inside) -> None:
 
 
 @pytest.mark.parametrize("change", ["newline", "blank", "crlf", "mark"])
-def test_what_means_nothing_is_no_change(inv: Inside, change: str) -> None:
+def test_what_means_nothing_is_no_change(inv: QuickWorkspace, change: str) -> None:
     """A final newline, a blank end, CRLF and a byte order mark leave a migration the same."""
     write(_0001_a=ACCOUNTS)
     inv.ok("db.apply", "--no-seed")
@@ -247,7 +247,7 @@ def test_what_means_nothing_is_no_change(inv: Inside, change: str) -> None:
     assert states(inv) == {"0001_a.sql": "applied"}
 
 
-def test_another_form_of_a_name_is_the_same_name(inv: Inside) -> None:
+def test_another_form_of_a_name_is_the_same_name(inv: QuickWorkspace) -> None:
     """A name whose letters were composed differently is the same migration."""
     write(**{"0001_bo\u0308rse": ACCOUNTS + BONUS})
     inv.ok("db.apply", "--no-seed")
@@ -261,7 +261,7 @@ def test_another_form_of_a_name_is_the_same_name(inv: Inside) -> None:
     assert sql("SELECT owner FROM accounts") == [("bonus",)]
 
 
-def test_what_is_no_migration_is_said(inv: Inside) -> None:
+def test_what_is_no_migration_is_said(inv: QuickWorkspace) -> None:
     """A symbolic link and a name that ends in .SQL are passed over, as by wrangler, and named."""
     write(_0001_a=ACCOUNTS)
     inv.ok("db.apply", "--no-seed")
@@ -273,7 +273,7 @@ def test_what_is_no_migration_is_said(inv: Inside) -> None:
     assert "0003_c.SQL is passed over" in said
 
 
-def test_a_new_migration_is_one_line_and_one_file(inv: Inside) -> None:
+def test_a_new_migration_is_one_line_and_one_file(inv: QuickWorkspace) -> None:
     """The message is a comment of one line; no name makes no file; a number is never given twice."""
     write(_0002_a=ACCOUNTS, _0002_b="")
     run = inv.ok("db.migrate.new", "x\n\nDROP TABLE t;", "--json").json
@@ -286,7 +286,7 @@ def test_a_new_migration_is_one_line_and_one_file(inv: Inside) -> None:
     assert not Path("migrations").exists()
 
 
-def test_what_is_written_into_an_empty_migration_later(inv: Inside) -> None:
+def test_what_is_written_into_an_empty_migration_later(inv: QuickWorkspace) -> None:
     """`mark` looks whether what a file makes is there; forgotten, it runs after all."""
     write(_0001_a=ACCOUNTS)
     inv.ok("db.apply", "--no-seed")
@@ -301,7 +301,7 @@ def test_what_is_written_into_an_empty_migration_later(inv: Inside) -> None:
     inv.ok("db.check")
 
 
-def test_mark_refuses_what_did_not_run(inv: Inside) -> None:
+def test_mark_refuses_what_did_not_run(inv: QuickWorkspace) -> None:
     """A pending migration whose table is missing did not run; once it was made by hand it is recorded."""
     write(_0001_a=ACCOUNTS)
     inv.ok("db.apply", "--no-seed")
@@ -312,7 +312,7 @@ def test_mark_refuses_what_did_not_run(inv: Inside) -> None:
     inv.ok("db.check")
 
 
-def test_a_lost_migration_is_forgotten_by_its_number(inv: Inside) -> None:
+def test_a_lost_migration_is_forgotten_by_its_number(inv: QuickWorkspace) -> None:
     """`--forget` takes a number, as the help says."""
     write(_0001_a=ACCOUNTS, _0002_b=BONUS)
     inv.ok("db.apply", "--no-seed")
@@ -321,7 +321,7 @@ def test_a_lost_migration_is_forgotten_by_its_number(inv: Inside) -> None:
     assert states(inv) == {"0001_a.sql": "applied"}
 
 
-def test_another_history_table_has_its_version(inv: Inside) -> None:
+def test_another_history_table_has_its_version(inv: QuickWorkspace) -> None:
     """The manifest of the export before a reset has the schema version, whatever the history is called."""
     Path("wrangler.json").write_text(
         json.dumps(
@@ -354,7 +354,7 @@ SEARCH = "CREATE TABLE docs (id INTEGER PRIMARY KEY, body TEXT);\nINSERT INTO do
     ],
     ids=["its content is gone", "without content and sizes", "without content"],
 )
-def test_search_tables_whose_rows_nobody_knows(inv: Inside, text: str) -> None:
+def test_search_tables_whose_rows_nobody_knows(inv: QuickWorkspace, text: str) -> None:
     """A search table whose rows cannot be read stops nothing, and is repaired by dropping it."""
     write(_0001_f=text, _0002_a=ACCOUNTS)
     inv.ok("db.apply", "--no-seed")
