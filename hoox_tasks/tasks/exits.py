@@ -166,6 +166,11 @@ def explain_start() -> None:
     former = sys.excepthook
 
     def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, BrokenPipeError) and sys.platform != "win32":
+            # Whoever read the list of tasks has read enough: `inv --list | head`.
+            _silence()
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGPIPE)
         text = unreadable_configuration(error)
         if not text:
             former(kind, error, trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -299,3 +300,20 @@ def test_hoox_finds_the_workspaces_configuration_from_below(workspace: Workspace
     assert run.returncode == 0, run.stderr
     assert (workspace.root / "ledgers" / "main.sqlite").is_file()
     assert list(below.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["--list"], ["--help", "db.query"]], ids=["list", "help"])
+def test_a_list_whose_reader_has_left_ends_silently(workspace: Workspace, command: list[str]) -> None:
+    """`inv --list | head` ends as other programs do, by SIGPIPE, without a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:  # noqa: PTH123
+        run = subprocess.run(
+            [*INV, *command],
+            cwd=workspace.root,
+            env=workspace.environment({"PYTHONUNBUFFERED": "1"}),
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (-signal.SIGPIPE, b"")
