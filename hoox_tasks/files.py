@@ -34,7 +34,7 @@ _PART = re.compile(r"\.[0-9a-f]{16}\.part$")
 _PREFIX = 40
 """Characters of a file's name in its temporary name, which must not become too long."""
 _MARKER = re.compile(r"\.([1-9][0-9]{0,17})\.number$")
-HIGHEST_NUMBER = 10**15
+HIGHEST_NUMBER = 10**9
 """A number from here on was not drawn from a sequence, and does not move it."""
 _MARKERS = 16
 """How many of the last numbers of a sequence have a file."""

@@ -515,7 +515,14 @@ def test_a_point_that_is_none_is_left_out(ledger: LocalDatabase, folder: Path, c
 
 
 @pytest.mark.parametrize(
-    "name", ["999999999999999999.json", "999999999999999.json", ".999999999999999999.number", ".0.number"]
+    "name",
+    [
+        "999999999999999999.json",
+        "999999999999999.json",
+        ".999999999999999999.number",
+        ".999999999999999.number",
+        ".0.number",
+    ],
 )
 def test_a_number_that_nobody_drew_does_not_end_the_sequence(
     ledger: LocalDatabase, folder: Path, name: str
