@@ -60,9 +60,10 @@ def bench(c: Context, report: bool = False) -> None:
 
 @task(help={"check": "Change nothing; fail where a document is stale."})
 def docs(c: Context, check: bool = False) -> None:
-    """Write the documents that are made from the sources: docs/schema.md and docs/tasks.md."""
+    """Write what is made from the sources: docs/schema.md, docs/tasks.md and fixtures/counts.json."""
     from hoox_tasks.config.dictionary import read_dictionary
     from hoox_tasks.migrations import discover
+    from hoox_tasks.seeding import kept_counts
     from hoox_tasks.tasks.decorator import SHARED
     from hoox_tasks.views.reference import write_reference
     from hoox_tasks.views.task_reference import write_task_reference
@@ -74,12 +75,17 @@ def docs(c: Context, check: bool = False) -> None:
         raise Exit(f"{error.args[0]} has no description. Add it to migrations/dictionary.toml.", 1) from None
     typed = {min([name, *others], key=len): name for name, others in ns.task_names.items()}
     tasks = {name: ns[typed[name]] for name in sorted(typed) if name.startswith("db.")}
-    for name, text in {"schema.md": schema, "tasks.md": write_task_reference(tasks, list(SHARED))}.items():
-        path = root / "docs" / name
+    made = {
+        "docs/schema.md": schema,
+        "docs/tasks.md": write_task_reference(tasks, list(SHARED)),
+        f"fixtures/{kept_counts.NAME}": kept_counts.write(root / "fixtures"),
+    }
+    for name, text in made.items():
+        path = root / name
         if not check:
             path.write_text(text, "utf-8", newline="\n")
         elif not path.is_file() or path.read_text("utf-8") != text:
-            raise Exit(f"docs/{name} is stale. Run `inv docs`, and commit it.", 1)
+            raise Exit(f"{name} is stale. Run `inv docs`, and commit it.", 1)
 
 
 LOCKS = {

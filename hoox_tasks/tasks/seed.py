@@ -17,6 +17,7 @@ with lazy_imports():
     from hoox_tasks import ledger, seeding
     from hoox_tasks.config import moments
     from hoox_tasks.database import attempts
+    from hoox_tasks.seeding import kept_counts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -115,7 +116,7 @@ def scenarios(command: Command) -> None:
     """
     folders = command.settings.fixtures_dirs
     found = [seeding.load_scenario(name, folders) for name in seeding.find_scenarios(folders)]
-    rows = [(scenario, seeding.counts(scenario, 1)) for scenario in found]
+    rows = [(scenario, kept_counts.counts_of(scenario.name, folders)) for scenario in found]
     if command.json:
         command.print(
             [
