@@ -22,7 +22,7 @@ NAME = "counts.json"
 
 
 def counts_of(name: str, folders: Sequence[Path]) -> dict[str, int]:
-    """How many rows a scenario makes, by table, as `counts` says; raises `Refused` as `load_scenario` does."""
+    """How many rows a scenario makes, by table, as `counts` says; raises `Refused` for no scenario."""
     file = find_scenarios(folders).get(name)
     kept = _read(file.with_name(NAME)).get(_digest(file)) if file else None
     if isinstance(kept, list) and len(kept) == len(TABLES) and all(isinstance(rows, int) for rows in kept):
