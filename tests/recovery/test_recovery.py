@@ -235,12 +235,17 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
     draw = random.Random(what)
     outcomes = []
     at_work = 0
-    for kill in range(KILLS):
+    for kill in range(3 * KILLS):
+        if kill >= KILLS and at_work >= KILLS / 2:
+            break
         for file in ("b.sql", "b.sql.json"):
             (folder / file).unlink(missing_ok=True)
         # One somewhere in each stretch of the time that it takes.
         since = moments[kill % 2]
-        at_work += run((kill + draw.random()) / KILLS * lengths[since], since)[1]
+        hit = run((kill % KILLS + draw.random()) / KILLS * lengths[since], since)[1]
+        at_work += hit
+        if not hit:  # The machine was slower when it was measured.
+            lengths[since] *= 0.8
         now = state(path)
         assert now in (before, after)
         assert ask(path, "PRAGMA integrity_check") == [("ok",)]
@@ -260,7 +265,7 @@ def test_a_kill_leaves_the_old_or_the_new_ledger(tmp_path: Path, what: str) -> N
         new = (folder / "b.sql").exists() if what == "export" else now == after
         outcomes.append("new" if new else "old")
     print(
-        f"{what}: killed at work {at_work} of {KILLS}, old {outcomes.count('old')}, new {outcomes.count('new')}"
+        f"{what}: killed at work {at_work} of {len(outcomes)}, old {outcomes.count('old')}, new {outcomes.count('new')}"
     )
     assert at_work >= KILLS / 2
     assert "old" in outcomes
