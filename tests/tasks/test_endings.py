@@ -253,7 +253,7 @@ def recorded(ledger: Path) -> int:
     ("command", "advised"),
     [
         (["db", "query", "DELETE FROM balances", "--write"], ["db", "undo", "--to", "1"]),
-        (["db", "list", "--path", "nowhere.sqlite"], ["db", "apply"]),
+        (["db", "list", "--path", "nowhere.sqlite"], ["db", "apply", "--path", "nowhere.sqlite"]),
         (["db", "restore", "nowhere.sql"], []),
     ],
     ids=lambda value: " ".join(value),
