@@ -127,7 +127,8 @@ def test_a_search_table_that_is_filled_by_a_migration_is_reset(tmp_path: Path) -
     with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as database:
         Migrations(found).apply(database)
         database.query("INSERT INTO f VALUES ('y')", write=True)
-        ledger.reset(database, Migrations(found))
+        with database.holding():
+            ledger.reset(database, Migrations(found))
         assert list(database.query("SELECT w FROM f")) == [("x",)]
 
 
