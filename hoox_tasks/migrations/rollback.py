@@ -240,7 +240,8 @@ def _write_unit(rollback: Rollback, migrations: Migrations, consent: Consent) ->
             refuse_breaking(reversal, find_broken(ledger, expected) - broken)
             rollback.guards = write_guards(
                 lineage,
-                consent | reversal.consent,
+                # Of what a down file overwrites nobody can tell whether it was written since.
+                consent | reversal.consent | Consent(guards_all=bool(reversal.file)),
                 reversal.own,
                 keys=keys_before or checks_keys(ledger),
                 keys_before=keys_before,
@@ -380,7 +381,8 @@ def _explained(rollback: Rollback, error: StatementError) -> HooxError:
             {f"{sql.quote_name(effect.table)}.{sql.quote_name(effect.column)}" for effect in effects}
         )
         return Refused(
-            f"Taking back {', '.join(reversal.names)} would change amounts, so it was undone: {told}.",
+            f"Taking back {', '.join(reversal.names)} would change values, which may have been written since,"
+            f" so it was undone: {told}.",
             f"If that is meant, write `{in_file(CHANGES, columns)}` into its down file.",
         )
     tables = sorted({sql.quote_name(effect.table) for effect in effects})
