@@ -302,6 +302,15 @@ def test_nothing_of_several_happens_where_one_would_lose(ledger: Database, tmp_p
 
 
 @pytest.mark.parametrize("ledger", HOMES, indirect=True)
+def test_all_are_taken_back(ledger: Database) -> None:
+    """`--to 0` takes back every migration, and leaves nothing but the history's own tables."""
+    both = files("CREATE TABLE plans (n);", "CREATE INDEX plans_n ON plans (n);")
+    both.apply(ledger)
+    assert back(ledger, both, to="0").names == ("0002_step.sql", "0001_step.sql")
+    assert {item.table for item in ledger.schema()} <= set(both.own_tables)
+
+
+@pytest.mark.parametrize("ledger", HOMES, indirect=True)
 def test_consent_in_a_down_file_is_for_its_migration_alone(ledger: Database, tmp_path: Path) -> None:
     """What one down file lets go of, another migration's rollback in the same transaction does not."""
     three = files(START, "ALTER TABLE settings ADD COLUMN unit TEXT;", "ALTER TABLE settings ADD COLUMN x;")
