@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
-from hoox_tasks.database.interface import Statement
+from hoox_tasks.database.interface import SchemaObject, Statement
 from hoox_tasks.errors import Refused
+from hoox_tasks.migrations import repair
 from hoox_tasks.migrations.files import EMPTY, Migration, leading_number, same_name
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
@@ -21,8 +21,9 @@ from hoox_tasks.migrations.history import (
     record,
     remember,
 )
-from hoox_tasks.migrations.model import Fact, Made, missing_statements, told
+from hoox_tasks.migrations.model import Fact, Made, told
 from hoox_tasks.migrations.preconditions import history_guard
+from hoox_tasks.migrations.seeds import Ask
 from hoox_tasks.suggestions import option
 
 
@@ -88,10 +89,10 @@ def _refuse_occupied(current: Status, entry: Entry) -> None:
             )
 
 
-def remedy(made: Made, lacking: Collection[Fact]) -> str:
+def remedy(made: Made, lacking: Collection[Fact], schema: Sequence[SchemaObject], ask: Ask) -> str:
     """What to do with a migration that cannot run, as all that it makes, but for `lacking`, is there already.
 
-    Empty where nothing of it is there.
+    `schema` is the ledger's, `ask` asks it. Empty where nothing of the migration is there.
     """
     mark = f"`{mark_command(made.migration.name)}`"
     if not made.made:
@@ -102,27 +103,17 @@ def remedy(made: Made, lacking: Collection[Fact]) -> str:
             " there, write them as a new migration."
         )
     if set(lacking) == set(made.made):
-        return ""
-    repair = ";".join(missing_statements(made, lacking))
-    if not repair:
-        return f"It is there in part: {told(lacking)} is missing. {put_aside(lacking)} Then run this again."
-    how = f"`inv db.query --write {shlex.quote(repair)}`"
-    return (
-        f"It is there in part: make {told(lacking)} with {how}, then record it with {mark};"
-        " or correct the file."
+        way = repair.occupied(lacking, schema)
+        return f"{way} Then run this again." if way else ""
+    way = repair.advice(
+        made,
+        lacking,
+        schema,
+        ask,
+        again=f"Then record it with {mark}, or correct the file.",
+        by_hand=f"Then record it with {mark}.",
     )
-
-
-def put_aside(lacking: Iterable[Fact]) -> str:
-    """Say what to do about a table that is another one than a migration makes, and cannot become that."""
-    table = next((fact[1] for fact in sorted(lacking) if fact[0] == "column"), "")
-    if not table:
-        return f"Make the file say what the ledger has, or make {told(lacking)} by hand."
-    aside = f"ALTER TABLE {sql.quote_name(table)} RENAME TO {sql.quote_name(f'{table}_before')}"
-    return (
-        "Make the file say what the ledger has; or put the other table aside, rows and all, with"
-        f" `inv db.query --write {shlex.quote(aside)}`."
-    )
+    return f"It is there in part: {told(lacking)} is missing. {way}"
 
 
 def was_empty(current: Status, entry: Entry) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hoox_tasks.config.settings import DEFAULT_MIGRATIONS_TABLE, Settings
@@ -109,12 +110,13 @@ class Migrations:
         if not current.is_foreign:
             return None
 
-        def ask(queries: Sequence[str]) -> list[Value]:
-            answers = database.batch(map(Statement, queries), write=False) if queries else []
-            return [next(iter(rows))[0] for rows in answers]
-
         plan = adopt.compare(
-            self.files, current.schema, ask, database.label, table=self.table, strict=self.strict
+            self.files,
+            current.schema,
+            partial(_asked, database),
+            database.label,
+            table=self.table,
+            strict=self.strict,
         )
         return plan.until(None if to is None else self.find(to))
 
@@ -323,7 +325,7 @@ class Migrations:
         try:
             return apply_one(database, migration, run, table=self.table, consent=consent, recorded=recorded)
         except MigrationFailed as error:
-            raise self._advised(error, migration, run.status) from error
+            raise self._advised(error, database, migration, run.status) from error
         except KeyboardInterrupt:
             # It may have come behind the end of the transaction.
             with suppress(HooxError):
@@ -331,13 +333,15 @@ class Migrations:
                     note(Applied(migration.name, 0.0, None))
             raise
 
-    def _advised(self, error: MigrationFailed, migration: Migration, current: Status) -> MigrationFailed:
+    def _advised(
+        self, error: MigrationFailed, database: Database, migration: Migration, current: Status
+    ) -> MigrationFailed:
         """Name the way on, where a statement fails because what the migration makes is there already."""
         if error.line:
             made = self._made(current, migration)
-            error.remedy = (
-                marking.remedy(made, model.lacking(made, current.schema, self.table)) or error.remedy
-            )
+            lacking = model.lacking(made, current.schema, self.table)
+            way = marking.remedy(made, lacking, current.schema, partial(_asked, database))
+            error.remedy = way or error.remedy
         return error
 
     def _made(self, current: Status, migration: Migration) -> model.Made:
@@ -448,3 +452,9 @@ class Migrations:
         current = self.status(database)
         states = {entry.name: entry.state for entry in current.entries}
         return states.get(name) is State.APPLIED or states.get(name) is State.MISSING
+
+
+def _asked(database: Database, queries: Sequence[str]) -> list[Value]:
+    """Ask a ledger queries in one go; gives one value for each."""
+    answers = database.batch(map(Statement, queries), write=False) if queries else []
+    return [next(iter(rows))[0] for rows in answers]
