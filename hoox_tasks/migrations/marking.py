@@ -29,20 +29,22 @@ from hoox_tasks.suggestions import option
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The statements of a correction, and what they do, as a sentence."""
+    """The statements of a correction, and what they do, as a sentence; `warning` is what to look out for."""
 
     statements: list[Statement]
     done: str
+    warning: str = ""
 
 
 def record_by_hand(
-    current: Status, migration: Migration, table: str, lacking: Collection[Fact] = ()
+    current: Status, migration: Migration, table: str, lacking: Collection[Fact] = (), way: str = ""
 ) -> Correction:
     """Record a migration as applied without running it.
 
     A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded under
     its new name. `lacking` is what the migration makes and the ledger does not have: raises `Refused` where
-    it is a reason to believe that the migration did not run.
+    it is a reason to believe that the migration did not run; `way` says how the ledger gets it, where the
+    rest is there.
     """
     (entry,) = (entry for entry in current.entries if entry.name == migration.name)
     history, name = sql.quote_name(table), sql.quote_text(migration.name)
@@ -50,6 +52,8 @@ def record_by_hand(
         raise Refused(migration.refusal.problem, migration.refusal.remedy)
     if entry.state is State.APPLIED:
         return Correction([], f"{migration.name} is recorded as applied already; nothing was changed.")
+    if entry.state is State.RENAMED_AND_EDITED:
+        raise Refused(f"{entry.name} ran as {entry.former}, but not as its file is now.", entry.advice)
     _refuse_occupied(current, entry)
     never_ran = was_empty(current, entry)
     if lacking and (entry.state in {State.PENDING, State.OUT_OF_ORDER} or never_ran):
@@ -59,7 +63,7 @@ def record_by_hand(
             if never_ran
             else entry.advice
             if entry.state is State.OUT_OF_ORDER
-            else "Apply it with `inv db.migrate`.",
+            else _applying(current, way),
         )
     rows: list[str] = []
     if entry.state is State.RENAMED:
@@ -77,6 +81,15 @@ def record_by_hand(
     return Correction(
         [*history_tables(table), *map(Statement, rows), remember(migration, by_hand=by_hand)], done
     )
+
+
+def _applying(current: Status, way: str) -> str:
+    """Say how a pending migration is applied: not before the history fits the files."""
+    misfits = [entry for entry in current.entries if entry.state not in {State.APPLIED, State.PENDING}]
+    if not misfits:
+        return "Apply it with `inv db.migrate`."
+    first = misfits[0]
+    return way or f"{first.name} is {first.state.value}. {first.advice} Then go on with `inv db.migrate`."
 
 
 def _refuse_occupied(current: Status, entry: Entry) -> None:
@@ -127,7 +140,8 @@ def find_recorded(current: Status, wanted: str) -> Entry:
 
     Raises `Refused` where none is recorded under it, or it is not clear which one is meant.
     """
-    recorded = [entry for entry in current.entries if entry.applied_at and entry.state is not State.RENAMED]
+    renamed = (State.RENAMED, State.RENAMED_AND_EDITED)
+    recorded = [entry for entry in current.entries if entry.applied_at and entry.state not in renamed]
     gone = [entry for entry in recorded if entry.state is State.MISSING or was_empty(current, entry)]
     for entries in (gone, recorded):
         chosen = [entry for entry in entries if wanted in {entry.name, entry.name.removesuffix(".sql")}]
@@ -138,11 +152,13 @@ def find_recorded(current: Status, wanted: str) -> Entry:
         if chosen:
             names = ", ".join(entry.name for entry in chosen)
             raise Refused(f"Several recorded migrations have the number {wanted}.", f"Give one of {names}.")
-    for entry in current.entries:
-        if entry.state is State.RENAMED and wanted in {entry.name, entry.former}:
+    for entry in current.named(*renamed):
+        if wanted in {entry.name, entry.former}:
             raise Refused(
                 f"{entry.name} ran as {entry.former}, so it is not forgotten.",
-                f"Record its new name with `{mark_command(entry.name)}`.",
+                f"Record its new name with `{mark_command(entry.name)}`."
+                if entry.state is State.RENAMED
+                else entry.advice,
             )
     names = ", ".join(entry.name for entry in recorded) or "none"
     raise Refused(
@@ -177,7 +193,15 @@ def forget(current: Status, entry: Entry, table: str, made: Made | None, there: 
         if len(current.history) == 1:
             # The ledger is still none of somebody else's.
             statements.append(_nothing_applied().sql)
-    return Correction([Statement(text) for text in statements], f"Forgot {name}.")
+    warning = ""
+    if not was_empty(current, entry) and (made is None or made.touched or made.unknown):
+        warning = (
+            f"Where {name} ran, what it did to rows stays in the ledger: applied once more, its rows would be"
+            " there twice."
+        )
+        if entry.state is State.MISSING:
+            warning += " So do not bring its file back."
+    return Correction([Statement(text) for text in statements], f"Forgot {name}.", warning)
 
 
 def take_over(current: Status, chosen: Sequence[Migration], table: str) -> Correction:

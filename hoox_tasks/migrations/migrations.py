@@ -134,7 +134,8 @@ class Migrations:
 
     def drift(self, current: Status) -> Drift:
         """Compare a ledger with what its applied migrations make (all, where it has no history)."""
-        done = {entry.name for entry in current.named(State.APPLIED, State.EDITED, State.RENAMED)}
+        ran = (State.APPLIED, State.EDITED, State.RENAMED, State.RENAMED_AND_EDITED)
+        done = {entry.name for entry in current.named(*ran)}
         files = [migration for migration in self.files if migration.name in done] or self.files
         with closing(Model(self.table, strict=self.strict, base=current.schema)) as made:
             unknown = [migration.name for migration in files if made.run(migration).unknown]
@@ -350,12 +351,20 @@ class Migrations:
         )
         return found[migration.name]
 
-    def mark(self, database: Database, name: str, *, forget: bool = False) -> str:
+    def mark(
+        self,
+        database: Database,
+        name: str,
+        *,
+        forget: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> str:
         """Record a migration as applied without running it; returns what was done, as a sentence.
 
         A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
         under its new name; one that is recorded already stays as it is. With `forget` a recorded one is taken
-        out of the history: its file is gone, it was recorded by mistake, or nothing of it is there.
+        out of the history: its file is gone, it was recorded by mistake, or nothing of it is there. `warn` is
+        told then that its rows stay.
 
         Raises `Refused` where what the migration makes is not there, so that it cannot have run; and with
         `forget` where it may have run.
@@ -364,6 +373,8 @@ class Migrations:
         if correction.statements:
             what = f"{name} was {'forgotten' if forget else 'recorded'}"
             self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
+        if correction.warning:
+            warn(correction.warning)
         return correction.done
 
     def correction(
@@ -378,8 +389,10 @@ class Migrations:
             there = made is not None and model.lacking(made, current.schema, self.table) != made.made
             return entry.name, marking.forget(current, entry, self.table, made, there)
         migration = self.find(name)
-        lacking = model.lacking(self._made(current, migration), current.schema, self.table)
-        return migration.name, marking.record_by_hand(current, migration, self.table, lacking)
+        made = self._made(current, migration)
+        lacking = model.lacking(made, current.schema, self.table)
+        way = marking.remedy(made, lacking, current.schema, partial(_asked, database)) if lacking else ""
+        return migration.name, marking.record_by_hand(current, migration, self.table, lacking, way)
 
     def adopt(
         self,
