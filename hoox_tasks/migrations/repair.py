@@ -47,7 +47,7 @@ def advice(
     with closing(EmptyLedger(schema, strict=False)) as ledger:
         referred = {parent.lower() for parents in ledger.parents().values() for parent in parents}
     for table in others:
-        if _columns(made.made, table) <= lacking and table not in referred:
+        if _columns(made.made, table) <= set(lacking) and table not in referred:
             aside = _aside(table, schema)
             return (
                 f"The table {table} is another one, without a column in common. Make the file say what the"

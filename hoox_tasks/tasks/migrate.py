@@ -440,7 +440,10 @@ def check(command: Command) -> None:
             number = len(found.wrong) + len(found.differences)
             things = terminal.count(number, "difference")
             pending = sum(entry.state is migrations.State.PENDING for entry in found.wrong)
+            misfits = [entry for entry in found.wrong if not _applies(entry)]
             remedies = ["Apply what is pending with `inv db.migrate`."] * (pending > 0)
+            if misfits:
+                remedies = [f"Begin with {misfits[0].name}. {misfits[0].advice}"]
             remedies += ["Write a migration that brings files and ledger together."] * (number > pending)
             raise HooxError(f"{database.label} is not what its migrations say: {things}.", " ".join(remedies))
         if not command.json:
