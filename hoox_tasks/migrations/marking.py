@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
-from hoox_tasks.database.interface import SchemaObject, Statement
+from hoox_tasks.database.interface import Statement
 from hoox_tasks.errors import Refused
-from hoox_tasks.migrations import repair
+from hoox_tasks.migrations import model, repair
 from hoox_tasks.migrations.files import EMPTY, Migration, leading_number, same_name
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
@@ -21,7 +21,7 @@ from hoox_tasks.migrations.history import (
     record,
     remember,
 )
-from hoox_tasks.migrations.model import Fact, Made, told
+from hoox_tasks.migrations.model import Made, told
 from hoox_tasks.migrations.preconditions import history_guard
 from hoox_tasks.migrations.seeds import Ask
 from hoox_tasks.suggestions import option
@@ -36,16 +36,15 @@ class Correction:
     warning: str = ""
 
 
-def record_by_hand(
-    current: Status, migration: Migration, table: str, lacking: Collection[Fact] = (), way: str = ""
-) -> Correction:
+def record_by_hand(current: Status, made: Made, table: str, ask: Ask) -> Correction:
     """Record a migration as applied without running it.
 
     A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded under
-    its new name. `lacking` is what the migration makes and the ledger does not have: raises `Refused` where
-    it is a reason to believe that the migration did not run; `way` says how the ledger gets it, where the
-    rest is there.
+    its new name. `made` is what it makes, `ask` asks the ledger. Raises `Refused` where the ledger lacks some
+    of that, so that it did not run; and where a renamed file was edited.
     """
+    migration = made.migration
+    lacking = model.lacking(made, current.schema, table)
     (entry,) = (entry for entry in current.entries if entry.name == migration.name)
     history, name = sql.quote_name(table), sql.quote_text(migration.name)
     if migration.refusal is not None:
@@ -63,7 +62,7 @@ def record_by_hand(
             if never_ran
             else entry.advice
             if entry.state is State.OUT_OF_ORDER
-            else _applying(current, way),
+            else _applying(current, made, table, ask),
         )
     rows: list[str] = []
     if entry.state is State.RENAMED:
@@ -83,13 +82,14 @@ def record_by_hand(
     )
 
 
-def _applying(current: Status, way: str) -> str:
+def _applying(current: Status, made: Made, table: str, ask: Ask) -> str:
     """Say how a pending migration is applied: not before the history fits the files."""
     misfits = [entry for entry in current.entries if entry.state not in {State.APPLIED, State.PENDING}]
     if not misfits:
         return "Apply it with `inv db.migrate`."
     first = misfits[0]
-    return way or f"{first.name} is {first.state.value}. {first.advice} Then go on with `inv db.migrate`."
+    told_first = f"{first.name} is {first.state.value}. {first.advice} Then go on with `inv db.migrate`."
+    return remedy(made, current, table, ask) or told_first
 
 
 def _refuse_occupied(current: Status, entry: Entry) -> None:
@@ -102,11 +102,13 @@ def _refuse_occupied(current: Status, entry: Entry) -> None:
             )
 
 
-def remedy(made: Made, lacking: Collection[Fact], schema: Sequence[SchemaObject], ask: Ask) -> str:
-    """What to do with a migration that cannot run, as all that it makes, but for `lacking`, is there already.
+def remedy(made: Made, current: Status, table: str, ask: Ask) -> str:
+    """What to do with a migration that cannot run, as all or some of what it makes is there already.
 
-    `schema` is the ledger's, `ask` asks it. Empty where nothing of the migration is there.
+    `ask` asks the ledger. Empty where nothing of the migration is there.
     """
+    schema = current.schema
+    lacking = model.lacking(made, schema, table)
     mark = f"`{mark_command(made.migration.name)}`"
     if not made.made:
         return ""
