@@ -7,23 +7,23 @@ applied; where rows leave it open, nothing is done, as running it again could do
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import pairwise
 
 from hoox_tasks import sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
-from hoox_tasks.database.interface import SchemaObject, Statement
+from hoox_tasks.database.interface import SchemaObject
 from hoox_tasks.errors import HooxError, Refused
+from hoox_tasks.migrations import repair
 from hoox_tasks.migrations.apply import try_on
 from hoox_tasks.migrations.drift import normal_definition
 from hoox_tasks.migrations.files import Migration
 from hoox_tasks.migrations.history import history_tables, mark_command, own_tables
 from hoox_tasks.migrations.lineage import Lineage
-from hoox_tasks.migrations.marking import put_aside
-from hoox_tasks.migrations.model import Fact, Made, Model, definitions, facts, missing_statements, told
+from hoox_tasks.migrations.model import Fact, Made, Model, definitions, facts, told
 from hoox_tasks.migrations.seeds import Ask, Found, Seeds
 from hoox_tasks.suggestions import option
 
@@ -45,14 +45,14 @@ class Step:
     """One migration of the plan: what is done with it, and why.
 
     `lacking` are the facts that it makes and that are not there, or are something else under their name.
-    `repair` are statements that make them. `unseeded` says that its objects are there, and not all its rows.
+    `repair` says how a ledger gets them. `unseeded` says that its objects are there, and not all its rows.
     """
 
     migration: Migration
     verdict: Verdict
     reason: str
     lacking: frozenset[Fact] = frozenset()
-    repair: tuple[str, ...] = ()
+    repair: str = ""
     unseeded: bool = False
 
     def __str__(self) -> str:
@@ -102,8 +102,8 @@ class Adoption:
 
     def _way_on(self, step: Step) -> str:
         name = step.migration.name
-        if step.lacking:
-            return _repairing(step)
+        if step.lacking and step.verdict is Verdict.PARTLY:
+            return step.repair
         before = self.steps[: self.steps.index(step)]
         leading = _leading(before)
         last = option("to", leading[-1].name if leading else "0")
@@ -126,6 +126,11 @@ class Adoption:
                 "Where the ledger is right as it is, take it over with"
                 f" `inv db.migrate.adopt {option('to', name)}`, and compare it with `inv db.check`."
             )
+        if step.lacking:
+            return (
+                f"If none of it ran, take the ledger over with `inv db.migrate.adopt {last}`, then go on with"
+                f" `inv db.migrate`. If its rows were written: {step.repair}"
+            )
         return (
             f"If it ran, take the ledger over with `inv db.migrate.adopt {option('to', name)}`;"
             f" if it did not, with `inv db.migrate.adopt {last}`. Then go on with `inv db.migrate`."
@@ -147,21 +152,13 @@ class Adoption:
             before = chosen[chosen.index(step) - 1].migration.name if step is not chosen[0] else "0"
             raise Refused(
                 f"{step.migration.name} makes {told(step.lacking)}, which {self.label} does not have.",
-                _repairing(step)
-                if step.verdict is Verdict.PARTLY
+                step.repair
+                if step.repair
                 else f"Take the ledger over with `inv db.migrate.adopt {option('to', before)}`, then apply it"
                 " with `inv db.migrate`.",
                 detail="\n".join(self.lines),
             )
         return [step.migration for step in chosen]
-
-
-def _repairing(step: Step) -> str:
-    """Say how what a ledger lacks of a migration is made, where it is there in part."""
-    if step.repair:
-        script = shlex.quote(";\n".join(step.repair))
-        return f"Make what is missing with `inv db.query --write {script}`, then run this again."
-    return f"{put_aside(step.lacking)} Then run this again."
 
 
 def _leading(steps: Iterable[Step]) -> list[Migration]:
@@ -207,7 +204,7 @@ def compare(
         }
         rows = seeds.compare(columns, ask)
         actual.run(history_tables(table))
-        seen = _Seen(actual, own, here, full, emptied, strict)
+        seen = _Seen(actual, own, here, full, emptied, strict, schema, ask)
         last = max((place for place, found in enumerate(there) if found is True), default=-1)
         return Adoption(
             tuple(
@@ -298,8 +295,12 @@ class _Seen:
         full: set[str],
         emptied: set[str],
         strict: bool,
+        schema: Sequence[SchemaObject],
+        ask: Ask,
     ) -> None:
         self._strict = strict
+        self._schema = schema
+        self._ask = ask
         self._actual = actual
         self._own = own
         self._here = here
@@ -358,9 +359,10 @@ class _Seen:
                     for fact in lacking & self._here & wanted.keys()
                     if now.get(fact) != normal_definition(wanted[fact])
                 }
-                doubled = {stored.name.lower() for stored, _ in lineage.filled} & self._full
-                if not missed and not doubled:
+                if not missed and not self._written(lineage, migration):
                     return self._applied(each, f"it makes what is missing: {told(lacking)}")
+                if not missed and not _filled(lineage) & self._full:
+                    return self._undecided(migration, lineage, lacking, each)
         reasons = []
         if lacking - self._here:
             reasons.append(f"of what it makes {told(lacking - self._here)} is missing")
@@ -369,19 +371,20 @@ class _Seen:
         reason = "; ".join(reasons) or "what it removes is there in part"
         return Step(migration, Verdict.PARTLY, reason, lacking, self._repair(each, lacking))
 
-    def _repair(self, each: Made, lacking: frozenset[Fact]) -> tuple[str, ...]:
-        """Give statements that make what is lacking of a migration; none where they would not do it."""
-        statements = [f"DROP {kind.upper()} {sql.quote_name(name)}" for kind, name in lacking & self._here]
-        statements += missing_statements(each, lacking)
-        with closing(EmptyLedger(self._actual.schema(), strict=self._strict)) as copy:
-            try:
-                copy.run(map(Statement, statements))
-            except HooxError:
-                return ()
-            return tuple(statements) if lacking <= facts(copy, self._own) else ()
+    def _repair(self, each: Made, lacking: frozenset[Fact]) -> str:
+        """Say how the ledger gets what it lacks of a migration."""
+        over = f"`inv db.migrate.adopt {option('to', each.migration.name)}`"
+        return repair.advice(
+            each,
+            lacking,
+            self._schema,
+            self._ask,
+            again="Then run this again.",
+            by_hand=f"Then take the ledger over with {over}.",
+        )
 
     def _applied(self, each: Made, reason: str) -> Step:
-        """Decide to apply a migration, where it puts no rows into tables that hold some."""
+        """Decide to apply a migration, where it writes no rows of tables that hold some."""
         migration = each.migration
         lacking = each.made - self._here
         lineage = Lineage(self._actual, self._own)
@@ -389,10 +392,51 @@ class _Seen:
             try_on(self._actual, migration, lineage)
         except HooxError:
             return Step(migration, Verdict.APPLY, reason, lacking)  # It is told when its turn comes.
-        doubled = sorted({stored.name.lower() for stored, _ in lineage.filled} & self._full)
-        if doubled:
-            return Step(migration, Verdict.OPEN, f"it puts rows into {', '.join(doubled)}, which holds some")
+        if self._written(lineage, migration):
+            return self._undecided(migration, lineage, lacking, each)
         return Step(migration, Verdict.APPLY, reason, lacking)
+
+    def _undecided(
+        self, migration: Migration, lineage: Lineage, lacking: frozenset[Fact], each: Made
+    ) -> Step:
+        """Leave it to whoever knows whether a migration has written rows that are there."""
+        filled, written = _filled(lineage) & self._full, self._written(lineage, migration)
+        names = ", ".join(sorted(filled or written))
+        what = "puts rows into" if filled else "changes rows of"
+        reason = f"it {what} {names}, which holds some"
+        way = self._repair(each, lacking) if lacking else ""
+        return Step(migration, Verdict.OPEN, reason, lacking, way)
+
+    def _written(self, lineage: Lineage, migration: Migration) -> set[str]:
+        """Give the tables with rows to which a migration adds some, or of which it changes or removes some.
+
+        Values of columns that it adds itself are none that anybody has.
+        """
+        return (_filled(lineage) | _changed(lineage, migration)) & self._full
+
+
+def _filled(lineage: Lineage) -> set[str]:
+    return {stored.name.lower() for stored, _ in lineage.filled}
+
+
+def _changed(lineage: Lineage, migration: Migration) -> set[str]:
+    """Give the tables that stay, and of whose rows a migration changes or removes some."""
+    deletes = any(_deletes(piece.sql) for piece in migration.pieces)
+    found = set()
+    for fate in lineage.fates():
+        if not fate.homes or not fate.homes[0].same or fate.table.virtual:
+            continue
+        home = fate.homes[0]
+        if home.table not in lineage.touched_names:
+            continue
+        if fate.updated or fate.replaced or fate.rewritten or deletes or not home.others:
+            found.add(fate.table.name.lower())
+    return found
+
+
+def _deletes(statement: str) -> bool:
+    words = [token.text.upper() for token in sql.tokens(statement)]
+    return ("DELETE", "FROM") in pairwise(words) and not sql.is_trigger(statement)
 
 
 def _recorded(migration: Migration) -> Step:

@@ -25,6 +25,8 @@ _BEGIN, _COMMIT = "BEGIN TRANSACTION", "COMMIT"
 _NAME_BYTES = 200
 _READ = 200_000
 """Characters of a file that is read word by word, which takes some 2 s for a million of them."""
+_COMPARED = 50
+"""Statements of a file that are looked for in all places; of a longer one only those it begins with."""
 EMPTY = hashlib.sha256(b"").hexdigest()
 """The checksum of every file without a statement."""
 
@@ -62,7 +64,7 @@ class Migration:
     def _statements(self) -> str:
         if len(self.text) > _READ:
             return ""
-        return _digest(" ".join(token.text for token in sql.tokens(self.text) if token.text != ";"))
+        return _digest(_words(self.text))
 
     def matches(self, fingerprint: str) -> bool:
         """Whether the file says what one of this fingerprint said; earlier versions counted its blank end."""
@@ -75,6 +77,29 @@ class Migration:
     def does(self, fingerprint: str) -> bool:
         """Whether the file has the statements of one of this fingerprint, whatever its comments."""
         return self.matches(fingerprint) or fingerprint.split(" ")[1:2] == [self._statements]
+
+    def beyond(self, fingerprint: str) -> list[str] | None:
+        """Give the statements that the file has besides those of one of this fingerprint.
+
+        They stand before or behind those, or, in a file that is not long, between them. None where the
+        file does not have all of those, or that cannot be told.
+        """
+        digest = fingerprint.split(" ")[1:2]
+        if not digest or len(self.text) > _READ or self.refusal is not None:
+            return None
+        try:
+            pieces = [piece.sql for piece in self.pieces]
+        except Refused:
+            return None
+        words = [_words(piece) for piece in pieces]
+        number = len(pieces)
+        for start in range(number if number <= _COMPARED else 1):
+            for end in range(start + 1, number + 1):
+                if _digest(" ".join(words[start:end])) == digest[0]:
+                    return pieces[:start] + pieces[end:]
+                if number <= _COMPARED and _digest(" ".join(words[:start] + words[end:])) == digest[0]:
+                    return pieces[start:end]
+        return None
 
     @property
     def is_empty(self) -> bool:
@@ -270,6 +295,11 @@ def _with_unix_lines(text: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return any(part[0] == "." for part in name.split("/"))
+
+
+def _words(text: str) -> str:
+    """Give what SQL says, without its comments, its blanks and the ends of its statements."""
+    return " ".join(token.text for token in sql.tokens(text) if token.text != ";")
 
 
 def _digest(text: str) -> str:

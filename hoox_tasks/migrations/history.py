@@ -23,6 +23,9 @@ NOTHING_APPLIED = ""
 _BY_HAND = " by-hand"
 """Behind a fingerprint: nobody has seen the migration run, it was recorded only."""
 
+_SHOWN = 100
+"""Characters of a statement that are shown."""
+
 _READINGS = 5
 """How often the history is read anew, where other runs make its tables meanwhile."""
 
@@ -34,6 +37,7 @@ class State(Enum):
     PENDING = "pending"
     EDITED = "edited"
     RENAMED = "renamed"
+    RENAMED_AND_EDITED = "renamed and edited"
     MISSING = "missing"
     OUT_OF_ORDER = "out of order"
 
@@ -111,11 +115,15 @@ def status(database: Database, migrations: Sequence[Migration], table: str) -> S
     recorded = {same_name(name): (name, applied_at) for name, applied_at in history}
     last = max((name for name, _ in history), key=order, default="")
     former = _former_names(files, recorded, known)
+    added = _added(files, recorded, known, former)
+    former |= {key: old for key, (old, _) in added.items()}
     present = {old: new for new, old in former.items()}
     entries = []
     for key, migration in files.items():
         name = migration.name
-        if key in former:
+        if key in added:
+            entries.append(as_edited(name, *recorded[former[key]], added[key][1]))
+        elif key in former:
             entries.append(as_renamed(name, *recorded[former[key]]))
         elif key in recorded and key not in present:
             entries.append(_compared(migration, known.get(key), recorded[key][1]))
@@ -173,6 +181,50 @@ def _former_names(
                     waiting.append(found)
                 break
     return former
+
+
+def _added(
+    files: Mapping[str, Migration],
+    recorded: Mapping[str, tuple[str, str]],
+    known: Mapping[str, str],
+    former: Mapping[str, str],
+) -> dict[str, tuple[str, list[str]]]:
+    """Give the files that have all statements of one that is gone, and more; with its name, and what is new.
+
+    A file that has nothing but the statements of several ones was made of them, and is not among these.
+    """
+    lost = [key for key in recorded if key in known and key not in files and key not in former.values()]
+    found: dict[str, tuple[str, list[str]]] = {}
+    for key in [key for key in files if key not in recorded and key not in former] if lost else []:
+        more = [(old, files[key].beyond(known[old])) for old in lost]
+        first = next(((old, new) for old, new in more if new), None)
+        if first is None:
+            continue
+        others = [new for _, new in more if new is not None]
+        if len(others) > 1 and not set.intersection(*map(set, others)):
+            continue
+        found[key] = first
+        lost.remove(first[0])
+    return found
+
+
+def as_edited(name: str, former: str, applied_at: str, new: Sequence[str] = ()) -> Entry:
+    """Give the entry of a migration that was applied under another name, and says more or something else now.
+
+    `new` are the statements that it did not have then, as far as that is known.
+    """
+    what = "what was changed in it"
+    if new:
+        text = " ".join(new[0].split())
+        what = f"`{text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'}`"
+        what += f" and {len(new) - 1:,} more" * (len(new) > 1)
+    advice = (
+        f"It was applied as {former}, which said something else: take out {what}, and write that as a"
+        f" migration of its own. Then record the new name with `{mark_command(name)}`."
+    )
+    if not new:
+        advice += f" If it is another migration than {former}, give it a name of its own."
+    return Entry(name, State.RENAMED_AND_EDITED, applied_at, advice, former)
 
 
 def as_renamed(name: str, former: str, applied_at: str) -> Entry:

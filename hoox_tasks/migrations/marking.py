@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hoox_tasks import sql
 from hoox_tasks.database.interface import Statement
 from hoox_tasks.errors import Refused
+from hoox_tasks.migrations import model, repair
 from hoox_tasks.migrations.files import EMPTY, Migration, leading_number, same_name
 from hoox_tasks.migrations.history import (
     CHECKSUMS,
@@ -21,34 +21,38 @@ from hoox_tasks.migrations.history import (
     record,
     remember,
 )
-from hoox_tasks.migrations.model import Fact, Made, missing_statements, told
+from hoox_tasks.migrations.model import Made, told
 from hoox_tasks.migrations.preconditions import history_guard
+from hoox_tasks.migrations.seeds import Ask
 from hoox_tasks.suggestions import option
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The statements of a correction, and what they do, as a sentence."""
+    """The statements of a correction, and what they do, as a sentence; `warning` is what to look out for."""
 
     statements: list[Statement]
     done: str
+    warning: str = ""
 
 
-def record_by_hand(
-    current: Status, migration: Migration, table: str, lacking: Collection[Fact] = ()
-) -> Correction:
+def record_by_hand(current: Status, made: Made, table: str, ask: Ask) -> Correction:
     """Record a migration as applied without running it.
 
     A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded under
-    its new name. `lacking` is what the migration makes and the ledger does not have: raises `Refused` where
-    it is a reason to believe that the migration did not run.
+    its new name. `made` is what it makes, `ask` asks the ledger. Raises `Refused` where the ledger lacks some
+    of that, so that it did not run; and where a renamed file was edited.
     """
+    migration = made.migration
+    lacking = model.lacking(made, current.schema, table)
     (entry,) = (entry for entry in current.entries if entry.name == migration.name)
     history, name = sql.quote_name(table), sql.quote_text(migration.name)
     if migration.refusal is not None:
         raise Refused(migration.refusal.problem, migration.refusal.remedy)
     if entry.state is State.APPLIED:
         return Correction([], f"{migration.name} is recorded as applied already; nothing was changed.")
+    if entry.state is State.RENAMED_AND_EDITED:
+        raise Refused(f"{entry.name} ran as {entry.former}, but not as its file is now.", entry.advice)
     _refuse_occupied(current, entry)
     never_ran = was_empty(current, entry)
     if lacking and (entry.state in {State.PENDING, State.OUT_OF_ORDER} or never_ran):
@@ -58,7 +62,7 @@ def record_by_hand(
             if never_ran
             else entry.advice
             if entry.state is State.OUT_OF_ORDER
-            else "Apply it with `inv db.migrate`.",
+            else _applying(current, made, table, ask),
         )
     rows: list[str] = []
     if entry.state is State.RENAMED:
@@ -78,6 +82,16 @@ def record_by_hand(
     )
 
 
+def _applying(current: Status, made: Made, table: str, ask: Ask) -> str:
+    """Say how a pending migration is applied: not before the history fits the files."""
+    misfits = [entry for entry in current.entries if entry.state not in {State.APPLIED, State.PENDING}]
+    if not misfits:
+        return "Apply it with `inv db.migrate`."
+    first = misfits[0]
+    told_first = f"{first.name} is {first.state.value}. {first.advice} Then go on with `inv db.migrate`."
+    return remedy(made, current, table, ask) or told_first
+
+
 def _refuse_occupied(current: Status, entry: Entry) -> None:
     """Raise `Refused` where a file's name is recorded for what another file says now."""
     for other in current.entries:
@@ -88,11 +102,13 @@ def _refuse_occupied(current: Status, entry: Entry) -> None:
             )
 
 
-def remedy(made: Made, lacking: Collection[Fact]) -> str:
-    """What to do with a migration that cannot run, as all that it makes, but for `lacking`, is there already.
+def remedy(made: Made, current: Status, table: str, ask: Ask) -> str:
+    """What to do with a migration that cannot run, as all or some of what it makes is there already.
 
-    Empty where nothing of it is there.
+    `ask` asks the ledger. Empty where nothing of the migration is there.
     """
+    schema = current.schema
+    lacking = model.lacking(made, schema, table)
     mark = f"`{mark_command(made.migration.name)}`"
     if not made.made:
         return ""
@@ -102,27 +118,17 @@ def remedy(made: Made, lacking: Collection[Fact]) -> str:
             " there, write them as a new migration."
         )
     if set(lacking) == set(made.made):
-        return ""
-    repair = ";".join(missing_statements(made, lacking))
-    if not repair:
-        return f"It is there in part: {told(lacking)} is missing. {put_aside(lacking)} Then run this again."
-    how = f"`inv db.query --write {shlex.quote(repair)}`"
-    return (
-        f"It is there in part: make {told(lacking)} with {how}, then record it with {mark};"
-        " or correct the file."
+        way = repair.occupied(lacking, schema)
+        return f"{way} Then run this again." if way else ""
+    way = repair.advice(
+        made,
+        lacking,
+        schema,
+        ask,
+        again=f"Then record it with {mark}, or correct the file.",
+        by_hand=f"Then record it with {mark}.",
     )
-
-
-def put_aside(lacking: Iterable[Fact]) -> str:
-    """Say what to do about a table that is another one than a migration makes, and cannot become that."""
-    table = next((fact[1] for fact in sorted(lacking) if fact[0] == "column"), "")
-    if not table:
-        return f"Make the file say what the ledger has, or make {told(lacking)} by hand."
-    aside = f"ALTER TABLE {sql.quote_name(table)} RENAME TO {sql.quote_name(f'{table}_before')}"
-    return (
-        "Make the file say what the ledger has; or put the other table aside, rows and all, with"
-        f" `inv db.query --write {shlex.quote(aside)}`."
-    )
+    return f"It is there in part: {told(lacking)} is missing. {way}"
 
 
 def was_empty(current: Status, entry: Entry) -> bool:
@@ -136,7 +142,8 @@ def find_recorded(current: Status, wanted: str) -> Entry:
 
     Raises `Refused` where none is recorded under it, or it is not clear which one is meant.
     """
-    recorded = [entry for entry in current.entries if entry.applied_at and entry.state is not State.RENAMED]
+    renamed = (State.RENAMED, State.RENAMED_AND_EDITED)
+    recorded = [entry for entry in current.entries if entry.applied_at and entry.state not in renamed]
     gone = [entry for entry in recorded if entry.state is State.MISSING or was_empty(current, entry)]
     for entries in (gone, recorded):
         chosen = [entry for entry in entries if wanted in {entry.name, entry.name.removesuffix(".sql")}]
@@ -147,11 +154,13 @@ def find_recorded(current: Status, wanted: str) -> Entry:
         if chosen:
             names = ", ".join(entry.name for entry in chosen)
             raise Refused(f"Several recorded migrations have the number {wanted}.", f"Give one of {names}.")
-    for entry in current.entries:
-        if entry.state is State.RENAMED and wanted in {entry.name, entry.former}:
+    for entry in current.named(*renamed):
+        if wanted in {entry.name, entry.former}:
             raise Refused(
                 f"{entry.name} ran as {entry.former}, so it is not forgotten.",
-                f"Record its new name with `{mark_command(entry.name)}`.",
+                f"Record its new name with `{mark_command(entry.name)}`."
+                if entry.state is State.RENAMED
+                else entry.advice,
             )
     names = ", ".join(entry.name for entry in recorded) or "none"
     raise Refused(
@@ -186,7 +195,15 @@ def forget(current: Status, entry: Entry, table: str, made: Made | None, there: 
         if len(current.history) == 1:
             # The ledger is still none of somebody else's.
             statements.append(_nothing_applied().sql)
-    return Correction([Statement(text) for text in statements], f"Forgot {name}.")
+    warning = ""
+    if not was_empty(current, entry) and (made is None or made.touched or made.unknown):
+        warning = (
+            f"Where {name} ran, what it did to rows stays in the ledger: applied once more, its rows would be"
+            " there twice."
+        )
+        if entry.state is State.MISSING:
+            warning += " So do not bring its file back."
+    return Correction([Statement(text) for text in statements], f"Forgot {name}.", warning)
 
 
 def take_over(current: Status, chosen: Sequence[Migration], table: str) -> Correction:

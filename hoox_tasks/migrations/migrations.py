@@ -29,7 +29,7 @@ from hoox_tasks.migrations.files import Migration, discover, find, refuse_foreig
 from hoox_tasks.migrations.history import State, Status
 from hoox_tasks.migrations.model import Model
 from hoox_tasks.migrations.preconditions import failed_guard, history_guard
-from hoox_tasks.values import Value
+from hoox_tasks.migrations.seeds import asking
 
 _ATTEMPTS = 5
 """How often a run begins anew where others are ahead of it, beside once for each migration."""
@@ -108,13 +108,8 @@ class Migrations:
         """
         if not current.is_foreign:
             return None
-
-        def ask(queries: Sequence[str]) -> list[Value]:
-            answers = database.batch(map(Statement, queries), write=False) if queries else []
-            return [next(iter(rows))[0] for rows in answers]
-
         plan = adopt.compare(
-            self.files, current.schema, ask, database.label, table=self.table, strict=self.strict
+            self.files, current.schema, asking(database), database.label, table=self.table, strict=self.strict
         )
         return plan.until(None if to is None else self.find(to))
 
@@ -132,7 +127,8 @@ class Migrations:
 
     def drift(self, current: Status) -> Drift:
         """Compare a ledger with what its applied migrations make (all, where it has no history)."""
-        done = {entry.name for entry in current.named(State.APPLIED, State.EDITED, State.RENAMED)}
+        waiting = {State.PENDING, State.OUT_OF_ORDER}
+        done = {entry.name for entry in current.entries if entry.state not in waiting}
         files = [migration for migration in self.files if migration.name in done] or self.files
         with closing(Model(self.table, strict=self.strict, base=current.schema)) as made:
             unknown = [migration.name for migration in files if made.run(migration).unknown]
@@ -323,7 +319,8 @@ class Migrations:
         try:
             return apply_one(database, migration, run, table=self.table, consent=consent, recorded=recorded)
         except MigrationFailed as error:
-            raise self._advised(error, migration, run.status) from error
+            self._advise(error, database, migration, run.status)
+            raise
         except KeyboardInterrupt:
             # It may have come behind the end of the transaction.
             with suppress(HooxError):
@@ -331,27 +328,30 @@ class Migrations:
                     note(Applied(migration.name, 0.0, None))
             raise
 
-    def _advised(self, error: MigrationFailed, migration: Migration, current: Status) -> MigrationFailed:
+    def _advise(self, error: MigrationFailed, database: Database, migration: Migration, now: Status) -> None:
         """Name the way on, where a statement fails because what the migration makes is there already."""
         if error.line:
-            made = self._made(current, migration)
-            error.remedy = (
-                marking.remedy(made, model.lacking(made, current.schema, self.table)) or error.remedy
-            )
-        return error
+            with suppress(HooxError):
+                way = marking.remedy(self._made(now, migration), now, self.table, asking(database))
+                error.remedy = way or error.remedy
 
     def _made(self, current: Status, migration: Migration) -> model.Made:
-        found = model.what_is_made(
-            self.files, current, [migration.name], table=self.table, strict=self.strict
-        )
-        return found[migration.name]
+        name = migration.name
+        return model.what_is_made(self.files, current, [name], table=self.table, strict=self.strict)[name]
 
-    def mark(self, database: Database, name: str, *, forget: bool = False) -> str:
+    def mark(
+        self,
+        database: Database,
+        name: str,
+        *,
+        forget: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> str:
         """Record a migration as applied without running it; returns what was done, as a sentence.
 
         A pending one gets its row; an edited one is accepted as its file is now; a renamed one is recorded
         under its new name; one that is recorded already stays as it is. With `forget` a recorded one is taken
-        out of the history: its file is gone, it was recorded by mistake, or nothing of it is there.
+        out of the history: its file is gone, or it did not run; `warn` is told then what stays of it.
 
         Raises `Refused` where what the migration makes is not there, so that it cannot have run; and with
         `forget` where it may have run.
@@ -360,6 +360,8 @@ class Migrations:
         if correction.statements:
             what = f"{name} was {'forgotten' if forget else 'recorded'}"
             self._correct(database, correction, what, lambda: self._is_recorded(database, name) != forget)
+        if correction.warning:
+            warn(correction.warning)
         return correction.done
 
     def correction(
@@ -374,8 +376,8 @@ class Migrations:
             there = made is not None and model.lacking(made, current.schema, self.table) != made.made
             return entry.name, marking.forget(current, entry, self.table, made, there)
         migration = self.find(name)
-        lacking = model.lacking(self._made(current, migration), current.schema, self.table)
-        return migration.name, marking.record_by_hand(current, migration, self.table, lacking)
+        made = self._made(current, migration)
+        return migration.name, marking.record_by_hand(current, made, self.table, asking(database))
 
     def adopt(
         self,
@@ -388,8 +390,7 @@ class Migrations:
 
         Without `to`, those are the first migrations whose objects are there. `to` names the last one that
         the caller knows to be there, rows and all; 0 stands for none. `planned` is called with what is there
-        before anything is recorded. Raises `Refused` where the ledger has
-        a history, or what one of them makes is not there.
+        before anything is recorded. Raises `Refused` where it has a history, or what they make is not there.
         """
         current = self.status(database)
         last = None if to is None or to.strip("0") == "" else self.find(to)
@@ -445,6 +446,5 @@ class Migrations:
 
     def _is_recorded(self, database: Database, name: str) -> bool:
         """Whether a migration is in the history, as its file is now."""
-        current = self.status(database)
-        states = {entry.name: entry.state for entry in current.entries}
+        states = {entry.name: entry.state for entry in self.status(database).entries}
         return states.get(name) is State.APPLIED or states.get(name) is State.MISSING

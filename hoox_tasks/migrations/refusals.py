@@ -18,7 +18,7 @@ from hoox_tasks.migrations.reversal import Reversal
 
 
 def refuse_misfits(current: Status) -> None:
-    misfits = current.named(State.EDITED, State.RENAMED, State.MISSING)
+    misfits = current.named(State.EDITED, State.RENAMED, State.RENAMED_AND_EDITED, State.MISSING)
     if misfits:
         raise Refused(
             "The history does not fit the migrations, so nothing was taken back.",

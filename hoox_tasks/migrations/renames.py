@@ -10,18 +10,26 @@ its rows, so in doubt the advice begins with recording it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from hoox_tasks.database.empty_ledger import EmptyLedger
 from hoox_tasks.errors import Refused
-from hoox_tasks.migrations.files import Migration, order, same_name
-from hoox_tasks.migrations.history import Entry, State, Status, as_renamed, mark_command, own_tables
+from hoox_tasks.migrations.files import EMPTY, Migration, order, same_name
+from hoox_tasks.migrations.history import (
+    Entry,
+    State,
+    Status,
+    as_edited,
+    as_renamed,
+    mark_command,
+    own_tables,
+)
 from hoox_tasks.migrations.model import facts, lacking, what_is_made
 
 _PASSES_OVER = re.compile(r"\bIF\s+NOT\s+EXISTS\b", re.IGNORECASE)
-_INSERTS = re.compile(r"\b(?:INSERT|REPLACE)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(?:INSERT|REPLACE|UPDATE|DELETE)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d\W_]*")
 
 
@@ -36,7 +44,8 @@ def recognised(current: Status, migrations: Sequence[Migration], table: str, *, 
     made = what_is_made(migrations, current, [entry.name for entry in pending], table=table, strict=strict)
     with closing(EmptyLedger(current.schema, strict=False)) as actual:
         here = facts(actual, {name.lower() for name in own_tables(table)})
-    known = {same_name(name) for name in current.checksums or {}}
+    known = {same_name(name): text for name, text in (current.checksums or {}).items()}
+    tables = {fact[1] for fact in here if fact[0] == "table"}
     changed: dict[str, Entry] = {}
     left = list(missing)
     open_: list[str] = []
@@ -44,12 +53,19 @@ def recognised(current: Status, migrations: Sequence[Migration], table: str, *, 
         found = made[entry.name]
         tells = bool(found.made or found.gone)
         there = tells and found.made <= here and not found.gone & here
-        if tells and not there and not found.made & here:
+        namesake = _namesake(entry.name, left, known)
+        absent = tells and not found.made & here
+        if absent and not (namesake and found.touched & tables):
             continue  # It did not run: what it makes is not there.
+        # Of what was applied by ourselves the content is known, and it is another.
+        if namesake is not None and (absent or same_name(namesake.name) in known):
+            left.remove(namesake)
+            changed[entry.name] = as_edited(entry.name, namesake.name, namesake.applied_at)
+            continue
         if tells and not there:
             open_.append(entry.name)
             continue
-        former = _former(entry.name, left, known, certain=there)
+        former = namesake or _foreign(left, known, certain=there)
         if former is not None:
             left.remove(former)
             changed[entry.name] = as_renamed(entry.name, former.name, former.applied_at)
@@ -79,7 +95,7 @@ def refuse_done(
     *,
     strict: bool,
 ) -> None:
-    """Raise `Refused` where all that a pending migration makes is there, and it would put its rows in again.
+    """Raise `Refused` where all that a pending migration makes is there, and it would write its rows again.
 
     A ledger may have a history, and more besides that somebody did by hand. A file that says IF NOT EXISTS
     passes over the table, and not over the rows.
@@ -87,27 +103,35 @@ def refuse_done(
     suspects = [
         migration.name
         for migration in pending
-        if _PASSES_OVER.search(migration.text) and _INSERTS.search(migration.text)
+        if _PASSES_OVER.search(migration.text) and _WRITES.search(migration.text)
     ]
     if not suspects or not any(item.name not in own_tables(table) for item in current.schema):
         return
     found = what_is_made(migrations, current, suspects, table=table, strict=strict)
     for name, made in found.items():
-        tables = {fact[1] for fact in made.made if fact[0] == "table"}
-        if tables & made.filled and not lacking(made, current.schema, table):
+        if made.made and made.touched and not lacking(made, current.schema, table):
             raise Refused(
-                f"All that {name} makes is there already, so its rows may be as well; nothing was applied.",
-                f"Record it with `{mark_command(name)}`; where its rows are not there, write them as a new"
-                " migration.",
+                f"All that {name} makes is there already, so what it writes may be as well; nothing was"
+                " applied.",
+                f"Record it with `{mark_command(name)}`; where its rows are not there or not changed, write"
+                " that as a new migration.",
             )
 
 
-def _former(name: str, missing: Sequence[Entry], known: set[str], *, certain: bool) -> Entry | None:
-    """Give the recorded name that is most probably a file's former one."""
-    namesakes = [entry for entry in missing if _words(entry.name) == _words(name)]
-    if namesakes:
-        return namesakes[0]
-    # Of what was applied by ourselves the content is known, and it is another.
+def _namesake(name: str, missing: Sequence[Entry], known: Mapping[str, str]) -> Entry | None:
+    """Give the recorded name that has a file's words, but for one that held no statement."""
+    return next(
+        (
+            entry
+            for entry in missing
+            if _words(entry.name) == _words(name) and known.get(same_name(entry.name)) != EMPTY
+        ),
+        None,
+    )
+
+
+def _foreign(missing: Sequence[Entry], known: Collection[str], *, certain: bool) -> Entry | None:
+    """Give the one recorded name of which no content is known, where it is certain that a file ran."""
     foreign = [entry for entry in missing if same_name(entry.name) not in known]
     return foreign[0] if certain and len(foreign) == 1 else None
 

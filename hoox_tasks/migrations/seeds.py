@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from hoox_tasks import sql
 from hoox_tasks.database.empty_ledger import EmptyLedger
+from hoox_tasks.database.interface import Database, Statement
 from hoox_tasks.values import Value
 
 _Seed: TypeAlias = dict[str, Value]
@@ -39,6 +40,16 @@ class Found:
             return f"the row that it puts into {self.table} is not there"
         verb = "is" if self.lacking == 1 else "are"
         return f"{self.lacking:,} of the {self.rows:,} rows that it puts into {self.table} {verb} not there"
+
+
+def asking(database: Database) -> Ask:
+    """Give what asks a ledger, in one request."""
+
+    def ask(queries: Sequence[str]) -> list[Value]:
+        answers = database.batch(map(Statement, queries), write=False) if queries else []
+        return [next(iter(rows))[0] for rows in answers]
+
+    return ask
 
 
 class Seeds:

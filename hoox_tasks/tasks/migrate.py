@@ -239,8 +239,8 @@ def status(command: Command, check: bool = False) -> None:
 
     JSON: database, version (the last applied migration's name), up_to_date,
     migrations [{name, state, applied_at (UTC, empty where it is not applied),
-    advice}]. A state is applied, pending, edited, renamed, missing (recorded,
-    but its file is gone) or out of order.
+    advice}]. A state is applied, pending, edited, renamed, renamed and edited,
+    missing (recorded, but its file is gone) or out of order.
     """
     with command.ledger() as database:
         current = command.migrations.status(database)
@@ -301,7 +301,9 @@ def _advise(command: Command, database: Database, current: migrations.Status) ->
             f"{database.label} has tables and no history: `inv --dry db.migrate` compares it with the"
             " migrations, `inv db.migrate` takes over what is there and applies the rest."
         )
-    elif current.named(plain):
+    elif current.named(plain) and all(
+        entry.state in {plain, migrations.State.APPLIED} for entry in current.entries
+    ):
         note("Apply what is pending with `inv db.migrate`.")
 
 
@@ -391,11 +393,13 @@ def mark(command: Command, name: str, forget: bool = False) -> None:
                     done=correction.done,
                 )
                 return
+            if correction.warning:
+                terminal.note(correction.warning)
             done = f"Would {'forget' if forget else 'record'} {found}"
             command.done(f"{done} on {database.label}", database=database.label, done=f"{done}.")
             return
         command.intention = f"{'forget' if forget else 'record'} {name}"
-        did = command.migrations.mark(database, name, forget=forget)
+        did = command.migrations.mark(database, name, forget=forget, warn=terminal.note)
         command.done(f"{did.rstrip('.')} on {database.label}", database=database.label, done=did)
 
 
@@ -436,7 +440,10 @@ def check(command: Command) -> None:
             number = len(found.wrong) + len(found.differences)
             things = terminal.count(number, "difference")
             pending = sum(entry.state is migrations.State.PENDING for entry in found.wrong)
+            misfits = [entry for entry in found.wrong if not _applies(entry)]
             remedies = ["Apply what is pending with `inv db.migrate`."] * (pending > 0)
+            if misfits:
+                remedies = [f"Begin with {misfits[0].name}. {misfits[0].advice}"]
             remedies += ["Write a migration that brings files and ledger together."] * (number > pending)
             raise HooxError(f"{database.label} is not what its migrations say: {things}.", " ".join(remedies))
         if not command.json:

@@ -186,7 +186,7 @@ def test_another_definition_is_another_object(ledger: Database, there: str, want
 
 
 def test_what_is_missing_is_not_recorded(ledger: Database) -> None:
-    """`to` records nothing that the plan calls missing; the advice makes it, or puts the other table aside."""
+    """`to` records nothing that the plan calls missing; the advice makes it, and leaves no row behind."""
     by_hand(ledger, "CREATE TABLE a (x); INSERT INTO a VALUES (1);")
     with pytest.raises(Refused, match=r"column a\.y, index i, which") as failure:
         files("CREATE TABLE a (x, y TEXT); CREATE INDEX i ON a (y);").adopt(ledger, to="1")
@@ -194,10 +194,12 @@ def test_what_is_missing_is_not_recorded(ledger: Database) -> None:
     needed = files("CREATE TABLE a (x, y TEXT NOT NULL);")
     with pytest.raises(Refused, match=r"column a\.y, which") as failure:
         needed.adopt(ledger, to="1")
-    assert "ALTER TABLE a RENAME TO a_before" in failure.value.remedy
-    by_hand(ledger, "ALTER TABLE a RENAME TO a_before;")
-    needed.apply(ledger)
-    assert list(ledger.query("SELECT x FROM a_before")) == [(1,)]
+    assert "a is there without column a.y" in failure.value.remedy
+    assert "keep its rows" in failure.value.remedy
+    assert "RENAME" not in failure.value.remedy
+    by_hand(ledger, "ALTER TABLE a ADD COLUMN y TEXT NOT NULL DEFAULT '';")
+    needed.adopt(ledger, to="1")
+    assert list(ledger.query("SELECT x FROM a")) == [(1,)]
 
 
 def test_a_plan_that_fails_leaves_an_order(ledger: Database) -> None:

@@ -139,3 +139,88 @@ def test_only_what_is_recorded_can_be_forgotten(ledger: LocalDatabase) -> None:
     with pytest.raises(Refused, match=r"0003_b\.sql ran as 0002_b\.sql") as failure:
         found.mark(ledger, "0002_b.sql", forget=True)
     assert "`inv db.migrate.mark 0003_b.sql`" in failure.value.remedy
+
+
+# ---------------------------------------------------------------------------------- renamed and edited
+
+
+@pytest.mark.parametrize("text", [BONUS + GIFT, GIFT + BONUS, f"{BONUS}{GIFT}CREATE TABLE fresh (x);\n"])
+@pytest.mark.parametrize("name", ["0003_b.sql", "0003_may.sql"])
+def test_what_was_added_to_a_renamed_file_is_told(ledger: LocalDatabase, name: str, text: str) -> None:
+    """New statements in a renamed file are named, not passed over; as a migration of their own they run."""
+    found = named({"0001_a.sql": ACCOUNTS, name: text})
+    assert states(found, ledger)[name] is State.RENAMED_AND_EDITED
+    for change in (lambda: found.mark(ledger, name), lambda: found.apply(ledger)):
+        with pytest.raises(Refused) as failure:
+            change()
+        assert (
+            "take out `INSERT INTO accounts VALUES ('gift')`" in failure.value.remedy + failure.value.detail
+        )
+    rest = {name: BONUS, "0004_d.sql": text.replace(BONUS, "")}
+    found = named({"0001_a.sql": ACCOUNTS, **rest})
+    found.mark(ledger, name)
+    found.apply(ledger)
+    assert owners(ledger) == ["bonus", "gift"]
+    assert found.check(ledger).agrees
+
+
+def test_statements_between_the_former_ones_are_found(ledger: LocalDatabase) -> None:
+    """Where the file had several statements, one that was put between them is the new one."""
+    both = {"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS, "0003_c.sql": GIFT + BONUS}
+    named(both).apply(ledger)
+    middle = "INSERT INTO accounts VALUES ('middle');\n"
+    found = named({"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS, "0004_c.sql": GIFT + middle + BONUS})
+    entry = found.status(ledger).entries[-1]
+    assert entry.state is State.RENAMED_AND_EDITED
+    assert middle.strip(";\n") in entry.advice
+
+
+def test_a_renamed_file_that_says_something_else_is_not_recorded(ledger: LocalDatabase) -> None:
+    """A file with the words of one that is gone, and other rows, is neither recorded nor run in silence."""
+    found = named({"0001_a.sql": ACCOUNTS, "0003_b.sql": GIFT})
+    assert states(found, ledger)["0003_b.sql"] is State.RENAMED_AND_EDITED
+    with pytest.raises(Refused, match="not as its file is now") as failure:
+        found.mark(ledger, "0003_b.sql")
+    assert "give it a name of its own" in failure.value.remedy
+    with pytest.raises(Refused, match="does not fit"):
+        found.apply(ledger)
+    assert owners(ledger) == ["bonus"]
+
+
+def test_several_files_made_one_are_no_edit(ledger: LocalDatabase) -> None:
+    """A file of nothing but the statements of two that are gone is recorded in their place."""
+    found = named({"0003_all.sql": ACCOUNTS + BONUS})
+    assert states(found, ledger)["0003_all.sql"] is State.PENDING
+    found.mark(ledger, "0003_all.sql")
+    found.mark(ledger, "1", forget=True)
+    found.mark(ledger, "2", forget=True)
+    found.apply(ledger)
+    assert owners(ledger) == ["bonus"]
+
+
+def test_mark_and_migrate_do_not_send_to_each_other(tmp_path: Path) -> None:
+    """Of a file that is there in part, beside one that is gone, mark says how it is completed."""
+    with closing(LocalDatabase(tmp_path / "other.sqlite", create=True)) as ledger:
+        named({"0001_a.sql": ACCOUNTS, "0002_n.sql": "CREATE TABLE notes (x);"}).apply(ledger)
+        ledger.query("DELETE FROM hoox_checksums", write=True)
+        found = named({"0001_a.sql": ACCOUNTS, "0003_m.sql": "CREATE TABLE notes (x); CREATE TABLE m (x);"})
+        with pytest.raises(Refused, match="makes table m") as failure:
+            found.mark(ledger, "0003_m.sql")
+        assert "inv db.query --write 'CREATE TABLE m (x)'" in failure.value.remedy
+        found = named({"0001_a.sql": ACCOUNTS, "0003_m.sql": "CREATE TABLE m (x);"})
+        with pytest.raises(Refused, match="makes table m") as failure:
+            found.mark(ledger, "0003_m.sql")
+        assert "0002_n.sql is missing" in failure.value.remedy
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_who_forgets_rows_is_told_that_they_stay(ledger: LocalDatabase, gone: bool) -> None:
+    """A migration that may have put rows in leaves them when it is forgotten: that is said, once."""
+    found = named({"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS, "0003_c.sql": GIFT})
+    found.mark(ledger, "0003_c.sql")
+    found = named({"0001_a.sql": ACCOUNTS, "0002_b.sql": BONUS, **({} if gone else {"0003_c.sql": GIFT})})
+    told: list[str] = []
+    found.mark(ledger, "3", forget=True, warn=told.append)
+    assert len(told) == 1
+    assert "its rows would be there twice" in told[0]
+    assert ("do not bring its file back" in told[0]) == gone

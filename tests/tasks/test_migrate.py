@@ -70,6 +70,18 @@ def test_status_lists_applied_with_when_and_pending(own: Workspace) -> None:
     assert own.files() == before
 
 
+def test_nobody_is_sent_to_what_refuses(own: Workspace) -> None:
+    """While a file is gone `db.migrate` refuses, and neither `status` nor `check` names it for what is pending."""
+    own.migration("0003_x.sql", "CREATE TABLE x (id)")
+    own.ok("db.migrate")
+    (own.root / "migrations/0003_x.sql").unlink()
+    own.migration("0004_y.sql", "CREATE TABLE y (id)")
+    own.refused("db.migrate")
+    for said in (own.ok("db.migrate.status").err, own.inv("db.check").err):
+        assert "0003_x.sql" in said
+        assert "`inv db.migrate`" not in said
+
+
 def test_check_tells_ci(own: Workspace) -> None:
     """`status --check` exits 0 on a ledger that is up to date, and 1 when anything is pending or wrong."""
     own.ok("db.migrate.status", "--check")
