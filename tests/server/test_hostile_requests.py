@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -100,6 +101,28 @@ def test_work_for_a_client_that_has_left_is_ended(base: str, begun: Begun, chang
         begun.wait()
     assert ask(base, "INSERT INTO t VALUES (2)").status_code == 200
     assert ask(base, "SELECT a FROM t").json()["result"][0]["results"]["rows"] == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+        (b"\0\1\2\r\n\r\n", 400),
+        (b"<b> <i> HTTP/x\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused_as_any_other(base: str, request_: bytes, status: int) -> None:
+    """A line or a header that cannot be read gets Cloudflare's envelope, and no page of HTML."""
+    place = urlsplit(base)
+    with socket.create_connection((place.hostname, place.port)) as connection:
+        connection.sendall(request_)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+    assert (answer.status, answer.getheader("Content-Type")) == (status, "application/json")
+    assert (document["success"], document["result"], document["errors"][0]["code"]) == (False, None, 7400)
 
 
 def test_rows_without_an_end_are_ended_by_their_size(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
