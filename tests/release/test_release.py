@@ -549,9 +549,10 @@ _EVIL = '<img src=https://evil.example/x.png><a href="https://evil.example">x</a
 
 
 @pytest.mark.parametrize("marks", ["", "`", "``", "```", "` `` ", "`x`", "\\`", "`` `", "\n\n", "```\n"])
-def test_no_foreign_text_of_a_summary_is_html_or_a_link(marks: str) -> None:
+@pytest.mark.parametrize("end", ["", "`", "``"])
+def test_no_foreign_text_of_a_summary_is_html_or_a_link(marks: str, end: str) -> None:
     """What a migration, a name or an error says stays text for a parser of Markdown, whatever marks are in it."""
-    text = f"trades.[{marks}{_EVIL}{marks} {_EVIL}"
+    text = f"trades.[{marks}{_EVIL}{end or marks} {_EVIL}"
     receipt = Receipt(
         text,
         "failed",
