@@ -131,15 +131,13 @@ def main() -> None:
 
 
 def _expand_views(scratch: Path) -> None:
-    """Have SQLite look into each view once, as it does before it lists any table; it may take `_VIEWS` seconds.
+    """Have SQLite look into each view, as it does before it lists a table; it may take `_VIEWS` seconds.
 
     A few views of each other can take it for ever, and nothing but the end of the process ends that. It is
     better ended here than in the process that reads the scratch file next.
     """
-    with (
-        _limited(_VIEWS),
-        closing(sqlite3.connect(f"{scratch.resolve().as_uri()}?mode=ro", uri=True)) as file,
-    ):
+    address = f"{scratch.resolve().as_uri()}?mode=ro"
+    with _limited(_VIEWS), closing(sqlite3.connect(address, uri=True)) as file:
         file.execute("PRAGMA trusted_schema = OFF").fetchall()
         with suppress(sqlite3.Error):  # Whoever reads the file is told.
             file.execute("SELECT count(*) FROM pragma_table_list").fetchall()
