@@ -120,6 +120,18 @@ def test_a_reset_ledger_is_as_new(tmp_path: Path, script: str, strict: bool) -> 
     assert all(count.rows == 0 for count in _counts(path))
 
 
+def test_a_search_table_that_is_filled_by_a_migration_is_reset(tmp_path: Path) -> None:
+    """FTS5 has statements open in a transaction that has written, and the rules are put on all the same."""
+    (tmp_path / "0001_a.sql").write_text("CREATE VIRTUAL TABLE f USING fts5(w); INSERT INTO f VALUES ('x');")
+    found = migrations.discover(tmp_path)
+    with closing(LocalDatabase(tmp_path / "ledger.sqlite", create=True)) as database:
+        Migrations(found).apply(database)
+        database.query("INSERT INTO f VALUES ('y')", write=True)
+        with database.holding():
+            ledger.reset(database, Migrations(found))
+        assert list(database.query("SELECT w FROM f")) == [("x",)]
+
+
 def _counts(path: Path) -> list[ledger.TableCount]:
     with closing(LocalDatabase(path)) as database:
         return ledger.list_tables(database, HISTORY)

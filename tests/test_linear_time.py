@@ -6,7 +6,7 @@ import io
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import given
@@ -157,8 +157,11 @@ def test_an_error_is_located_at_the_first_place_that_is_wrong(
     statement: str, message: str, place: int
 ) -> None:
     """Of several places that an error may mean, it is the one at which SQLite stumbled."""
-    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
-        sqlite3.connect(":memory:").execute(statement)
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(sqlite3.OperationalError, match="syntax error"),
+    ):
+        connection.execute(statement)
     assert excerpts.locate_error(statement, message) == place
 
 

@@ -16,6 +16,7 @@ from hoox_tasks.migrations.history import CHECKSUMS
 
 _MARK = "/"
 _NOTES = f"name GLOB '{_MARK}[0-9]*'"
+_FORGET = f"DELETE FROM {CHECKSUMS} WHERE {_NOTES}"
 
 
 def with_notes(
@@ -28,10 +29,14 @@ def with_notes(
     """
     written: list[Statement] = []
     places: dict[int, int] = {}
+    noted = False
     for place, statement in enumerate(statements):
         places[place] = len(written)
         written.append(statement)
         if place in asked:
+            if not noted:  # What an interrupted run has left is none of ours.
+                written.append(Statement(_FORGET))
+                noted = True
             rows = f"(SELECT json_group_array(json_array(a, b)) FROM ({statement.sql}))"
             note = f"INSERT OR REPLACE INTO {CHECKSUMS} VALUES ('{_MARK}{places[place]}', {rows})"
             written.append(Statement(note))
@@ -44,7 +49,7 @@ def read_notes(database: Database, number: int) -> list[Rows]:
         found, _ = database.batch(
             [
                 Statement(f"SELECT name, sha256 FROM {CHECKSUMS} WHERE {_NOTES}"),
-                Statement(f"DELETE FROM {CHECKSUMS} WHERE {_NOTES}"),
+                Statement(_FORGET),
             ]
         )
         answers = [Rows((), ()) for _ in range(number)]

@@ -163,18 +163,16 @@ def _ask(ledger: EmptyLedger, query: str) -> list[tuple[Any, ...]]:
 
 
 def _is_index(ledger: EmptyLedger, name: str) -> bool:
-    """Whether a search table holds nothing of its own: it refers to its content, or triggers fill it."""
-    for kind, table, text in _ask(
-        ledger, "SELECT type, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-    ):
-        if table.lower() == name.lower():
-            if kind == "table" and _INDEX.search(text) and not _ALONE.search(text):
-                return True
-        elif kind == "trigger" and name.lower() in {
-            sql.unquote_name(token.text).lower() for token in sql.tokens(text)
-        }:
-            return True
-    return False
+    """Whether a search table holds nothing of its own: by its definition it refers to its content.
+
+    That triggers fill one proves nothing: others may write to it as well, and it may be the only copy.
+    """
+    found = _ask(ledger, "SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL")
+    return any(
+        bool(_INDEX.search(text)) and not _ALONE.search(text)
+        for table, text in found
+        if table.lower() == name.lower()
+    )
 
 
 def replaced_tables(ledger: EmptyLedger) -> set[str]:

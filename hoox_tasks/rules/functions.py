@@ -204,12 +204,22 @@ def supply_functions(connection: sqlite3.Connection) -> None:
 
     Of those of mathematics only `atan2`, which checksums need, is supplied to a SQLite built without them.
     """
-    if not _has_math():
-        connection.create_function("atan2", 2, _atan2, deterministic=True)
     here = sqlite3.sqlite_version_info[:2]
-    for name, arguments, function in _SUPPLIED:
-        if here < SINCE[name]:
-            connection.create_function(name, arguments, function, deterministic=True)
-    if here < SINCE["string_agg"]:
-        # typeshed wants the methods to be attributes
-        connection.create_window_function("string_agg", 2, _StringAgg)  # type: ignore[arg-type]
+    try:
+        if not _has_math():
+            connection.create_function("atan2", 2, _atan2, deterministic=True)
+        for name, arguments, function in _SUPPLIED:
+            if here < SINCE[name]:
+                connection.create_function(name, arguments, function, deterministic=True)
+        if here < SINCE["string_agg"]:
+            # typeshed wants the methods to be attributes
+            connection.create_window_function("string_agg", 2, _StringAgg)  # type: ignore[arg-type]
+    except sqlite3.OperationalError:
+        # SQLite changes no function while a statement is open, as FTS5 has them in a transaction that has
+        # written: then they are there from an earlier time.
+        (supplied,) = connection.execute(
+            "SELECT count(DISTINCT name) FROM pragma_function_list"
+            f" WHERE name IN ({', '.join(repr(name) for name, _, _ in _SUPPLIED)})"
+        ).fetchone()
+        if supplied < len({name for name, _, _ in _SUPPLIED}):
+            raise

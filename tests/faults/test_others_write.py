@@ -490,6 +490,18 @@ def test_a_moment_is_read_as_it_was(app: Api) -> None:
     assert ids(app, "positions")
 
 
+def test_a_moment_is_read_wherever_its_views_and_triggers_stand(app: Api) -> None:
+    """What D1's export would change is read by queries, and is the moment, though it is made in another order."""
+    client(app).raw_script(
+        "CREATE VIRTUAL TABLE found USING fts5(t); INSERT INTO found VALUES ('x');"
+        "CREATE TRIGGER into_found AFTER INSERT ON positions BEGIN INSERT INTO found VALUES (new.id); END;"
+        "CREATE VIEW seen AS SELECT id FROM trades;",
+        write=True,
+    )
+    with closing(opened(app)) as database, database.holding() as moment, moment.snapshot() as snapshot:
+        assert list(snapshot.stream(Statement("SELECT t FROM found"))) == [(b"x",)]
+
+
 def test_a_change_of_a_moment_that_is_gone_is_made_of_a_new_one(app: Api) -> None:
     """Who holds a moment is given a new one where somebody else was ahead, until nobody is."""
     worker = Worker(app)

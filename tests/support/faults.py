@@ -90,7 +90,9 @@ class Place:
             for kind, name, _ in schema:
                 if kind == "table":
                     columns = "id, name" if name == HISTORY else "*"
-                    rows[name] = tuple(sorted(file.execute(f"SELECT {columns} FROM {name}"), key=repr))
+                    found = sorted(file.execute(f"SELECT {columns} FROM {name}"), key=repr)
+                    # Notes of an import, which nobody could read after it: the next one forgets them.
+                    rows[name] = tuple(row for row in found if not str(row[0]).startswith("/"))
         return tuple(schema), tuple(sorted(rows.items()))
 
     def history(self) -> list[str]:

@@ -78,6 +78,13 @@ class Case:
 
 REFUSED = {
     "deleted rows": Case("DELETE FROM events WHERE at = 2;", ("events: 2 rows gone",), "loss events"),
+    # Others may have written to it as well: it may be the only copy.
+    "a search table that triggers fill": Case(
+        "DROP TRIGGER trades_found; DROP TABLE found;", ("found: 2 rows gone",), "loss found"
+    ),
+    "rows of a search table whose name a trigger mentions": Case(
+        "DELETE FROM found;", ("found: 2 rows gone",), "loss found"
+    ),
     "a table with rows dropped": Case("DROP TABLE retired;", ("retired: 2 rows gone",), "loss retired"),
     "five deleted and five made": Case(
         "DELETE FROM fills; INSERT INTO fills VALUES (11, 't1', 1), (12, 't2', 1), (13, 't3', 1);",
@@ -265,7 +272,6 @@ HARMLESS = {
         "ALTER TABLE trades DROP COLUMN order_id;", ("trades.order_id: 4 rows dropped",)
     ),
     "a search table of another's rows": Case("DROP TABLE words;"),
-    "a search table that triggers fill": Case("DROP TRIGGER trades_found; DROP TABLE found;"),
     "a search table filled from trades that change": Case(
         "CREATE VIRTUAL TABLE more USING fts5(note); INSERT INTO more SELECT note FROM trades;"
         " UPDATE trades SET note = 'y' WHERE id = 't1'; DELETE FROM trades WHERE id = 'none';",

@@ -250,6 +250,9 @@ def test_dry_touches_nothing(seeded: Workspace, command: list[str]) -> None:
     for name in ("0001_live_ledger.sql", "0002_runbook_columns.sql"):
         seeded.migration(name, (ROOT / "migrations" / name).read_bytes())
     seeded.migration("0003_more.sql", "CREATE TABLE more (id TEXT);")
+    if command[0] == "db.migrate.mark":  # Only what is there can be recorded.
+        with closing(sqlite3.connect(seeded.ledger)) as ledger:
+            ledger.execute("CREATE TABLE more (id TEXT)")
     before = seeded.files()
     run = seeded.ok("--dry", *command)
     assert "Would " in run.out + run.err
@@ -279,7 +282,7 @@ def test_dry_apply_and_seed_of_new_ledgers_touch_nothing(workspace: Workspace) -
         (["db.migrate"], {"database", "applied", "version", "seconds"}),
         (["db.migrate.status"], {"database", "version", "up_to_date", "migrations"}),
         (["db.migrate.new", "more"], {"path", "copied", "seconds"}),
-        (["db.migrate.mark", "1"], {"database", "done", "recovery_point", "seconds"}),
+        (["db.migrate.mark", "1"], {"database", "done", "seconds"}),
         (["db.list"], {"database", "tables"}),
         (["db.schema"], {"database", "sql"}),
         (["db.reset", "--confirm"], {"database", "version", "backup", "recovery_point", "seconds"}),

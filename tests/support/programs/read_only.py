@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401
 import os
 import sys
+import urllib.parse  # noqa: F401
 from pathlib import Path
 
 from hoox_tasks.database import dump
