@@ -98,7 +98,7 @@ def watched(end: Callable[[BaseException], None]) -> Iterator[None]:
 
 @contextmanager
 def endable(until: float = math.inf, late: Exception | None = None) -> Iterator[None]:
-    """Mark a block of C code in which the process may be ended, for it may hear no signal, and look at no clock.
+    """Mark a block of C code in which the process may be ended, for it may hear no signal and see no clock.
 
     So does SQLite while it compiles, or while one function works. An end at any moment may leave nothing half
     done: what was not committed is undone by whoever opens the file next. `until` is a moment of

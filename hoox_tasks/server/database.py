@@ -7,8 +7,8 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hoox_tasks.rules.authorizer import Authorizer, enforce, shape_refusal
 from hoox_tasks.rules.messages import explain_error
 from hoox_tasks.server.export_format import d1_dump
 from hoox_tasks.server.json_values import UnknownValueError, from_wire, to_wire
+from hoox_tasks.server.work import OutOfTime, Work
 from hoox_tasks.values import Value
 
 _MAY_WRITE = re.compile(r"(?i)\b(?:insert|update|delete|replace)\b")
@@ -26,8 +27,6 @@ _MAY_WRITE = re.compile(r"(?i)\b(?:insert|update|delete|replace)\b")
 BUSY_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
 """After which D1 ends a request."""
-_GRACE = 0.5
-"""Seconds that SQLite has to notice it."""
 _TIMEOUT = "D1 DB storage operation exceeded timeout which caused object to be reset."
 RESULT_BYTES = 128 << 20
 """Memory that the rows of one request may take, about; D1's engine has 128 MB in all."""
@@ -57,57 +56,6 @@ class StatementResult:
     columns: list[str]
     rows: list[list[Any]]
     meta: dict[str, Any]
-
-
-class _Work:
-    """What a request does, in a thread of its own, so that its answer comes in time.
-
-    SQLite looks at no clock while it compiles, or in one function. Work that is given up then goes on, but is
-    undone: it can commit no more.
-    """
-
-    def __init__(self, until: float) -> None:
-        self._until = until
-        self._ended = threading.Event()
-        self._committing = threading.Lock()
-        self._given_up = self._committed = False
-        self._results: list[StatementResult] = []
-        self._error: BaseException | None = None
-
-    @property
-    def late(self) -> bool:
-        """Whether its time is over."""
-        return time.monotonic() > self._until
-
-    @contextmanager
-    def committing(self) -> Iterator[None]:
-        """Commit in a block; raises `D1Error` where the client was told that nothing happens."""
-        with self._committing:
-            if self._given_up:
-                raise D1Error(500, 7500, _TIMEOUT)
-            yield
-            self._committed = True
-
-    def done(self, work: Callable[[], list[StatementResult]]) -> list[StatementResult]:
-        """Do it, and give its results; raises `D1Error` where it does not end in time."""
-        threading.Thread(target=self._do, args=[work], daemon=True).start()
-        if not self._ended.wait(self._until + _GRACE - time.monotonic()):
-            with self._committing:
-                self._given_up = not self._committed
-            if self._given_up:
-                raise D1Error(500, 7500, _TIMEOUT)
-            self._ended.wait()
-        if self._error:
-            raise self._error
-        return self._results
-
-    def _do(self, work: Callable[[], list[StatementResult]]) -> None:
-        try:
-            self._results = work()
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._ended.set()
 
 
 @dataclass(slots=True)
@@ -239,8 +187,11 @@ class Ledger:
         *,
         begin: str = "BEGIN IMMEDIATE",
     ) -> list[StatementResult]:
-        work = _Work(time.monotonic() + REQUEST_SECONDS)
-        return work.done(lambda: self._execute(statements, read_only, abandoned, begin, work))
+        work: Work[list[StatementResult]] = Work(time.monotonic() + REQUEST_SECONDS)
+        try:
+            return work.done(lambda: self._execute(statements, read_only, abandoned, begin, work))
+        except OutOfTime:
+            raise D1Error(500, 7500, _TIMEOUT) from None
 
     def _execute(
         self,
@@ -248,7 +199,7 @@ class Ledger:
         read_only: bool,
         abandoned: Callable[[], bool],
         begin: str,
-        work: _Work,
+        work: Work[list[StatementResult]],
     ) -> list[StatementResult]:
         results = []
         room = RESULT_BYTES

@@ -26,7 +26,7 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import Applied, MigrationFailed, Migrations
+from hoox_tasks.migrations import Applied, Effect, MigrationFailed, Migrations
 from hoox_tasks.release.github import annotation, outputs
 from hoox_tasks.release.receipt import Receipt, Smoke, read_receipt
 from hoox_tasks.release.run import Policy, Release
@@ -561,7 +561,7 @@ def test_no_foreign_text_of_a_summary_is_html_or_a_link(marks: str, end: str) ->
         detail=text,
         pending=(text,),
         version=text,
-        changes=(text,),
+        changes=(Effect(text, "", "gone", 1),),
         tables={text: 1},
         smoke=(Smoke(text, 1, text),),
         extra=(text,),

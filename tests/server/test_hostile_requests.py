@@ -133,7 +133,7 @@ def test_the_answer_comes_in_time_from_what_hears_nothing(
 ) -> None:
     """SQLite looks at no clock while it compiles; the client is told in time, and what it was told stays true."""
     monkeypatch.setattr("hoox_tasks.server.database.REQUEST_SECONDS", 0.2)
-    monkeypatch.setattr("hoox_tasks.server.database._GRACE", 0.1)
+    monkeypatch.setattr("hoox_tasks.server.work._GRACE", 0.1)
     answer = ask(base, statement.format(doubling(15)))
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (500, 7500)
     assert "exceeded timeout" in answer.json()["errors"][0]["message"]
