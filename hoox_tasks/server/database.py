@@ -58,6 +58,11 @@ class StatementResult:
     meta: dict[str, Any]
 
 
+_Statements = Sequence[tuple[str, Sequence[Value]]]
+_Results = list[StatementResult]
+_Told = Callable[[], bool]
+
+
 @dataclass(slots=True)
 class _Moment:
     bookmark: str
@@ -180,26 +185,16 @@ class Ledger:
         return {"num_queries": len(results), "final_bookmark": bookmark, "meta": meta}
 
     def _run(
-        self,
-        statements: Sequence[tuple[str, Sequence[Value]]],
-        read_only: bool,
-        abandoned: Callable[[], bool],
-        *,
-        begin: str = "BEGIN IMMEDIATE",
+        self, statements: _Statements, read_only: bool, abandoned: _Told, *, begin: str = "BEGIN IMMEDIATE"
     ) -> list[StatementResult]:
-        work: Work[list[StatementResult]] = Work(time.monotonic() + REQUEST_SECONDS)
+        work: Work[_Results] = Work(time.monotonic() + REQUEST_SECONDS)
         try:
             return work.done(lambda: self._execute(statements, read_only, abandoned, begin, work))
         except OutOfTime:
             raise D1Error(500, 7500, _TIMEOUT) from None
 
     def _execute(
-        self,
-        statements: Sequence[tuple[str, Sequence[Value]]],
-        read_only: bool,
-        abandoned: Callable[[], bool],
-        begin: str,
-        work: Work[list[StatementResult]],
+        self, statements: _Statements, read_only: bool, abandoned: _Told, begin: str, work: Work[_Results]
     ) -> list[StatementResult]:
         results = []
         room = RESULT_BYTES
