@@ -21,13 +21,14 @@ class Consent:
     """What may be lost or changed: `loss` names tables, `changes` tables or columns (`trades.price`).
 
     `any_loss` lets every loss through. `amounts` are the columns of money, `trades.price`, whose values are
-    not changed without consent; other values may be.
+    not changed without consent; other values may be, but where `guards_all` says that none is.
     """
 
     loss: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
     any_loss: bool = False
     amounts: frozenset[str] = frozenset()
+    guards_all: bool = False
 
     def __or__(self, other: Consent) -> Consent:
         """Give what either of the two allows."""
@@ -36,6 +37,7 @@ class Consent:
             self.changes | other.changes,
             self.any_loss or other.any_loss,
             self.amounts | other.amounts,
+            self.guards_all or other.guards_all,
         )
 
     def allows_loss(self, table: str) -> bool:
@@ -47,8 +49,9 @@ class Consent:
         return not {table.lower(), f"{table}.{column}".lower()}.isdisjoint(self.changes)
 
     def guards_amount(self, table: str, column: str) -> bool:
-        """Whether a column is one of money whose values may not change."""
-        return f"{table}.{column}".lower() in self.amounts and not self.allows_changes(table, column)
+        """Whether values of a column may not change, as it is one of money, or none may."""
+        guarded = self.guards_all or f"{table}.{column}".lower() in self.amounts
+        return guarded and not self.allows_changes(table, column)
 
 
 def consent(

@@ -24,7 +24,7 @@ from hoox_tasks.migrations.consent import CHANGES, LOSS, Consent, in_file, in_fl
 from hoox_tasks.migrations.down import DOWN, DRAFT, create_down, read_down
 from hoox_tasks.migrations.drift import compare_schemas
 from hoox_tasks.migrations.effects import Effect
-from hoox_tasks.migrations.files import Migration, find
+from hoox_tasks.migrations.files import Migration, find, leading_number
 from hoox_tasks.migrations.guards import Guards, write_guards
 from hoox_tasks.migrations.history import CHECKSUMS, Status
 from hoox_tasks.migrations.lineage import Lineage
@@ -168,12 +168,14 @@ def _divided(
     migrations: Migrations, current: Status, to: str | None
 ) -> tuple[list[Migration], list[Migration]]:
     """Give the applied migrations that stay, and those that are taken back, as they were applied."""
-    files = {migration.name: migration for migration in migrations.files}
-    applied = [files[name] for name, _ in current.history]
+    known = {migration.name: migration for migration in migrations.files}
+    applied = [known[name] for name, _ in current.history]
     if not applied:
         raise Refused("No migration was applied, so none can be taken back.", "See `inv db.migrate.status`.")
     if to is None:
         return applied[:-1], applied[-1:]
+    if to.isdigit() and not int(to) and not any(leading_number(name) == 0 for name in known):
+        return [], applied
     last = find(migrations.files, to)
     if last not in applied:
         raise Refused(
@@ -240,7 +242,8 @@ def _write_unit(rollback: Rollback, migrations: Migrations, consent: Consent) ->
             refuse_breaking(reversal, find_broken(ledger, expected) - broken)
             rollback.guards = write_guards(
                 lineage,
-                consent | reversal.consent,
+                # Of what a down file overwrites nobody can tell whether it was written since.
+                consent | reversal.consent | Consent(guards_all=bool(reversal.file)),
                 reversal.own,
                 keys=keys_before or checks_keys(ledger),
                 keys_before=keys_before,
@@ -380,7 +383,8 @@ def _explained(rollback: Rollback, error: StatementError) -> HooxError:
             {f"{sql.quote_name(effect.table)}.{sql.quote_name(effect.column)}" for effect in effects}
         )
         return Refused(
-            f"Taking back {', '.join(reversal.names)} would change amounts, so it was undone: {told}.",
+            f"Taking back {', '.join(reversal.names)} would change values, which may have been written since,"
+            f" so it was undone: {told}.",
             f"If that is meant, write `{in_file(CHANGES, columns)}` into its down file.",
         )
     tables = sorted({sql.quote_name(effect.table) for effect in effects})

@@ -22,7 +22,7 @@ with lazy_imports():
 
 @ledger_task(
     {
-        "to": "Take back all migrations applied after this one: its name or number.",
+        "to": "Take back all migrations applied after this one: its name or number; 0 for all.",
         "allow-data-loss": "Let go of rows and values written since: of the tables named, or of any.",
         "allow-value-changes": "Let down files change these amounts: trades.price, or all of a table.",
         "rehearse": "First do it to a copy of the ledger, and show what it does.",

@@ -88,7 +88,11 @@ def test_what_cannot_be_derived_is_written_by_hand(migrated: Workspace) -> None:
     assert "`inv db.migrate.new --down 0003_double.sql`" in said
     made = migrated.ok("db.migrate.new", "--down", "0003_double.sql", "--json").json
     assert "is a draft" in migrated.refused("db.migrate.rollback", "--confirm")
-    Path(made["down"]).write_text("UPDATE trades SET id = rtrim(id, '!');\n")
+    down = Path(made["down"])
+    down.write_text("UPDATE trades SET id = rtrim(id, '!');\n")
+    consent = "`-- hoox: allow-value-changes trades.id`"
+    assert f"write {consent} into its down file" in migrated.refused("db.migrate.rollback", "--confirm")
+    down.write_text(f"{consent.strip('`')}\n{down.read_text()}")
     out = migrated.ok("db.migrate.rollback", "--confirm").out
     assert "trades.id: 2 rows changed" in out
     assert "Pending again, until the file is corrected or removed: 0003_double.sql" in out

@@ -420,8 +420,8 @@ def test_a_ledger_from_a_backup(suite: pytest.Pytester) -> None:
 def test_a_ledger_that_ends_now(suite: pytest.Pytester) -> None:
     """With `now` the newest row is of this run, all others as far before it, and nothing more is kept."""
     source = """
-        import time
         import pytest
+        from hoox_tasks.testing.templates import BEGAN  # When the process that runs this began.
         def newest(db): return db.execute("SELECT max(max(timestamp), max(created_at)) FROM trades").fetchone()[0]
         @pytest.mark.hoox(now=True)
         def test_now(hoox_db, hoox_db_path, hoox_db_factory):
@@ -433,7 +433,7 @@ def test_a_ledger_that_ends_now(suite: pytest.Pytester) -> None:
             pairs = [pair for t, cs in columns.items() for c in cs
                      for pair in zip(moments(then, t, c), moments(hoox_db, t, c))]
             assert len({after - before for before, after in pairs if before}) == 1
-            assert abs(max(after for _, after in pairs if after) - time.time()) < 600
+            assert abs(max(after for _, after in pairs if after) - BEGAN) < 600
             assert hoox_db.execute("SELECT symbol FROM trades").fetchall() == then.execute(
                 "SELECT symbol FROM trades").fetchall()
     """
