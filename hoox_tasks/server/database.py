@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Ledger:
         self._strict_splitter = strict_splitter
         self._on_statement = on_statement
         self._lock = threading.Lock()
-        self._running: set[sqlite3.Connection] = set()
+        self._running: set[Work[_Results]] = set()
         self._moments: list[_Moment] = []
         self._epoch = int(time.time())
         self._changes = 0
@@ -201,7 +201,7 @@ class Ledger:
         with closing(self._open()) as connection:
             authorizer = enforce(connection, read_only=read_only, strict=True)
             connection.set_progress_handler(lambda: work.late or abandoned(), 100_000)
-            self._running.add(connection)
+            self._running.add(work)
             try:
                 with authorizer.trusted():
                     connection.execute(begin)
@@ -232,7 +232,7 @@ class Ledger:
             except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
                 raise _explained(error, authorizer) from None
             finally:
-                self._running.discard(connection)
+                self._running.discard(work)
         return results
 
     def _note_change(self) -> None:
@@ -324,9 +324,8 @@ class Ledger:
             if moment is None:
                 raise D1Error(400, 7400, f"The bookmark {bookmark} is unknown or no longer kept.")
             if bookmark != previous:
-                for connection in list(self._running):
-                    with suppress(sqlite3.ProgrammingError):  # It was closed meanwhile.
-                        connection.interrupt()
+                for work in list(self._running):
+                    work.stop()  # SQLite's own interruption is lost between two statements.
                 with (
                     closing(sqlite3.connect(moment.file)) as past,
                     closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as present,

@@ -38,6 +38,10 @@ class Work(Generic[Result]):
         """Whether its time is over."""
         return time.monotonic() > self._until
 
+    def stop(self) -> None:
+        """Let its time be over."""
+        self._until = 0.0
+
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Commit in a block; raises `OutOfTime` where the client was told that nothing happens."""
