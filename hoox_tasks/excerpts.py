@@ -19,17 +19,12 @@ def locate_error(statement: str, message: str) -> int | None:
     """
     if "incomplete input" in message:
         return len(statement.rstrip())
-    match = re.search(r'near "((?s:.)*)": syntax error|unrecognized token: "((?s:.)*)"', message)
-    if match is None:
+    said, wanted = _stumbling_block(message)
+    if not wanted:
         match = re.search(r"no such (?:column|table|function): (\S+)", message)
-        wanted = match.group(1).split(".")[-1] if match else None
-        places = [
-            t.offset
-            for t in sql.tokens(statement)
-            if wanted and sql.unquote_name(t.text).lower() == wanted.lower()
-        ]
-        return places[0] if places else None
-    wanted = match.group(1) or match.group(2)
+        name = match.group(1).split(".")[-1].lower() if match else ""
+        named = (t.offset for t in sql.tokens(statement) if sql.unquote_name(t.text).lower() == name)
+        return next(named, None) if name else None
     places = [
         t.offset for t in sql.tokens(statement) if t.text.startswith(wanted) or wanted.startswith(t.text)
     ]
@@ -44,11 +39,23 @@ def locate_error(statement: str, message: str) -> int | None:
                 # The character at the end, which is in no token, keeps SQLite from going on to compile it.
                 connection.execute(f"EXPLAIN {statement[: place + len(wanted)]} \x01")
             except sqlite3.Error as error:
-                return match.group(0) in str(error)
+                return said in str(error)
             return False
 
         found = bisect_left(places, True, key=stumbles)
     return places[found] if found < len(places) else places[0]
+
+
+def _stumbling_block(message: str) -> tuple[str, str]:
+    """Give what SQLite says of a token that it does not understand, and the token; empty for other messages.
+
+    The token may hold these words itself, many times.
+    """
+    for before, behind in (('near "', '": syntax error'), ('unrecognized token: "', '"')):
+        start, end = message.find(before), message.rfind(behind)
+        if 0 <= start < end - len(before) and (before.startswith("un") or "unrec" not in message[:start]):
+            return message[start : end + len(behind)], message[start + len(before) : end]
+    return "", ""
 
 
 def excerpt(statement: str, offset: int | None, *, context: int = 2) -> str:

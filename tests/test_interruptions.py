@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -74,3 +76,41 @@ def test_another_thread_may_hold() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def _end_of(block: Callable[[], None], number: int | None = None, **limits: Any) -> list[BaseException]:
+    """Give what the block that is endable was ended for, which here does not end the process."""
+    ends: list[BaseException] = []
+    signal.signal(signal.SIGINT, lambda *_: None)  # It comes to nobody's ears.
+    with interruptions.watched(ends.append):
+        with interruptions.endable(**limits):
+            if number:
+                signal.raise_signal(number)
+            block()
+        time.sleep(0.2)
+    return ends
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruptions, "GRACE", 0.1)
+    monkeypatch.setattr(interruptions, "_LOOK", 0.01)
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_does_not_hear_is_ended() -> None:
+    """A block of C code that goes on after Ctrl-C, or after its time, is ended, and for what is told."""
+    late = ValueError("late")
+    assert {type(error) for error in _end_of(lambda: time.sleep(0.2), signal.SIGINT)} == {KeyboardInterrupt}
+    assert set(_end_of(lambda: time.sleep(0.2), until=time.monotonic(), late=late)) == {late}
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_hears_is_not_ended() -> None:
+    """Neither is a block that ends by itself, nor one behind it, one that nothing may end, or another number."""
+    assert _end_of(lambda: None, signal.SIGINT) == []
+    assert _end_of(lambda: None, until=time.monotonic()) == []
+    assert _end_of(lambda: time.sleep(0.2), getattr(signal, "SIGWINCH", None)) == []
+    with interruptions.dropped():
+        assert _end_of(lambda: time.sleep(0.2), until=time.monotonic()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sqlite3
 import time
@@ -13,11 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_tasks import excerpts, sql
+from hoox_tasks.config.wrangler import _plain_json
+from hoox_tasks.console.table import Layout, write_table
+from hoox_tasks.console.times import dates_compared
+from hoox_tasks.database.interface import Rows
 from hoox_tasks.database.remote.statements import unmistakable
 from hoox_tasks.errors import Refused
+from hoox_tasks.inserting.reading import Reading, read
 from hoox_tasks.rules.authorizer import shape_refusal
+from hoox_tasks.rules.features import needs_newer
+from hoox_tasks.tasks.parameters import bind, read_param
 from hoox_tasks.views.shell import completions, read_inputs
 from tests.support.strategies import examples
+
+
+class Narrow(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return True
+
 
 NAMES = {"trades": ["id", "price"]}
 _ATTEMPTS = 5
@@ -79,6 +96,55 @@ def test_time_grows_with_the_size(reader: str, shape: str) -> None:
     assert twice < 2.5 * once + 0.2
 
 
+def _insert(content: str, format: str) -> None:
+    list(read(io.BytesIO(content.encode()), Reading("a file"), format))
+
+
+def _placeholders(statement: str) -> None:
+    with pytest.raises(Refused):
+        bind(statement, [])
+
+
+_NEAR = "SELECT [" + 'near "' * 16_000 + "]"
+_NAMES = ",".join(f"column{number}" for number in range(9_000))
+_MANY = ",".join(f'"k{number}":1' for number in range(9_999))
+_DOTS = f"SELECT '2026-01-01',{'a,' * 25_000}{'a.' * 24_000}timestamp FROM trades"
+HOSTILE: dict[str, tuple[Callable[..., object], *tuple[object, ...]]] = {
+    "the words of a message": (excerpts.locate_error, _NEAR, f"no such column: {_NEAR[8:-1]}"),
+    "a long column": (
+        excerpts.locate_error,
+        "SELECT " + "a," * 25_000,
+        f"no such column: {'A' * 50_000}",
+    ),
+    "open names": (needs_newer, "SELECT " + "[" * 99_000),
+    "open quotes": (needs_newer, "SELECT " + '`x"y' * 25_000),
+    "names with dots": (dates_compared, _DOTS, [], {"trades": frozenset({"timestamp"})}),
+    "a header with a name twice": (_insert, f"{_NAMES},column8999\n", "csv"),
+    "an object with a key twice": (_insert, f'{{{_MANY},"k9998":1}}', "json"),
+    "accents": (write_table, [Rows(("x",), [("e" * 100 + "\u0301" * 50_000,)])], Narrow(), Layout(full=True)),
+    "comments": (_plain_json, "[" + "/* x */ 1, // y\n" * 6_000 + "]"),
+    "open comments of JSON": (_plain_json, "/*" * 50_000),
+    "commas": (_plain_json, "," * 100_000),
+    "commas and spaces": (_plain_json, ", " * 25_000 + " " * 50_000),
+    "a placeholder's number": (_placeholders, "SELECT ?" + "7" * 100_000),
+    "a number": (read_param, "7" * 100_000),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_made_to_take_long_takes_no_second(kind: str) -> None:
+    """100 KB of what would take a reader by the square of its size take at most a second of CPU."""
+    function, *arguments = HOSTILE[kind]
+
+    def seconds() -> float:
+        started = time.process_time()
+        with suppress(Refused):
+            function(*arguments)
+        return time.process_time() - started
+
+    assert any(seconds() < 1 for _ in range(_ATTEMPTS))
+
+
 @pytest.mark.parametrize(
     ("statement", "message", "place"),
     [
@@ -86,6 +152,7 @@ def test_time_grows_with_the_size(reader: str, shape: str) -> None:
         ("SELECT a FROM t WHERE , , ,", 'near ",": syntax error', 22),
         ("SELECT (1), (2)), (3)", 'near ")": syntax error', 15),
         ("SELECT 1 FROM FROM FROM", 'near "FROM": syntax error', 14),
+        ("SELECT 1 'near \"x\": syntax error' 2", 'near "\'near "x": syntax error\'": syntax error', 9),
     ],
 )
 def test_an_error_is_located_at_the_first_place_that_is_wrong(

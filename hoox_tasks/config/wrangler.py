@@ -7,6 +7,7 @@ migrations (https://developers.cloudflare.com/workers/wrangler/configuration/).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from hoox_tasks.errors import Refused
 from hoox_tasks.suggestions import remedy, suggestion
 from hoox_tasks.toml import check_size, read_toml
 
+_STRING = r'"(?:[^"\\]++|\\(?s:.))*+(?:"|\Z)'
+_COMMENT = r"//[^\n\r]*+|/\*(?s:.)*?(?:\*/|\Z)"
 _LOCAL_FOLDER = ("v3", "d1", "miniflare-D1DatabaseObject")
 
 
@@ -175,9 +178,19 @@ def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        import json5  # Comments and trailing commas are rare enough to pay for only when they are met.
+        return json.loads(_plain_json(text))
 
-        return json5.loads(text)
+
+def _plain_json(text: str) -> str:
+    """Put spaces in the place of comments and of commas before a closing bracket, as wrangler reads them."""
+    uncommented = re.sub(rf"{_STRING}|{_COMMENT}", _blanked, text)
+    return re.sub(rf"{_STRING}|,(?=\s*+[\]}}])", _blanked, uncommented)
+
+
+def _blanked(match: re.Match[str]) -> str:
+    found = match.group()
+    unclosed = found.startswith("/*") and not found.endswith("*/", 2)
+    return found if unclosed or found.startswith('"') else re.sub(r"\S", " ", found)
 
 
 def _mapping(path: Path, parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ _ROWS = 1000
 _QUOTE, _TWO_QUOTES = '"', '""'
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20|%"
 """Characters that begin a formula in some spreadsheet, in full width as well."""
-_LEFT_OUT = " \t\r\n\u00a0\u3000\ufeff\"'"
+_LEFT_OUT = " \"'"
 
 
 def write(results: Iterable[Rows], output: TextIO, delimiter: str) -> int:
@@ -48,9 +48,12 @@ def disarm(result: Rows) -> Rows:
 
 
 def _without_formula(text: str) -> str:
-    # What a spreadsheet leaves out at the start of a cell does not keep it from seeing a formula.
-    first = text.lstrip(_LEFT_OUT)[:1]
-    return f"'{text}" if (first in _FORMULA and first) or text[:1] in {"\t", "\r", "\n"} else text
+    if text[:1].isalnum():
+        return text
+    # What a spreadsheet leaves out at the start of a cell does not keep it from seeing a formula: space,
+    # control and format characters, all of which are not printable but for the plain space.
+    first = next((char for char in text if char.isprintable() and char not in _LEFT_OUT), "")
+    return f"'{text}" if (first and first in _FORMULA) or text[:1] in {"\t", "\r", "\n"} else text
 
 
 def _csv(rows: Sequence[Row], delimiter: str, terminal: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TextIO
 
@@ -20,6 +20,8 @@ with lazy_imports():
 _TABLE_ROWS = 1000
 """Rows whose widths are worked out together; a longer result is laid out in several such blocks."""
 
+_JOINER = "\u200d"
+"""Makes one picture of the characters on its two sides."""
 _NARROW = 6
 """Columns that a text should have at least, lest nothing of it can be told."""
 
@@ -186,12 +188,28 @@ def _broken(text: str, width: int) -> list[str]:
     """Break a text into pieces of at most `width` columns, with nothing left out."""
     if text.isascii():
         return [text[at : at + width] for at in range(0, len(text), width)]
-    pieces = [""]
-    for char in text:
-        if pieces[-1] and _width(pieces[-1] + char) > width:
-            pieces.append("")
-        pieces[-1] += char
-    return pieces
+    pieces: list[list[str]] = [[]]
+    taken = 0
+    for cluster in _clusters(text):
+        wide = _width(cluster)
+        if pieces[-1] and taken + wide > width:
+            pieces.append([])
+            taken = 0
+        pieces[-1].append(cluster)
+        taken += wide
+    return ["".join(piece) for piece in pieces]
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """Yield characters, each with those behind it that take no room of their own or are joined to it."""
+    from wcwidth import wcwidth
+
+    start = 0
+    for place in range(1, len(text)):
+        if text[place - 1] != _JOINER and wcwidth(text[place]) > 0:
+            yield text[start:place]
+            start = place
+    yield text[start:]
 
 
 def write_markdown(results: Iterable[Rows], output: TextIO, layout: Layout) -> int:

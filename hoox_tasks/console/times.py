@@ -20,6 +20,8 @@ MILLISECONDS = 10**11
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXTREME = re.compile(r"(?i:min|max)\((?:\w+\.)?(\w+)\)")
 _DATE = re.compile(r"\s*\d{4}-\d\d?(?:\D.*)?", re.DOTALL)
+_DIGITS = 10
+"""No placeholder's number has as many."""
 _SHAPES = {**dict.fromkeys(("<", ">", "=", "!", "LIKE", "IS"), "o"), "NOT": "n", "BETWEEN": "b", "AND": "a"}
 _SHAPES |= {"IN": "i", "(": "("}
 _COMPARED = re.compile(r"Tn?(?:oo?|b|b.a|i\()D|Doo?T")
@@ -61,20 +63,20 @@ def dates_compared(
     tokens = list(sql.tokens(statement))
     words = {sql.unquote_name(token.text).lower() for token in tokens}
     tables = {column: table for table, columns in times.items() if table in words for column in columns}
-    shape = ""
+    shape: list[str] = []
     meant: list[str] = []
     bound = 0
     for before, token, following in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
         letter = _SHAPES.get(token.text.upper(), "x")
         value: Value = sql.unquote_name(token.text).lower()
         if token.text == ".":  # What stands before it names the column's table.
-            shape, meant = shape[:-1], meant[:-1]
+            del shape[-1:], meant[-1:]
             continue
         if before and before.text == "?" and token.kind == "number":
             continue
         if token.text == "?":
-            numbered = following and following.kind == "number" and following.text.isdecimal()
-            bound = int(following.text) if following and numbered else bound + 1
+            number = following.text if following and following.kind == "number" else ""
+            bound = int(number) if number.isdecimal() and len(number) < _DIGITS else bound + 1
             value = params[bound - 1] if 0 < bound <= len(params) else None
             letter = "D" if isinstance(value, str) and _DATE.fullmatch(value) else "?"
         elif token.kind == "quoted" and token.text[0] == "'":
@@ -82,10 +84,10 @@ def dates_compared(
             letter = "D" if _DATE.fullmatch(value) else "x"
         elif token.kind in {"word", "quoted"} and value in tables:
             letter = "T"
-        shape += letter
+        shape.append(letter)
         meant.append(str(value))
     found = []
-    for match in _COMPARED.finditer(shape):
+    for match in _COMPARED.finditer("".join(shape)):
         column = meant[match.start() + match[0].index("T")]
         found.append(Comparison(tables[column], column, meant[match.start() + match[0].index("D")]))
     return found

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import signal
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ _MEMORY = 2 << 30
 _TIME = 300
 """Seconds of CPU that any backup may take; one more for each so many bytes of it."""
 _BYTES_PER_SECOND = 20_000
+_VIEWS = 10
+"""Seconds of CPU for looking into all views."""
 _NEWS = 4096
 """Bytes of news that are taken at once."""
 _STEPS = 100_000
@@ -110,6 +113,8 @@ def main() -> None:
 
     try:
         for step in steps(source, scratch, schema, most=size, wait=wait, report=report):
+            if "loaded" in step:
+                _expand_views(scratch)
             _send(step)
     except HooxError as error:
         _send({"problem": error.problem, "remedy": error.remedy})
@@ -123,6 +128,38 @@ def main() -> None:
     except Exception as error:
         problem = f"{source} cannot be checked ({type(error).__name__}: {error})."
         _send({"problem": problem, "remedy": "Take another backup."})
+
+
+def _expand_views(scratch: Path) -> None:
+    """Have SQLite look into each view, as it does before it lists a table; it may take `_VIEWS` seconds.
+
+    A few views of each other can take it for ever, and nothing but the end of the process ends that. It is
+    better ended here than in the process that reads the scratch file next.
+    """
+    address = f"{scratch.resolve().as_uri()}?mode=ro"
+    with _limited(_VIEWS), closing(sqlite3.connect(address, uri=True)) as file:
+        file.execute("PRAGMA trusted_schema = OFF").fetchall()
+        with suppress(sqlite3.Error):  # Whoever reads the file is told.
+            file.execute("SELECT count(*) FROM pragma_table_list").fetchall()
+
+
+@contextmanager
+def _limited(seconds: int) -> Iterator[None]:
+    """Let this process take so many seconds of CPU for a block, where the system has limits."""
+    if sys.platform == "win32":
+        yield
+        return
+    import resource
+
+    former = resource.getrlimit(resource.RLIMIT_CPU)
+    most = math.ceil(time.process_time()) + seconds
+    if former[0] != resource.RLIM_INFINITY:
+        most = min(most, former[0])
+    resource.setrlimit(resource.RLIMIT_CPU, (most, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, former)
 
 
 def _send(step: Mapping[str, Any]) -> None:
@@ -141,8 +178,8 @@ def _confine(size: int) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, _MEMORY),
         (resource.RLIMIT_FSIZE, 2 * largest_scratch(size)),
-        (resource.RLIMIT_CPU, _TIME + size // _BYTES_PER_SECOND),
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, _TIME + size // _BYTES_PER_SECOND),
     ):
         with suppress(ValueError, OSError):
             _, hard = resource.getrlimit(kind)

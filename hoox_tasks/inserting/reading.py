@@ -174,11 +174,13 @@ def _header(row: list[str], reading: Reading, line: int) -> tuple[str, ...]:
     names = tuple(name.strip() for name in row)
     if len(names) == 1 and ";" in names[0]:
         raise reading.refuse(line, "its cells have semicolons between them", "Save it with commas or tabs.")
+    seen: set[str] = set()
     for place, name in enumerate(names, 1):
         if not name:
             raise reading.refuse(line, f"column {place} has no name")
-        if names.count(name) > 1:
+        if name in seen:
             raise reading.refuse(line, f"two columns are called {name}")
+        seen.add(name)
     return names
 
 
@@ -286,8 +288,11 @@ class _Objects:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _NoRecord(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _NoRecord(f"{name} is there twice")
+            seen.add(name)
     return found
 
 

@@ -104,6 +104,8 @@ def _number(rows: int | None) -> str:
 def _code(text: str) -> str:
     """Put a text into a code span of one line, whatever is in it; it may stand in a table."""
     line = " ".join(text.split()).replace("|", "\\|")
+    if not line:
+        return ""
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     marks = "`" * (longest + 1)
     space = " " if line.startswith("`") or line.endswith("`") else ""
@@ -112,8 +114,10 @@ def _code(text: str) -> str:
 
 def _text(text: str) -> str:
     """Let nothing in a sentence be markup but its own code spans."""
-    parts = " ".join(text.split()).split("`")
-    spans = len(parts) % 2  # A mark too many would turn them inside out.
+    line = " ".join(text.split())
+    parts = line.split("`")
+    # A mark too many would turn them inside out, and two that stand together open or close other spans.
+    spans = len(parts) % 2 and "``" not in line
     escaped = [part if spans and place % 2 else gate.unmarked(part) for place, part in enumerate(parts)]
     return "`".join(escaped)
 

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from hoox_tasks.rules.versions import SOURCES
 
 _TOKEN: Final = (
-    r"(?s)--[^\n]*|/\*.*?(?:\*/|\Z)|\s+|(?P<text>'(?:[^']|'')*')|(?P<name>\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^]]*\])"
+    r"(?s)--[^\n]*|/\*.*?(?:\*/|\Z)|\s+|(?P<text>'[^']*+(?:''[^']*+)*+(?:'|\Z))"
+    r"|(?P<name>\"[^\"]*+(?:\"\"[^\"]*+)*+(?:\"|\Z)|`[^`]*+(?:`|\Z)|\[[^]]*+(?:\]|\Z))"
     r"|(?P<number>\d[\w.]*)|(?P<word>[^\W\d]\w*)|(?P<sign>.)"
 )
 _NO_FUNCTION: Final = frozenset({"AS", "IN", "OVER", "FILTER"})

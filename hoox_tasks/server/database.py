@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hoox_tasks.rules.authorizer import Authorizer, enforce, shape_refusal
 from hoox_tasks.rules.messages import explain_error
 from hoox_tasks.server.export_format import d1_dump
 from hoox_tasks.server.json_values import UnknownValueError, from_wire, to_wire
+from hoox_tasks.server.work import OutOfTime, Work
 from hoox_tasks.values import Value
 
 _MAY_WRITE = re.compile(r"(?i)\b(?:insert|update|delete|replace)\b")
@@ -26,6 +27,7 @@ _MAY_WRITE = re.compile(r"(?i)\b(?:insert|update|delete|replace)\b")
 BUSY_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
 """After which D1 ends a request."""
+_TIMEOUT = "D1 DB storage operation exceeded timeout which caused object to be reset."
 RESULT_BYTES = 128 << 20
 """Memory that the rows of one request may take, about; D1's engine has 128 MB in all."""
 KEPT_BOOKMARKS = 50
@@ -54,6 +56,11 @@ class StatementResult:
     columns: list[str]
     rows: list[list[Any]]
     meta: dict[str, Any]
+
+
+_Statements = Sequence[tuple[str, Sequence[Value]]]
+_Results = list[StatementResult]
+_Told = Callable[[], bool]
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ class Ledger:
         self._strict_splitter = strict_splitter
         self._on_statement = on_statement
         self._lock = threading.Lock()
-        self._running: set[sqlite3.Connection] = set()
+        self._running: set[Work[_Results]] = set()
         self._moments: list[_Moment] = []
         self._epoch = int(time.time())
         self._changes = 0
@@ -178,20 +185,23 @@ class Ledger:
         return {"num_queries": len(results), "final_bookmark": bookmark, "meta": meta}
 
     def _run(
-        self,
-        statements: Sequence[tuple[str, Sequence[Value]]],
-        read_only: bool,
-        abandoned: Callable[[], bool],
-        *,
-        begin: str = "BEGIN IMMEDIATE",
+        self, statements: _Statements, read_only: bool, abandoned: _Told, *, begin: str = "BEGIN IMMEDIATE"
+    ) -> list[StatementResult]:
+        work: Work[_Results] = Work(time.monotonic() + REQUEST_SECONDS)
+        try:
+            return work.done(lambda: self._execute(statements, read_only, abandoned, begin, work))
+        except OutOfTime:
+            raise D1Error(500, 7500, _TIMEOUT) from None
+
+    def _execute(
+        self, statements: _Statements, read_only: bool, abandoned: _Told, begin: str, work: Work[_Results]
     ) -> list[StatementResult]:
         results = []
         room = RESULT_BYTES
         with closing(self._open()) as connection:
             authorizer = enforce(connection, read_only=read_only, strict=True)
-            until = time.monotonic() + REQUEST_SECONDS
-            connection.set_progress_handler(lambda: time.monotonic() > until or abandoned(), 100_000)
-            self._running.add(connection)
+            connection.set_progress_handler(lambda: work.late or abandoned(), 100_000)
+            self._running.add(work)
             try:
                 with authorizer.trusted():
                     connection.execute(begin)
@@ -217,12 +227,12 @@ class Ledger:
                     )
                     columns = [column[0] for column in cursor.description or ()]
                     results.append(StatementResult(columns, rows, meta))
-                with authorizer.trusted():
+                with work.committing(), authorizer.trusted():
                     connection.execute("COMMIT")
             except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
                 raise _explained(error, authorizer) from None
             finally:
-                self._running.discard(connection)
+                self._running.discard(work)
         return results
 
     def _note_change(self) -> None:
@@ -314,9 +324,8 @@ class Ledger:
             if moment is None:
                 raise D1Error(400, 7400, f"The bookmark {bookmark} is unknown or no longer kept.")
             if bookmark != previous:
-                for connection in list(self._running):
-                    with suppress(sqlite3.ProgrammingError):  # It was closed meanwhile.
-                        connection.interrupt()
+                for work in list(self._running):
+                    work.stop()  # SQLite's own interruption is lost between two statements.
                 with (
                     closing(sqlite3.connect(moment.file)) as past,
                     closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as present,
@@ -418,8 +427,7 @@ def _fetch(cursor: sqlite3.Cursor, room: int) -> tuple[list[list[Any]], int]:
 def _explained(error: BaseException, authorizer: Authorizer) -> D1Error:
     if isinstance(error, sqlite3.Error):
         if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            message = "D1 DB storage operation exceeded timeout which caused object to be reset."
-            return D1Error(500, 7500, message)
+            return D1Error(500, 7500, _TIMEOUT)
         if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             return D1Error(429, 7500, "D1 DB is overloaded. Requests queued for too long.")
         denied = authorizer.denied

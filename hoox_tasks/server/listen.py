@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from http import HTTPStatus
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from hoox_tasks.errors import Refused
+from hoox_tasks.server import answers
 from hoox_tasks.server.api import BASE_PATH, LOOPBACK, Api
 
 
@@ -36,6 +38,21 @@ def base_url(host: str, port: int) -> str:
 
 class _QuietHandler(WSGIRequestHandler):
     """Logs nothing: the addresses of files are keys to them."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request in Cloudflare's envelope too, which is all that clients read."""
+        status = HTTPStatus(code)
+        body = answers.refuse(code, 7400, f"The request is malformed: {message or status.phrase}").get_data()
+        if self.request_version == "HTTP/0.9":  # What a line is taken for that cannot be read at all.
+            self.request_version = "HTTP/1.0"
+        self.send_response(code, status.phrase)
+        self.send_header("Connection", "close")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.close_connection = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Leave the request out of the log."""

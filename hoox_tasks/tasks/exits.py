@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType, TracebackType
 
 from invoke.exceptions import Exit
@@ -46,7 +46,11 @@ def explained(command: Command) -> Iterator[None]:
     """Let every ending of a task be a sentence and an exit code, and never a traceback."""
     _make_output_usable()
     try:
-        with _interruptible(), pulse.beating() if sys.stderr.isatty() else nullcontext():
+        with (
+            _interruptible(),
+            _watched(command) if interruptions.of_a_runner() else nullcontext(),
+            pulse.beating() if sys.stderr.isatty() else nullcontext(),
+        ):
             yield
     except Exit:
         raise
@@ -85,6 +89,23 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
         raise error
     # What was changed stays changed: then this is no refusal any more.
     return (_FAILED if command.changed else code), _joined(message, command.account)
+
+
+def _watched(command: Command) -> AbstractContextManager[None]:
+    """Let the process end, with the words and the exit code of every ending, where SQLite hears nothing."""
+
+    def end(error: BaseException) -> None:
+        code = _FAILED
+        try:
+            code, message = _ending(error, command)
+            if command.json:
+                _print_failure(error, message, code, command)
+            gate.tell(f"{_shown(message)}\n")
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
+
+    return interruptions.watched(end)
 
 
 def _print_failure(error: BaseException, message: str, code: int, command: Command) -> None:

@@ -16,6 +16,8 @@ from hoox_tasks.values import Value
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMERIC = re.compile(r"[+-]?[.,]?\d[\d.,_' ]*(?:[eE][+-]?\d+)?|0[xX][0-9A-Fa-f]+", re.ASCII)
 """What somebody may take for a number."""
+_DIGITS = 20
+"""Characters of the longest number that SQLite stores, with its sign; Python reads none of thousands."""
 
 
 def read_param(text: str) -> Value:
@@ -33,9 +35,8 @@ def read_param(text: str) -> Value:
             return text
     if _NUMBER.fullmatch(text):
         if not set(text) & set(".eE"):
-            number = int(text)
             # A longer one would be rounded: as text it stays what it is.
-            return number if -(2**63) <= number < 2**63 else text
+            return int(text) if len(text) <= _DIGITS and -(2**63) <= int(text) < 2**63 else text
         return float(text)
     return text
 
@@ -126,7 +127,12 @@ def _placeholders(statement: str) -> list[_Placeholder]:
             continue
         joined = following is not None and following.offset == token.offset + 1
         rest = following.text if following and joined and following.kind in {"word", "number"} else ""
-        if token.text == "?" and not (rest.isdecimal() and 0 < int(rest) < 32_767):
+        if token.text == "?" and rest.isdecimal() and not 0 < int(rest[:_DIGITS]) < 32_767:
+            raise Refused(
+                f"There is no placeholder ?{rest[:_DIGITS]}{'…' if len(rest) > _DIGITS else ''}.",
+                "They have numbers from ?1 on.",
+            )
+        if token.text == "?" and not rest.isdecimal():
             rest = ""
         if token.text == "?" or rest:
             found.append(_Placeholder(token.text + rest, token.offset))

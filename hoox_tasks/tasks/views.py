@@ -15,7 +15,7 @@ from hoox_tasks.tasks.decorator import ledger_task
 from hoox_tasks.tasks.serve import check_port
 
 with lazy_imports():
-    from hoox_tasks import files, migrations
+    from hoox_tasks import files, interruptions, migrations
     from hoox_tasks.config import dictionary, moments
     from hoox_tasks.views import browse as browser
     from hoox_tasks.views import extras
@@ -108,7 +108,9 @@ def browse(command: Command, port: int = 8001) -> None:
                 with terminal.progress("Copying") as progress:
                     rows = browser.copy(database, path, progress=progress)
                 command.say(f"Copied {terminal.count(rows, 'row')} of {database.label}, all there.")
-        browser.serve(path, pages, described, port=port, immutable=settings.remote, ready=ready)
+        ended = browser.serve(path, pages, described, port=port, immutable=settings.remote, ready=ready)
+    if not ended:
+        interruptions.leave()
 
 
 @ledger_task(

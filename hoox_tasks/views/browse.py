@@ -10,7 +10,9 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +30,11 @@ from hoox_tasks.values import Progress
 HOST = "127.0.0.1"
 NAME = "ledger"
 """What Datasette calls the database: its pages are below /ledger."""
+
+_THREADS = 16
+"""Queries that run at once: a few slow ones keep no page waiting."""
+_PATIENCE = 1
+"""Seconds that queries are given to end when the server does."""
 
 _DAY = "date(timestamp, 'unixepoch')"
 
@@ -145,17 +152,18 @@ def serve(
     port: int,
     immutable: bool,
     ready: Callable[[str], None],
-) -> None:
+) -> bool:
     """Show the ledger at `path` in Datasette until Ctrl-C; `ready` is called with the address.
 
-    Raises `HooxError` where the port is taken.
+    Returns whether all queries have ended: one that SQLite compiles for an hour cannot be ended, and Python
+    waits for its thread. Raises `HooxError` where the port is taken.
     """
     import uvicorn
     from datasette.app import Datasette
     from datasette.database import Database as Shown
     from datasette.plugins import pm
 
-    app = Datasette([], metadata=pages, settings={"sql_time_limit_ms": 10_000})
+    app = Datasette([], metadata=pages, settings={"sql_time_limit_ms": 10_000, "num_sql_threads": _THREADS})
     app.remove_database("_memory")
     app.add_database(Shown(app, path=str(path), is_mutable=not immutable), name=NAME)
     times = _times_plugin(dictionary)
@@ -172,16 +180,28 @@ def serve(
         raise HooxError(
             f"Port {port} cannot be used: {error.strerror}.", "Choose another with --port."
         ) from error
-    server = uvicorn.Server(uvicorn.Config(_only_local(app.app()), log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(_only_local(app.app()), log_level="critical", timeout_graceful_shutdown=_PATIENCE)
+    )
     # The server passes a signal on once it has ended, and then there is still a copy to remove.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ready(f"http://{HOST}:{listening.getsockname()[1]}/{NAME}")
     try:
-        with closing(listening), suppress(KeyboardInterrupt), pulse.waiting():
+        with closing(listening), suppress(KeyboardInterrupt, SystemExit), pulse.waiting():
             server.run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)
         pm.unregister(times)
+    app.executor.shutdown(wait=False, cancel_futures=True)
+    return _ended(app.executor)
+
+
+def _ended(executor: ThreadPoolExecutor) -> bool:
+    """Whether all threads of an executor that is shut down have ended, or do so soon."""
+    end = time.monotonic() + _PATIENCE
+    for thread in executor._threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return not any(thread.is_alive() for thread in executor._threads)
 
 
 def _times_plugin(dictionary: dict[str, Table]) -> ModuleType:

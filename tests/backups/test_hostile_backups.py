@@ -18,6 +18,7 @@ from hoox_tasks import second_process
 from hoox_tasks.backups import verification
 from hoox_tasks.database import load_program
 from hoox_tasks.errors import Refused
+from tests.support.statements import doubling
 
 SOON = 2.0
 # It compares texts of megabytes at each of their characters, within one step of SQLite's virtual machine.
@@ -93,6 +94,7 @@ def test_a_process_that_loads_is_confined(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("_MEMORY", 200 << 20, "INSERT INTO t VALUES('" + "x" * 60_000_000 + "');\n", "GB of memory"),
         ("_TIME", 1, DEAF.partition("\n")[2], "more time or memory"),
+        ("_VIEWS", 1, f"CREATE VIEW v AS {doubling(27)};\n", "more time or memory"),
     ],
 )
 def test_a_process_that_loads_has_limits(

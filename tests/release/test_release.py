@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from hoox_tasks import backups, migrations
 from hoox_tasks.config.dictionary import amounts, read_dictionary
@@ -25,9 +26,9 @@ from hoox_tasks.config.settings import bundled
 from hoox_tasks.database.interface import Database
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import HooxError, Refused
-from hoox_tasks.migrations import Applied, MigrationFailed, Migrations
+from hoox_tasks.migrations import Applied, Effect, MigrationFailed, Migrations
 from hoox_tasks.release.github import annotation, outputs
-from hoox_tasks.release.receipt import Receipt, read_receipt
+from hoox_tasks.release.receipt import Receipt, Smoke, read_receipt
 from hoox_tasks.release.run import Policy, Release
 from hoox_tasks.release.summary import markdown
 
@@ -542,6 +543,33 @@ def test_a_name_stays_in_its_cell(name: str) -> None:
     lines = markdown(Receipt("l", "released", tables={name: 1})).splitlines()
     (row,) = (line for line in lines if line.endswith(" | 1 |"))
     assert len(re.split(r"(?<!\\)\|", row)) == 4
+
+
+_EVIL = '<img src=https://evil.example/x.png><a href="https://evil.example">x</a>'
+
+
+@pytest.mark.parametrize("marks", ["", "`", "``", "```", "` `` ", "`x`", "\\`", "`` `", "\n\n", "```\n"])
+@pytest.mark.parametrize("end", ["", "`", "``"])
+def test_no_foreign_text_of_a_summary_is_html_or_a_link(marks: str, end: str) -> None:
+    """What a migration, a name or an error says stays text for a parser of Markdown, whatever marks are in it."""
+    text = f"trades.[{marks}{_EVIL}{end or marks} {_EVIL}"
+    receipt = Receipt(
+        text,
+        "failed",
+        problem=f"`x` failed: {text}.",
+        remedy=f"Correct {text} and run `inv db.release`.",
+        detail=text,
+        pending=(text,),
+        version=text,
+        changes=(Effect(text, "", "gone", 1),),
+        tables={text: 1},
+        smoke=(Smoke(text, 1, text),),
+        extra=(text,),
+    )
+    html = MarkdownIt("commonmark").enable("table").render(markdown(receipt))
+    assert "<img" not in html
+    assert "<a " not in html
+    assert html.count("<td>") == 5  # The others are aligned.
 
 
 def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

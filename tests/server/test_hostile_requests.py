@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from hoox_tasks.server import Api, create_app
 from tests.support.d1_api import ACCOUNT, DATABASE, listening
+from tests.support.statements import doubling
 from tests.support.strategies import examples
 
 PATH = f"/client/v4/accounts/{ACCOUNT}/d1/database"
@@ -100,6 +103,54 @@ def test_work_for_a_client_that_has_left_is_ended(base: str, begun: Begun, chang
         begun.wait()
     assert ask(base, "INSERT INTO t VALUES (2)").status_code == 200
     assert ask(base, "SELECT a FROM t").json()["result"][0]["results"]["rows"] == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+        (b"\0\1\2\r\n\r\n", 400),
+        (b"<b> <i> HTTP/x\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused_as_any_other(base: str, request_: bytes, status: int) -> None:
+    """A line or a header that cannot be read gets Cloudflare's envelope, and no page of HTML."""
+    place = urlsplit(base)
+    with socket.create_connection((place.hostname, place.port)) as connection:
+        connection.sendall(request_)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+    assert (answer.status, answer.getheader("Content-Type")) == (status, "application/json")
+    assert (document["success"], document["result"], document["errors"][0]["code"]) == (False, None, 7400)
+
+
+@pytest.mark.parametrize("statement", ["{}", "CREATE TABLE late AS {}"])
+def test_the_answer_comes_in_time_from_what_hears_nothing(
+    base: str, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """SQLite looks at no clock while it compiles; the client is told in time, and what it was told stays true."""
+    monkeypatch.setattr("hoox_tasks.server.database.REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr("hoox_tasks.server.work._GRACE", 0.1)
+    answer = ask(base, statement.format(doubling(15)))
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (500, 7500)
+    assert "exceeded timeout" in answer.json()["errors"][0]["message"]
+    wait_until(lambda: ask(base, "SELECT 1").status_code == 200 and not busy_threads())
+    assert ask(base, "SELECT name FROM sqlite_schema").json()["result"][0]["results"]["rows"] == []
+
+
+def busy_threads() -> bool:
+    """Whether the work of a request goes on."""
+    return any("_do" in thread.name for thread in threading.enumerate())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_rows_without_an_end_are_ended_by_their_size(base: str, monkeypatch: pytest.MonkeyPatch) -> None:

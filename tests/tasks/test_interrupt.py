@@ -17,6 +17,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.signals import SIGNALS, ends, opened, wait_for
+from tests.support.statements import doubling
 from tests.support.workspace import Run, Workspace
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -39,6 +40,25 @@ def test_a_long_query_ends_soon(seeded: Workspace, number: signal.Signals) -> No
         begun = processor_seconds(process)
         wait_for(lambda: processor_seconds(process) > begun + 0.3, process)
         ends(process, number)
+
+
+def test_what_hears_nothing_is_ended_soon(seeded: Workspace) -> None:
+    """While SQLite compiles a query for an hour it hears no signal; the process ends all the same."""
+    with seeded.start("db.query", doubling(27)) as process:
+        wait_for(lambda: opened(seeded.ledger, process), process)
+        begun = processor_seconds(process)
+        wait_for(lambda: processor_seconds(process) > begun + 0.3, process)
+        ends(process, signal.SIGTERM)
+
+
+def test_a_change_that_hears_nothing_is_undone_in_time(seeded: Workspace) -> None:
+    """The time limit holds for it too, and what was changed by then in its transaction is as it was."""
+    before = seeded.sql("SELECT count(*) FROM trades")
+    change = f"DELETE FROM trades; UPDATE balances SET equity = ({doubling(27)})"
+    done = seeded.inv("db.query", change, "--write", "--json", "--timeout=0.1")
+    assert (done.code, done.json["changed"]) == (1, False)
+    assert done.err.startswith("The SQL did not end in 0.1 seconds.")
+    assert seeded.sql("SELECT count(*) FROM trades") == before
 
 
 @contextmanager

@@ -121,6 +121,8 @@ def _rows(connection: sqlite3.Connection, statement: str, values: list[str]) -> 
         ("SELECT :sym", [], "There is no value for :sym. Give it with --param sym=VALUE."),
         ("SELECT :a, :b", ["a=1"], "There is no value for :b."),
         ("SELECT :a", ["a=1", "a=2"], "There are two values for :a."),
+        (f"SELECT ?{'7' * 5000}", [], "There is no placeholder ?77777777777777777777…"),
+        ("SELECT ?0", [], "There is no placeholder ?0."),
         ("SELECT ?", [], "The SQL has 1 placeholder, and --param gives 0 values"),
         ("SELECT 1", ["1"], "The SQL has 0 placeholders, and --param gives 1 value"),
     ],

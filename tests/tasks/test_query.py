@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from hoox_tasks.console.separated import disarm
+from hoox_tasks.database.interface import Rows
 from tests.support.in_process import QuickWorkspace
 from tests.support.programs import program
 from tests.support.workspace import INV, Run, Workspace
@@ -461,6 +463,15 @@ def test_csv_is_exact_and_safe_csv_is_no_formula(seeded: Workspace) -> None:
         ["", "-1.5"],
     ]
     assert "goes with csv" in seeded.refused("db.query", query, "--safe-csv", "--json")
+
+
+@pytest.mark.parametrize(
+    "before", [*" \t\v\f\r\x85\xa0\xad", *map(chr, (8195, 8203, 8206, 8239, 12288, 65279))]
+)
+def test_nothing_that_cannot_be_seen_hides_a_formula(before: str) -> None:
+    """Spreadsheets leave out spaces, control and format characters at the start of a cell."""
+    result = disarm(Rows(("a",), [(f"{before}=1+1",), (f"{before}{before}'{before}@x",), (f"a{before}=1",)]))
+    assert [row[0][0] for row in result if isinstance(row[0], str)] == ["'", "'", "a"]
 
 
 def test_markdown_shows_html_and_links_as_they_stand(seeded: Workspace) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.support import SCREENSHOTS
 from tests.support.d1_api import ACCOUNT, DATABASE, listening
 from tests.support.ledgers import make_ledger
 from tests.support.npm import quiet_environment
+from tests.support.statements import doubling
 
 HOOX = [str(Path(sys.executable).with_name("hoox"))]
 
@@ -86,6 +87,15 @@ def rows(client: httpx.Client, query: str) -> list[dict[str, object]]:
 def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(sql).fetchall()
+
+
+def test_queries_without_an_end_keep_nobody_waiting(path: Path) -> None:
+    """While three queries hear nothing, another page comes; and the server ends, with 0, when it is told to."""
+    with browsing(path.parent, "--path", str(path)) as client:
+        for _ in range(3):
+            with suppress(httpx.TimeoutException):
+                client.get("/ledger.json", params={"sql": doubling(27)}, timeout=0.5)
+        assert rows(client, "win_rate")
 
 
 def test_saved_queries_answer(local: httpx.Client, path: Path) -> None:

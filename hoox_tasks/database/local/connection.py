@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoox_tasks import sql
+from hoox_tasks import interruptions, sql
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.rules.versions import refuse_old
@@ -143,11 +143,15 @@ def _read_mode(path: Path) -> str:
 class TimeLimit:
     """How long SQLite may work on one statement, over all the times that rows are asked for.
 
-    What happens between these, as while somebody reads a page, does not count. None is no limit.
+    What happens between these, as while somebody reads a page, does not count. None is no limit. Where SQLite
+    does not look at the time, as while it compiles, the process is ended (see `interruptions.endable`).
     """
 
     def __init__(self, connection: sqlite3.Connection, seconds: float | None) -> None:
-        self._seconds = seconds
+        self._late = HooxError(
+            f"The SQL did not end in {seconds or 0:g} seconds.",
+            "Let it do less, or give it longer with --timeout or hoox.query_timeout.",
+        )
         self._left = math.inf if seconds is None else seconds
         self._until = math.inf
         connection.set_progress_handler(lambda: time.monotonic() > self._until, _STEPS)
@@ -158,14 +162,12 @@ class TimeLimit:
         started = time.monotonic()
         self._until = started + self._left
         try:
-            yield
+            with interruptions.endable(self._until, self._late):
+                yield
         except KeyboardInterrupt:
             if time.monotonic() <= self._until:
                 raise
-            raise HooxError(
-                f"The SQL did not end in {self._seconds:g} seconds.",
-                "Let it do less, or give it longer with --timeout or hoox.query_timeout.",
-            ) from None
+            raise self._late from None
         finally:
             self._left -= time.monotonic() - started
             self._until = math.inf
