@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from hoox_tasks.rules.versions import SOURCES
+from hoox_tasks.rules.functions import SOURCES
 
 _TOKEN: Final = (
     r"(?s)--[^\n]*|/\*.*?(?:\*/|\Z)|\s+|(?P<text>'[^']*+(?:''[^']*+)*+(?:'|\Z))"

@@ -1,4 +1,4 @@
-"""The functions of D1's SQLite, and those of them that an older SQLite is given."""
+"""The functions of D1's SQLite, those that an older one is given, and how old it may be."""
 
 # ruff: noqa: SIM905  (lists of names read better as lines of words)
 
@@ -12,7 +12,14 @@ from contextlib import closing
 from functools import cache
 from typing import Final
 
+from hoox_tasks.errors import Refused
 from hoox_tasks.values import Value
+
+MINIMUM: Final = (3, 38)
+"""The oldest SQLite that all tasks run on: it brought `unixepoch` and `format`, and JSON to all builds."""
+
+SOURCES: Final = "the Pythons of uv and conda bring one, and python.org's for Windows and macOS"
+"""Where a Python has its SQLite with it; on Linux most use the distribution's."""
 
 FUNCTIONS: Final = frozenset(
     """
@@ -197,6 +204,16 @@ def _has_math() -> bool:
 
 def _atan2(y: float | None, x: float | None) -> float | None:
     return None if x is None or y is None else math.atan2(y, x)
+
+
+def refuse_old(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Raise `Refused` where this Python's SQLite is too old for the tasks."""
+    if version[:2] < MINIMUM:
+        raise Refused(
+            f"This Python's SQLite is {'.'.join(map(str, version))}, and hoox_tasks needs"
+            f" {'.'.join(map(str, MINIMUM))} or newer.",
+            f"Use a Python with a newer one: {SOURCES}.",
+        )
 
 
 def supply_functions(connection: sqlite3.Connection) -> None:

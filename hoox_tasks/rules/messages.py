@@ -12,8 +12,7 @@ from hoox_tasks.rules.authorizer import (
     _function_refused,
 )
 from hoox_tasks.rules.features import needs_newer
-from hoox_tasks.rules.functions import FUNCTIONS, SINCE
-from hoox_tasks.rules.versions import SOURCES
+from hoox_tasks.rules.functions import FUNCTIONS, SINCE, SOURCES
 
 _DENIED: Final = r"not authorized|authorization denied|access to .* is prohibited"
 

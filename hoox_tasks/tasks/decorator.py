@@ -12,7 +12,7 @@ from invoke.tasks import Task
 
 from hoox_tasks.config.settings import Target
 from hoox_tasks.errors import Refused
-from hoox_tasks.rules.versions import refuse_old
+from hoox_tasks.rules.functions import refuse_old
 from hoox_tasks.tasks import exits
 from hoox_tasks.tasks.command import Command
 from hoox_tasks.tasks.parsing import Flag

@@ -29,7 +29,7 @@ from tests.support.workspace import INV, Workspace
 
 START_RATIO = 1.2
 START_ROUNDS = 40
-START_MODULES = 30
+START_MODULES = 24
 EXPORT_RATIO = 1.5
 QUERY_RATIO = 4.0
 EXPORT_BYTES = 80_000_000

@@ -11,9 +11,9 @@ import pytest
 from hoox_tasks.database.local.database import LocalDatabase
 from hoox_tasks.errors import Refused
 from hoox_tasks.migrations import MigrationFailed
-from hoox_tasks.rules import versions
+from hoox_tasks.rules import functions
 from hoox_tasks.rules.features import newest_feature
-from hoox_tasks.rules.versions import refuse_old
+from hoox_tasks.rules.functions import refuse_old
 from tests.support.losses import files
 
 
@@ -75,4 +75,4 @@ def test_a_migration_of_a_newer_sqlite_names_it(tmp_path: Path, monkeypatch: pyt
         ),
     ):
         files("CREATE TABLE a (x);\nCREATE TABLE b (x DEFAULT 1_000);").apply(ledger)
-    assert "uv" in versions.SOURCES
+    assert "uv" in functions.SOURCES

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hoox_tasks import interruptions, sql
 from hoox_tasks.errors import HooxError, Refused
 from hoox_tasks.lazy import lazy_imports
-from hoox_tasks.rules.versions import refuse_old
+from hoox_tasks.rules.functions import refuse_old
 
 with lazy_imports():
     from hoox_tasks import files

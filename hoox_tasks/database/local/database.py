@@ -42,12 +42,12 @@ from hoox_tasks.database.local.connection import (
     with_surrogates,
 )
 from hoox_tasks.errors import Refused, StatementError
-from hoox_tasks.files import PRIVATE
 from hoox_tasks.lazy import lazy_imports
 from hoox_tasks.rules.authorizer import Authorizer, enforce, lift, shape_refusal
 from hoox_tasks.values import Progress, Row, Value
 
 with lazy_imports():
+    from hoox_tasks import files
     from hoox_tasks.database import counts
     from hoox_tasks.database.local import inserts
     from hoox_tasks.database.local import moment as moments
@@ -342,7 +342,7 @@ class LocalDatabase:
         """Make a new, empty ledger: the file `name`, from the current folder, for its owner alone."""
         path = Path(name).expanduser().absolute()
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, self.mode & PRIVATE))
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, self.mode & files.PRIVATE))
         except FileExistsError:
             raise Refused(f"There is a {path} already.", "Choose another name.") from None
         except OSError as error:

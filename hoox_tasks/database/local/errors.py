@@ -15,8 +15,8 @@ from hoox_tasks import excerpts
 from hoox_tasks.errors import HooxError, Refused, StatementError
 from hoox_tasks.rules.authorizer import Authorizer
 from hoox_tasks.rules.features import needs_newer
+from hoox_tasks.rules.functions import SOURCES
 from hoox_tasks.rules.messages import explain_error, find_remedy
-from hoox_tasks.rules.versions import SOURCES
 
 _ABOUT_THE_FILE: Final[dict[int, tuple[type[HooxError], str, str]]] = {
     sqlite3.SQLITE_NOTADB: (
