@@ -83,7 +83,7 @@ REFUSED = {
         "DROP TRIGGER trades_found; DROP TABLE found;", ("found: 2 rows gone",), "loss found"
     ),
     "rows of a search table whose name a trigger mentions": Case(
-        "DELETE FROM found;", ("found: 2 rows gone",), "loss found"
+        "DELETE FROM found; -- TRIGGER trades_found fills it", ("found: 2 rows gone",), "loss found"
     ),
     "a table with rows dropped": Case("DROP TABLE retired;", ("retired: 2 rows gone",), "loss retired"),
     "five deleted and five made": Case(
