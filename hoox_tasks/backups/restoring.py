@@ -60,10 +60,8 @@ class Checked:
 def _is_elsewhere(place: str, database: Database) -> bool:
     """Whether a ledger of another workspace still lies where a backup was taken of one with this identity."""
     path = Path(place)
-    if not database.identity.startswith("file:") or not path.is_absolute():
-        return False
-    with suppress(OSError):
-        return path.is_file() and not path.samefile(database.address)
+    with suppress(OSError):  # The place of a ledger on D1 is no path.
+        return path.is_absolute() and path.is_file() and not path.samefile(database.address)
     return False
 
 

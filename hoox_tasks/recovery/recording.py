@@ -50,7 +50,8 @@ class Recorder:
     def prune(self, keep: int, note: Callable[[str], None] | None = None) -> None:
         """Remove the ledger's points that are too many, now that its task has ended well.
 
-        `keep` of them stay, and those younger than a day (see `points.prune`); `note` is told of what goes.
+        `keep` of them stay, and those of the day before the last change (see `points.prune`). `note` is told
+        where young ones have to go, and of what cannot be removed.
         """
         if self.point is not None:
             points.prune(self._database, self._folder, keep, spare=self.point.id, note=note)

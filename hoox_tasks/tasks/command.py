@@ -176,6 +176,7 @@ class Command:
                 if not recorders:
                     recorders.append(recording.Recorder(database, self.settings.snapshots_dir, self.cause))
                     self._recorder = recorders[0]
+                recorders[0].cause = self.cause
                 recorders[0](moment)
 
         if keep > 0 or self.asks:

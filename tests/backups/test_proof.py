@@ -306,15 +306,15 @@ def test_the_process_that_loads_a_dump_knows_no_secret_and_trusts_no_folder(
     for name in ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN", "HOOX_X", "PYTHONPATH", "PYTHONSTARTUP"):
         monkeypatch.setenv(name, f"{folder}-secret")
     seen: list[bytes] = []
-    steps = verification._Process.steps
+    start = subprocess.Popen
 
-    def looked(process: verification._Process) -> Iterator[dict[str, object]]:
-        found = steps(process)
-        yield next(found)
-        seen.append(Path(f"/proc/{process._process.pid}/environ").read_bytes())
-        yield from found
+    def looked(*command: Any, **how: Any) -> Any:
+        process = start(*command, **how)
+        # It waits for its input now; later it may have ended, and has no environment any more.
+        seen.append(Path(f"/proc/{process.pid}/environ").read_bytes())
+        return process
 
-    monkeypatch.setattr(verification._Process, "steps", looked)
+    monkeypatch.setattr(subprocess, "Popen", looked)
     monkeypatch.setattr(verification, "_WORTH_A_PROCESS", 0)
     with verification.loaded(tmp_path / "b.sql") as copy:
         assert copy.tables["trades"].rows == 1
